@@ -1,0 +1,88 @@
+#include "core/memory.h"
+
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace s2s {
+namespace {
+
+// Sizes are rounded up to eighths of a power of two: at most 12.5 % is lost, and ragged batches of like size share blocks.
+size_t rounded(size_t bytes) {
+  if (bytes <= 512) return 512;
+  size_t step = 64;
+  while (step * 16 <= bytes) step *= 2;
+  return (bytes + step - 1) / step * step;
+}
+
+struct Pool {
+  std::mutex mutex;
+  std::map<size_t, std::vector<void*>> free_blocks;
+  MemoryStats stats{0, 0, 0};
+};
+
+// Never destroyed: tensors may outlive static destruction.
+Pool& pool() {
+  static Pool* instance = new Pool;
+  return *instance;
+}
+
+void give_back(void* block, size_t size) {
+  Pool& p = pool();
+  std::lock_guard<std::mutex> lock(p.mutex);
+  p.stats.in_use -= static_cast<int64_t>(size);
+  p.stats.kept += static_cast<int64_t>(size);
+  p.free_blocks[size].push_back(block);
+}
+
+}  // namespace
+
+std::shared_ptr<void> allocate(size_t bytes) {
+  if (bytes > SIZE_MAX / 4) throw std::bad_alloc();
+  const size_t size = rounded(bytes);
+  Pool& p = pool();
+  void* block = nullptr;
+  {
+    std::lock_guard<std::mutex> lock(p.mutex);
+    auto found = p.free_blocks.find(size);
+    if (found != p.free_blocks.end() && !found->second.empty()) {
+      block = found->second.back();
+      found->second.pop_back();
+      p.stats.kept -= static_cast<int64_t>(size);
+    } else {
+      p.stats.system_calls += 1;
+    }
+    p.stats.in_use += static_cast<int64_t>(size);
+  }
+  if (block == nullptr) block = std::aligned_alloc(kAlignment, size);
+  if (block == nullptr) {
+    release_memory();
+    block = std::aligned_alloc(kAlignment, size);
+  }
+  if (block == nullptr) {
+    std::lock_guard<std::mutex> lock(p.mutex);
+    p.stats.in_use -= static_cast<int64_t>(size);
+    throw std::bad_alloc();
+  }
+  return std::shared_ptr<void>(block, [size](void* pointer) { give_back(pointer, size); });
+}
+
+MemoryStats memory_stats() {
+  Pool& p = pool();
+  std::lock_guard<std::mutex> lock(p.mutex);
+  return p.stats;
+}
+
+void release_memory() {
+  Pool& p = pool();
+  std::lock_guard<std::mutex> lock(p.mutex);
+  for (auto& [size, blocks] : p.free_blocks) {
+    for (void* block : blocks) std::free(block);
+    p.stats.kept -= static_cast<int64_t>(size * blocks.size());
+  }
+  p.free_blocks.clear();
+}
+
+}  // namespace s2s

@@ -1,0 +1,25 @@
+// Ragged: sequences of different lengths laid out time-major without padding, longest first, as PyTorch's PackedSequence does.
+// Row offsets[t] + i is step t of the i-th longest sequence; batch_sizes[t] sequences are longer than t.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace s2s {
+
+struct Ragged {
+  explicit Ragged(const int32_t* lengths, int64_t count);
+
+  int64_t sequences() const { return static_cast<int64_t>(lengths.size()); }
+  int64_t steps() const { return static_cast<int64_t>(batch_sizes.size()); }
+  int64_t rows() const { return offsets.back(); }
+  int64_t row(int64_t t, int64_t i) const { return offsets[static_cast<size_t>(t)] + i; }
+
+  std::vector<int32_t> lengths;       // [N] descending
+  std::vector<int32_t> order;         // [N] order[i] is the caller's index of the i-th longest (ties in the caller's order)
+  std::vector<int32_t> position;      // [N] inverse of order
+  std::vector<int64_t> batch_sizes;   // [T]
+  std::vector<int64_t> offsets;       // [T + 1]
+};
+
+}  // namespace s2s

@@ -1,0 +1,73 @@
+// Tensor: a typed, row-major array on a device, or a view of one. Copying shares the memory.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <ostream>
+
+namespace s2s {
+
+enum class DType : uint8_t { f32, i32, i64, u8 };
+enum class Device : uint8_t { cpu };
+
+int64_t size_of(DType dtype);
+const char* name_of(DType dtype);
+
+class Shape {
+ public:
+  static constexpr int kMaxRank = 5;
+  Shape() = default;
+  Shape(std::initializer_list<int64_t> dims);
+  Shape(const int64_t* dims, int rank);
+  int rank() const { return rank_; }
+  int64_t operator[](int i) const { return dims_[i < 0 ? rank_ + i : i]; }
+  int64_t size() const;
+  bool operator==(const Shape& other) const;
+
+ private:
+  std::array<int64_t, kMaxRank> dims_{};
+  int rank_ = 0;
+};
+std::ostream& operator<<(std::ostream& out, const Shape& shape);
+
+class Tensor {
+ public:
+  Tensor() = default;  // "none": defined() is false
+  static Tensor empty(Shape shape, DType dtype = DType::f32, Device device = Device::cpu);
+  static Tensor zeros(Shape shape, DType dtype = DType::f32, Device device = Device::cpu);
+  // A view of memory that `owner` keeps alive.
+  static Tensor wrap(void* data, Shape shape, DType dtype, std::shared_ptr<void> owner, Device device = Device::cpu);
+
+  bool defined() const { return data_ != nullptr; }
+  const Shape& shape() const { return shape_; }
+  int64_t dim(int i) const { return shape_[i]; }
+  int64_t size() const { return shape_.size(); }
+  DType dtype() const { return dtype_; }
+  Device device() const { return device_; }
+  // Elements from one row (last dimension) to the next; a view of some columns has more than dim(-1).
+  int64_t row_stride() const { return row_stride_; }
+  bool contiguous() const { return row_stride_ == shape_[-1]; }
+
+  float* f32() const { return static_cast<float*>(data_); }
+  int32_t* i32() const { return static_cast<int32_t*>(data_); }
+  int64_t* i64() const { return static_cast<int64_t*>(data_); }
+  uint8_t* u8() const { return static_cast<uint8_t*>(data_); }
+  void* data() const { return data_; }
+
+  Tensor rows(int64_t begin, int64_t count) const;     // a slice of the first dimension
+  Tensor columns(int64_t begin, int64_t count) const;  // a slice of the last dimension of a matrix
+  Tensor reshape(Shape shape) const;                   // of a contiguous tensor
+  void fill_zero() const;
+
+ private:
+  void* data_ = nullptr;
+  Shape shape_;
+  int64_t row_stride_ = 0;
+  DType dtype_ = DType::f32;
+  Device device_ = Device::cpu;
+  std::shared_ptr<void> owner_;
+};
+
+}  // namespace s2s
