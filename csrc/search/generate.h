@@ -1,0 +1,33 @@
+// The search for the best output sequences of a batch: greedy for a beam of 1, else beam search.
+//
+// Beam search. At every step the continuations of a source's live hypotheses are ranked by log_prob (of
+// equals the hypothesis that ranked higher before, then the lower token). Those among the first beam_size
+// that end with an end token are finished; the first beam_size that do not are the next live ones.
+// SearchOptions says when a source stops.
+//
+// Nothing of a source's result depends on the other sources. Finished sources leave the batch. There are
+// always between 1 and num_hypotheses results per source: finished ones first, each kind by descending score,
+// of equals the one found first. They are fewer than num_hypotheses only where the vocabulary and what is
+// forbidden admit no more.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "search/hypothesis.h"
+#include "search/options.h"
+#include "search/stepper.h"
+#include "search/workspace.h"
+
+namespace s2s {
+
+using Results = std::vector<std::vector<Hypothesis>>;  // [source][rank]
+
+// Throws std::invalid_argument on bad options and std::runtime_error where scores are NaN.
+Results generate(Stepper& stepper, int64_t num_sources, const SearchOptions& options);
+
+// The same with buffers kept by the caller: once warm, the loop over time allocates nothing. One call at a
+// time.
+Results generate(Stepper& stepper, int64_t num_sources, const SearchOptions& options, Workspace& workspace);
+
+}  // namespace s2s

@@ -1,0 +1,74 @@
+// Processors change the scores of a step before continuations are chosen from them: bans, penalties,
+// constraints. A new decoding option that works on scores is a new Processor and a line in make_processors().
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "search/options.h"
+
+namespace s2s {
+
+class History;
+
+// One live hypothesis, as a processor sees it.
+class RowView {
+ public:
+  RowView(const History& history, int64_t node, int64_t source, int64_t length, std::vector<int32_t>& scratch)
+      : source(source), length(length), history_(history), node_(node), scratch_(scratch) {}
+
+  const int64_t source;  // the sequence it translates
+  const int64_t length;  // tokens it has so far
+
+  // Those tokens, first to last. Walks back pointers (O(length)), so ask only if needed; valid until the next
+  // call.
+  std::span<const int32_t> tokens() const;
+
+ private:
+  const History& history_;
+  const int64_t node_;
+  std::vector<int32_t>& scratch_;
+};
+
+class Processor {
+ public:
+  virtual ~Processor() = default;
+
+  // Whether process() may change anything at this step (0: the first token). While no processor is active a
+  // Stepper takes its fused path and never writes dense scores.
+  virtual bool active(int64_t step) const = 0;
+
+  // Changes one row of log-probabilities [vocabulary] in place; -infinity forbids a token. Rows are not
+  // normalised again afterwards.
+  virtual void process(const RowView& row, std::span<float> log_probs) = 0;
+};
+
+// The processors of a search, bound to the rows of its present step. This is what a Stepper is given.
+class Processors {
+ public:
+  // True where the scores of this step are used as they are.
+  bool empty() const { return active_.empty(); }
+
+  // Applies the active processors, in order, to the log-probabilities [vocabulary] of one row.
+  void apply(int64_t row, std::span<float> log_probs) const;
+
+  // For the search: which processors there are, and the rows of a step (arrays of one entry per row).
+  void reset(std::vector<std::unique_ptr<Processor>> all, const History& history);
+  void begin_step(int64_t step, const int64_t* nodes, const int32_t* sources);
+
+ private:
+  std::vector<std::unique_ptr<Processor>> all_;
+  std::vector<Processor*> active_;
+  const History* history_ = nullptr;
+  const int64_t* nodes_ = nullptr;
+  const int32_t* sources_ = nullptr;
+  int64_t step_ = 0;
+  mutable std::vector<int32_t> scratch_;
+};
+
+// The processors that these options call for.
+std::vector<std::unique_ptr<Processor>> make_processors(const SearchOptions& options);
+
+}  // namespace s2s

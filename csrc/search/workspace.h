@@ -1,0 +1,44 @@
+// The buffers of a search, kept from call to call so that a warm search allocates nothing per step.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "search/history.h"
+#include "search/processor.h"
+
+namespace s2s {
+
+// One entry per live hypothesis; those of a source are adjacent, best first.
+struct Rows {
+  std::vector<int32_t> parents;  // row of the step before
+  std::vector<int32_t> tokens;   // last token
+  std::vector<int32_t> sources;
+  std::vector<int64_t> nodes;  // in History
+  std::vector<double> log_probs;
+
+  int64_t size() const { return static_cast<int64_t>(nodes.size()); }
+  void resize(int64_t rows);  // keeps the first ones
+  void add(int32_t parent, int32_t token, int32_t source, int64_t node, double log_prob);
+};
+
+struct Workspace {
+  Rows live;
+  Rows next;  // the live rows of the step to come, while it is being built
+  History history;
+  Ranking ranking;
+  std::vector<int64_t> num_finished;  // [source], those dropped from the ranking included
+  Processors processors;
+
+  std::vector<float> candidate_log_probs;  // [rows, k]
+  std::vector<int32_t> candidate_tokens;   // [rows, k]
+
+  struct Head {  // the best candidate of a row that is not yet taken
+    double log_prob;
+    int64_t row;
+    int64_t rank;
+  };
+  std::vector<Head> heads;  // heap of a source's rows
+};
+
+}  // namespace s2s
