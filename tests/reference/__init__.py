@@ -1,0 +1,47 @@
+"""The network and every kernel of seq2seq_fast, written from the equations in float64 numpy.
+
+It shares no code with the library and is made for reading: each sequence is processed alone, loops over time
+are plain Python, nothing is fused. `vjp` (autodiff.py) differentiates any of these functions;
+test_reference.py checks it with finite differences and with PyTorch in float64. The library is compared
+with it.
+"""
+
+from __future__ import annotations
+
+from reference.attention import attention
+from reference.autodiff import finite_difference_vjp, vjp
+from reference.basic import cross_entropy, embedding, linear, log_softmax, softmax, topk
+from reference.network import Options, decode, encode, log_probabilities, parameter_shapes, sequence_loss
+from reference.optimisers import adagrad, adam, clip_grad_norm, sgd
+from reference.random import dropout, dropout_mask, philox
+from reference.recurrent import gru, gru_cell, lstm, lstm_cell, sigmoid
+
+__all__ = [
+    "Options",
+    "adagrad",
+    "adam",
+    "attention",
+    "clip_grad_norm",
+    "cross_entropy",
+    "decode",
+    "dropout",
+    "dropout_mask",
+    "embedding",
+    "encode",
+    "finite_difference_vjp",
+    "gru",
+    "gru_cell",
+    "linear",
+    "log_probabilities",
+    "log_softmax",
+    "lstm",
+    "lstm_cell",
+    "parameter_shapes",
+    "philox",
+    "sequence_loss",
+    "sgd",
+    "sigmoid",
+    "softmax",
+    "topk",
+    "vjp",
+]

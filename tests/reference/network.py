@@ -1,0 +1,259 @@
+"""The whole encoder-decoder, one sequence at a time: the equations of Seq2SeqConfig's options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reference.attention import attend
+from reference.autodiff import Array
+from reference.basic import cross_entropy, linear, log_softmax
+from reference.random import dropout
+from reference.recurrent import State, Weights, run_stack, step_of
+
+Params = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The fields of seq2seq_fast.Seq2SeqConfig that the equations read; test_network.py compares the two."""
+
+    target_vocab_size: int
+    source_vocab_size: int = 0
+    source_features: int = 0
+    source_embedding_dim: int = 256
+    target_embedding_dim: int = 256
+    encoder_cell: str = "lstm"
+    decoder_cell: str = "lstm"
+    encoder_layers: int = 1
+    decoder_layers: int = 1
+    encoder_hidden: int = 256
+    decoder_hidden: int = 256
+    bidirectional: bool = True
+    context: str = "attention"
+    attention_score: str = "general"
+    attention_dim: int = 0
+    input_feeding: bool = True
+    bridge: str = "dense"
+    tie_output: bool = False
+    reset_after: bool = True
+    dropout: float = 0.0
+    bos_id: int = 1
+    eos_id: int = 2
+    unk_id: int = 3
+    pad_id: int = 0
+
+
+# The number of each place where units are dropped, part of Philox's counter.
+OP_SOURCE_EMBEDDING, OP_TARGET_EMBEDDING, OP_COMBINE = 1, 2, 3
+OP_ENCODER_LAYER, OP_DECODER_LAYER = 16, 32  # plus the layer whose input is dropped
+
+Drop = Callable[[int, Array, int], Array]  # (op, x [T, C], time of the first row) -> x with units dropped
+
+
+def no_dropout(op: int, x: Array, first: int) -> Array:
+    return x
+
+
+def dropout_of(p: float, seed: int, update: int, example: int) -> Drop:
+    """The dropout of one example at one update; row t of x is at time first + t."""
+
+    def drop(op: int, x: Array, first: int) -> Array:
+        rows = x.shape[0]
+        return dropout(x, p, seed, update, op, [example] * rows, range(first, first + rows))
+
+    return no_dropout if p == 0 else drop
+
+
+def memory_width(o: Any) -> int:
+    return int(o.encoder_hidden) * (2 if o.bidirectional else 1)
+
+
+def attentional_width(o: Any) -> int:
+    return int(o.target_embedding_dim if o.tie_output else o.decoder_hidden)
+
+
+def parameter_shapes(o: Any) -> dict[str, tuple[int, ...]]:
+    """Every parameter's name and shape."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def rnn(name: str, cell: str, size: int, hidden: int, layers: int, suffixes: tuple[str, ...]) -> None:
+        gates = {"lstm": 4, "gru": 3}[cell] * hidden
+        for k in range(layers):
+            for suffix in suffixes:
+                shapes[f"{name}.weight_ih_l{k}{suffix}"] = (gates, size if k == 0 else hidden * len(suffixes))
+                shapes[f"{name}.weight_hh_l{k}{suffix}"] = (gates, hidden)
+                shapes[f"{name}.bias_ih_l{k}{suffix}"] = (gates,)
+                shapes[f"{name}.bias_hh_l{k}{suffix}"] = (gates,)
+
+    memory, hidden, width = memory_width(o), o.decoder_hidden, attentional_width(o)
+    if o.source_vocab_size:
+        shapes["encoder.embedding.weight"] = (o.source_vocab_size, o.source_embedding_dim)
+    source = o.source_embedding_dim if o.source_vocab_size else o.source_features
+    suffixes = ("", "_reverse") if o.bidirectional else ("",)
+    rnn("encoder.rnn", o.encoder_cell, source, o.encoder_hidden, o.encoder_layers, suffixes)
+    if o.bridge == "dense":
+        for k in range(o.decoder_layers):
+            for state in ("h", "c") if o.decoder_cell == "lstm" else ("h",):
+                shapes[f"bridge.{state}_l{k}.weight"] = (hidden, memory)
+                shapes[f"bridge.{state}_l{k}.bias"] = (hidden,)
+    shapes["decoder.embedding.weight"] = (o.target_vocab_size, o.target_embedding_dim)
+    fed = width if o.input_feeding else 0
+    rnn("decoder.rnn", o.decoder_cell, o.target_embedding_dim + fed, hidden, o.decoder_layers, ("",))
+    if o.context == "attention" and o.attention_score == "general":
+        shapes["attention.key.weight"] = (hidden, memory)
+    if o.context == "attention" and o.attention_score == "mlp":
+        inner = o.attention_dim or hidden
+        shapes["attention.key.weight"] = (inner, memory)
+        shapes["attention.key.bias"] = (inner,)
+        shapes["attention.query.weight"] = (inner, hidden)
+        shapes["attention.energy.weight"] = (inner,)
+    shapes["decoder.combine.weight"] = (width, hidden + memory)
+    shapes["decoder.combine.bias"] = (width,)
+    if not o.tie_output:
+        shapes["decoder.output.weight"] = (o.target_vocab_size, width)
+    shapes["decoder.output.bias"] = (o.target_vocab_size,)
+    return shapes
+
+
+def _rnn_weights(params: Params, name: str, layers: int, directions: int) -> list[Weights]:
+    suffixes = ("", "_reverse")[:directions]
+    parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return [
+        [params[f"{name}.{part}_l{k}{suffix}"] for part in parts]
+        for k in range(layers)
+        for suffix in suffixes
+    ]
+
+
+def encode(o: Any, params: Params, source: np.ndarray, drop: Drop = no_dropout) -> tuple[Array, list[State]]:
+    """source [S] ids or [S, C] features -> memory [S, M], each layer's final state, directions joined [M]."""
+    x: Array = source
+    if o.source_vocab_size:
+        x = drop(OP_SOURCE_EMBEDDING, params["encoder.embedding.weight"][source], 0)
+    directions = 2 if o.bidirectional else 1
+    weights = _rnn_weights(params, "encoder.rnn", o.encoder_layers, directions)
+    zero = tuple(np.zeros(o.encoder_hidden) for _ in range(2 if o.encoder_cell == "lstm" else 1))
+    memory, last = run_stack(
+        step_of(o.encoder_cell, o.reset_after),
+        x,
+        [zero] * len(weights),
+        weights,
+        directions,
+        between=lambda layer, y: drop(OP_ENCODER_LAYER + layer, y, 0),
+    )
+    per_layer = [last[k : k + directions] for k in range(0, len(last), directions)]
+    joined = [
+        tuple(np.concatenate(list(parts)) for parts in zip(*states, strict=True)) for states in per_layer
+    ]
+    return memory, joined
+
+
+def first_states(o: Any, params: Params, encoder_states: list[State]) -> list[State]:
+    """The bridge: the state in which each decoder layer starts, from the encoder's last."""
+    states: list[State] = []
+    zero = np.zeros(o.decoder_hidden)
+    both_lstm = o.encoder_cell == "lstm" and o.decoder_cell == "lstm"
+    for k in range(o.decoder_layers):
+        final = encoder_states[max(0, o.encoder_layers - o.decoder_layers + k)]
+        if o.bridge == "zero":
+            h, c = zero, zero
+        elif o.bridge == "copy":
+            h, c = final[0], final[1] if both_lstm else zero
+        else:
+            h = _dense(params, f"bridge.h_l{k}", final[0])
+            c = _dense(params, f"bridge.c_l{k}", final[-1]) if o.decoder_cell == "lstm" else zero
+        states.append((h, c) if o.decoder_cell == "lstm" else (h,))
+    return states
+
+
+def _dense(params: Params, name: str, x: Array) -> Array:
+    return np.tanh(linear(x, params[f"{name}.weight"], params[f"{name}.bias"]))
+
+
+def _context(
+    o: Any, params: Params, memory: Array, encoder_states: list[State], h: Array
+) -> tuple[Array, Array]:
+    """The context c_t [M] for the decoder's output h [Hd], and the weights [S] (zeros without attention)."""
+    if o.context == "last":
+        return encoder_states[-1][0], np.zeros(len(memory))
+    if o.context == "mean":
+        return np.sum(memory, axis=0) / len(memory), np.zeros(len(memory))
+    if o.attention_score == "dot":
+        return attend(h, memory, memory)
+    keys = linear(memory, params["attention.key.weight"])
+    if o.attention_score == "general":
+        return attend(h, keys, memory)
+    keys = keys + params["attention.key.bias"]
+    query = linear(h, params["attention.query.weight"])
+    return attend(query, keys, memory, "mlp", params["attention.energy.weight"])
+
+
+@dataclass
+class Decoding:
+    """Where a decoder stands between two steps."""
+
+    memory: Array
+    encoder_states: list[State]
+    states: list[State]
+    fed: Array  # a_{t-1} [F]
+    time: int = 0
+
+
+def start_decoding(o: Any, params: Params, memory: Array, encoder_states: list[State]) -> Decoding:
+    states = first_states(o, params, encoder_states)
+    return Decoding(memory, encoder_states, states, np.zeros(attentional_width(o)))
+
+
+def decode(o: Any, params: Params, at: Decoding, token: int, drop: Drop = no_dropout) -> tuple[Array, Array]:
+    """Feed the token y_{t-1}; -> logits [Vt] for y_t and attention weights [S]. Moves `at` on by one step."""
+    x = drop(OP_TARGET_EMBEDDING, params["decoder.embedding.weight"][token][None], at.time)
+    if o.input_feeding:
+        x = np.concatenate([x, at.fed[None]], axis=-1)
+    y, at.states = run_stack(
+        step_of(o.decoder_cell, o.reset_after),
+        x,
+        at.states,
+        _rnn_weights(params, "decoder.rnn", o.decoder_layers, 1),
+        1,
+        between=lambda layer, z: drop(OP_DECODER_LAYER + layer, z, at.time),
+    )
+    h = y[0]
+    context, weights = _context(o, params, at.memory, at.encoder_states, h)
+    a = _dense(params, "decoder.combine", np.concatenate([h, context]))
+    at.fed = drop(OP_COMBINE, a[None], at.time)[0]
+    at.time += 1
+    output = params["decoder.embedding.weight" if o.tie_output else "decoder.output.weight"]
+    return linear(at.fed, output, params["decoder.output.bias"]), weights
+
+
+def logits(
+    o: Any, params: Params, source: np.ndarray, target: np.ndarray, drop: Drop = no_dropout
+) -> tuple[Array, Array]:
+    """Teacher forcing: logits [T, Vt] of each position given the ones before, attention weights [T, S]."""
+    memory, encoder_states = encode(o, params, source, drop)
+    at = start_decoding(o, params, memory, encoder_states)
+    steps = [decode(o, params, at, int(token), drop) for token in [o.bos_id, *target[:-1]]]
+    return np.stack([step[0] for step in steps]), np.stack([step[1] for step in steps])
+
+
+def log_probabilities(o: Any, params: Params, source: np.ndarray, target: np.ndarray) -> Array:
+    """log P(y_t | y_<t, x) of the target's own tokens, [T]."""
+    log_p = log_softmax(logits(o, params, source, target)[0])
+    return log_p[np.arange(len(target)), target]
+
+
+def sequence_loss(
+    o: Any,
+    params: Params,
+    source: np.ndarray,
+    target: np.ndarray,
+    label_smoothing: float = 0.0,
+    drop: Drop = no_dropout,
+) -> Array:
+    """The loss of one pair, summed over its tokens: source [S] or [S, C], target [T] (ends with <eos>)."""
+    scores, _ = logits(o, params, source, target, drop)
+    return np.sum(cross_entropy(scores, target, label_smoothing=label_smoothing))

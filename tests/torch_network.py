@@ -1,0 +1,232 @@
+"""The whole network in PyTorch, as its users write it: padded batches, masks, packed sequences, autograd.
+
+Module and parameter names are those of seq2seq_fast, so that `load_state_dict` of the library's parameters
+checks every name and shape, and gradients come back under the same names. There is no dropout: PyTorch's
+random numbers are others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+
+from networks import Ragged
+
+
+class ResetBeforeGRU(nn.GRU):
+    """nn.GRU with the reset gate before the recurrent product, as Keras' default, over padded [T, N, C]."""
+
+    def run(self, x: Tensor, h0: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        directions, last = 1 + self.bidirectional, []
+        for layer in range(self.num_layers):
+            outputs = []
+            for d in range(directions):
+                w_ih, w_hh, b_ih, b_hh = self.all_weights[layer * directions + d]
+                h, ys = h0[layer * directions + d], [torch.empty(0)] * len(x)
+                for t in reversed(range(len(x))) if d else range(len(x)):
+                    new = self._step(x[t], h, w_ih, w_hh, b_ih, b_hh)
+                    inside = (t < lengths)[:, None]
+                    h = torch.where(inside, new, h)
+                    ys[t] = torch.where(inside, new, torch.zeros_like(new))
+                outputs.append(torch.stack(ys))
+                last.append(h)
+            x = torch.cat(outputs, dim=-1)
+        return x, torch.stack(last)
+
+    @staticmethod
+    def _step(x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> Tensor:
+        size = h.shape[1]
+        x_r, x_z, x_n = F.linear(x, w_ih, b_ih).chunk(3, dim=1)
+        h_r, h_z = F.linear(h, w_hh[: 2 * size], b_hh[: 2 * size]).chunk(2, dim=1)
+        r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
+        n = torch.tanh(x_n + F.linear(r * h, w_hh[2 * size :], b_hh[2 * size :]))
+        return torch.lerp(n, h, z)
+
+
+def make_rnn(cell: str, reset_after: bool, *args: Any, **kwargs: Any) -> nn.RNNBase:
+    if cell == "lstm":
+        return nn.LSTM(*args, **kwargs)
+    return (nn.GRU if reset_after else ResetBeforeGRU)(*args, **kwargs)
+
+
+def run_rnn(
+    rnn: nn.RNNBase, x: Tensor, states: tuple[Tensor, ...], lengths: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """x [T, N, C] padded; states (h,) or (h, c) -> y, last states."""
+    if isinstance(rnn, ResetBeforeGRU):
+        y, h = rnn.run(x, states[0], lengths)
+        return y, (h,)
+    packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
+    y, last = rnn(packed, states if isinstance(rnn, nn.LSTM) else states[0])
+    return pad_packed_sequence(y)[0], last if isinstance(last, tuple) else (last,)
+
+
+class Encoder(nn.Module):
+    def __init__(self, o: Any) -> None:
+        super().__init__()
+        size = o.source_features
+        if o.source_vocab_size:
+            self.embedding = nn.Embedding(o.source_vocab_size, o.source_embedding_dim)
+            size = o.source_embedding_dim
+        self.rnn = make_rnn(
+            o.encoder_cell,
+            o.reset_after,
+            size,
+            o.encoder_hidden,
+            num_layers=o.encoder_layers,
+            bidirectional=o.bidirectional,
+        )
+
+    def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """source [S, N] or [S, N, C] -> memory [S, N, M], last states [layers, N, M], directions joined."""
+        x = self.embedding(source) if source.dim() == 2 else source
+        layers, directions, hidden = self.rnn.num_layers, 1 + self.rnn.bidirectional, self.rnn.hidden_size
+        zero = x.new_zeros(layers * directions, x.shape[1], hidden)
+        memory, last = run_rnn(
+            self.rnn, x, (zero, zero) if isinstance(self.rnn, nn.LSTM) else (zero,), lengths
+        )
+        shape = (layers, directions, x.shape[1], hidden)
+        return memory, [s.view(shape).transpose(1, 2).flatten(2) for s in last]
+
+
+class Energy(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight
+
+
+class Attention(nn.Module):
+    def __init__(self, o: Any, memory: int) -> None:
+        super().__init__()
+        self.score = o.attention_score
+        if self.score == "general":
+            self.key = nn.Linear(memory, o.decoder_hidden, bias=False)
+        if self.score == "mlp":
+            inner = o.attention_dim or o.decoder_hidden
+            self.key = nn.Linear(memory, inner)
+            self.query = nn.Linear(o.decoder_hidden, inner, bias=False)
+            self.energy = Energy(inner)
+
+    def forward(self, h: Tensor, memory: Tensor, inside: Tensor) -> Tensor:
+        """h [N, Hd], memory [N, S, M], inside [N, S] -> context [N, M]."""
+        if self.score == "mlp":
+            scores = self.energy(torch.tanh(self.query(h)[:, None] + self.key(memory)))
+        else:
+            keys = self.key(memory) if self.score == "general" else memory
+            scores = torch.einsum("na,nsa->ns", h, keys)
+        weights = F.softmax(scores.masked_fill(~inside, -torch.inf), dim=1)
+        return torch.einsum("ns,nsm->nm", weights, memory)
+
+
+class Decoder(nn.Module):
+    def __init__(self, o: Any, memory: int) -> None:
+        super().__init__()
+        self.width = o.target_embedding_dim if o.tie_output else o.decoder_hidden
+        self.embedding = nn.Embedding(o.target_vocab_size, o.target_embedding_dim)
+        size = o.target_embedding_dim + (self.width if o.input_feeding else 0)
+        self.rnn = make_rnn(
+            o.decoder_cell, o.reset_after, size, o.decoder_hidden, num_layers=o.decoder_layers
+        )
+        self.combine = nn.Linear(o.decoder_hidden + memory, self.width)
+        self.output = nn.Linear(self.width, o.target_vocab_size)
+        if o.tie_output:
+            self.output.weight = self.embedding.weight
+
+
+class TorchNetwork(nn.Module):
+    """`o`: a Seq2SeqConfig or anything with its fields; `params`: its parameters by name."""
+
+    def __init__(self, o: Any, params: Mapping[str, np.ndarray], dtype: torch.dtype = torch.float64) -> None:
+        super().__init__()
+        memory = o.encoder_hidden * (2 if o.bidirectional else 1)
+        self.o = o
+        self.encoder = Encoder(o)
+        self.bridge = nn.ModuleDict()
+        if o.bridge == "dense":
+            for k in range(o.decoder_layers):
+                for state in ("h", "c") if o.decoder_cell == "lstm" else ("h",):
+                    self.bridge[f"{state}_l{k}"] = nn.Linear(memory, o.decoder_hidden)
+        if o.context == "attention":
+            self.attention = Attention(o, memory)
+        self.decoder = Decoder(o, memory)
+        self.to(dtype)
+        weights = {name: torch.from_numpy(np.array(value)) for name, value in params.items()}
+        if o.tie_output:
+            weights["decoder.output.weight"] = weights["decoder.embedding.weight"]
+        self.load_state_dict(weights)  # strict: refuses a missing, a surplus and a misshapen name
+
+    def first_states(self, last: list[Tensor]) -> tuple[Tensor, ...]:
+        """The bridge: last states of the encoder [L, N, M] -> (h,) or (h, c), [layers, N, Hd]."""
+        o = self.o
+        lstm = o.decoder_cell == "lstm"
+        pick = [max(0, o.encoder_layers - o.decoder_layers + k) for k in range(o.decoder_layers)]
+        h, c = last[0][pick], last[-1][pick]
+        zero = h.new_zeros(o.decoder_layers, h.shape[1], o.decoder_hidden)
+        if o.bridge == "zero":
+            h, c = zero, zero
+        elif o.bridge == "copy":
+            c = c if o.encoder_cell == "lstm" else zero
+        else:
+            h = torch.stack([torch.tanh(self.bridge[f"h_l{k}"](h[k])) for k in range(o.decoder_layers)])
+            if lstm:
+                c = torch.stack([torch.tanh(self.bridge[f"c_l{k}"](c[k])) for k in range(o.decoder_layers)])
+        return (h, c) if lstm else (h,)
+
+    def forward(self, batch: Ragged) -> tuple[Tensor, Tensor]:
+        """-> logits [sum T, Vt] and targets [sum T], example after example."""
+        o, decoder = self.o, self.decoder
+        source, lengths = self._pad(batch.source, batch.source_lengths)
+        target, target_lengths = self._pad(batch.target, batch.target_lengths)
+        memory, last = self.encoder(source, lengths)
+        states = self.first_states(last)
+        fixed = last[0][-1] if o.context == "last" else memory.sum(dim=0) / lengths[:, None]
+        inside = torch.arange(len(source))[None] < lengths[:, None]
+        memory = memory.transpose(0, 1)
+        count = source.shape[1]
+        feed = memory.new_zeros(count, decoder.width)
+        token = torch.full((count,), o.bos_id)
+        one = torch.ones(count, dtype=torch.int64)
+        scores = []
+        for t in range(len(target)):
+            x = decoder.embedding(token)
+            if o.input_feeding:
+                x = torch.cat([x, feed], dim=1)
+            y, states = run_rnn(decoder.rnn, x[None], states, one)
+            h = y[0]
+            context = self.attention(h, memory, inside) if o.context == "attention" else fixed
+            feed = torch.tanh(decoder.combine(torch.cat([h, context], dim=1)))
+            scores.append(decoder.output(feed))
+            token = target[t]
+        rows = torch.arange(len(target))[None] < target_lengths[:, None]
+        return torch.stack(scores, dim=1)[rows], target.T[rows]
+
+    def forward_backward(
+        self, batch: Ragged, label_smoothing: float = 0.0
+    ) -> tuple[float, dict[str, np.ndarray], np.ndarray]:
+        """-> loss summed over tokens, gradients of the loss per token by name, log P of each target token."""
+        self.zero_grad()
+        scores, targets = self(batch)
+        loss = F.cross_entropy(scores, targets, reduction="sum", label_smoothing=label_smoothing)
+        (loss / len(targets)).backward()  # type: ignore[no-untyped-call]
+        log_p = F.log_softmax(scores.detach(), dim=1).gather(1, targets[:, None])[:, 0]
+        named = self.named_parameters()  # a tied weight appears once, as the embedding
+        return (
+            float(loss.detach()),
+            {name: p.grad.numpy() for name, p in named if p.grad is not None},
+            log_p.numpy(),
+        )
+
+    def _pad(self, rows: np.ndarray, lengths: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Sequences one after another -> [longest, N, ...] and their lengths."""
+        dtype = next(self.parameters()).dtype if rows.dtype.kind == "f" else torch.int64
+        parts = torch.split(torch.from_numpy(np.array(rows)).to(dtype), lengths.tolist())
+        return pad_sequence(list(parts)), torch.from_numpy(lengths.astype(np.int64))
