@@ -5,10 +5,12 @@
 // that end with an end token are finished; the first beam_size that do not are the next live ones.
 // SearchOptions says when a source stops.
 //
-// Nothing of a source's result depends on the other sources. Finished sources leave the batch. There are
-// always between 1 and num_hypotheses results per source: finished ones first, each kind by descending score,
-// of equals the one found first. They are fewer than num_hypotheses only where the vocabulary and what is
-// forbidden admit no more.
+// Nothing of a source's result depends on the other sources. Finished sources leave the batch.
+//
+// There are between 1 and num_hypotheses results per source: finished ones first, each kind by descending
+// score, of equals the one found first. A live hypothesis that nothing may follow (all scores -infinity) is
+// dropped; where no other is left, and none has finished, it is returned as unfinished. So there are fewer
+// results than num_hypotheses only where the vocabulary and what is forbidden admit no more.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +25,7 @@ namespace s2s {
 
 using Results = std::vector<std::vector<Hypothesis>>;  // [source][rank]
 
-// Throws std::invalid_argument on bad options and std::runtime_error where scores are NaN.
+// Throws std::invalid_argument on bad options and std::runtime_error where a score is NaN or +infinity.
 Results generate(Stepper& stepper, int64_t num_sources, const SearchOptions& options);
 
 // The same with buffers kept by the caller: once warm, the loop over time allocates nothing. One call at a

@@ -46,4 +46,7 @@ struct SearchOptions {
 // Throws std::invalid_argument naming the first option that is wrong for this vocabulary.
 void validate(const SearchOptions& options, int64_t vocabulary);
 
+// What hypotheses are ranked by: log_prob under the length penalty. The end token counts in `length`.
+double hypothesis_score(const SearchOptions& options, double log_prob, int64_t length);
+
 }  // namespace s2s

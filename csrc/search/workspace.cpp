@@ -1,0 +1,21 @@
+#include "search/workspace.h"
+
+namespace s2s {
+
+void Rows::resize(int64_t rows) {
+  parents.resize(rows);
+  tokens.resize(rows);
+  sources.resize(rows);
+  nodes.resize(rows);
+  log_probs.resize(rows);
+}
+
+void Rows::add(int32_t parent, int32_t token, int32_t source, int64_t node, double log_prob) {
+  parents.push_back(parent);
+  tokens.push_back(token);
+  sources.push_back(source);
+  nodes.push_back(node);
+  log_probs.push_back(log_prob);
+}
+
+}  // namespace s2s
