@@ -1,0 +1,3 @@
+"""Speed against PyTorch: `python -m benchmarks` checks that both sides agree, times them and prints one
+table.
+"""

@@ -1,0 +1,104 @@
+"""The least that a piece of work must do, whoever does it: operations of its products, bytes it must move.
+
+limit = max(operations / measured peak rate, bytes / measured bandwidth at the same working set). Only
+matrix products count as operations (a multiplication and an addition for each weight and row), so
+activations, softmax and the optimiser's arithmetic are free here. A weight counts once for each time that
+it must be read again: once a call where all time steps share one product, once a time step where the
+recurrence forbids that. Nobody runs at the limit; it says how much room is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seq2seq_fast import Seq2SeqConfig
+
+from . import machine
+
+FLOAT = 4  # bytes
+LSTM_GATES = 4
+
+
+@dataclass(frozen=True)
+class Work:
+    operations: float
+    bytes: float
+    working_set: float  # bytes that are read again and again
+
+    def limit(self, threads: int) -> tuple[float, str]:
+        """Seconds, and what bounds them: "compute" or "memory"."""
+        compute = self.operations / machine.peak_flops(threads)
+        memory = self.bytes / machine.bandwidth(self.working_set, threads)
+        return max((compute, "compute"), (memory, "memory"))
+
+
+def layer(gates: int, hidden: int, batch: int, time: int, *, backward: bool) -> Work:
+    """A recurrent layer whose input is as wide as its state."""
+    matrix = gates * hidden * hidden  # weights of the input's product, and as many of the state's
+    products = 2 * matrix * batch * time
+    read = matrix * (1 + time)
+    activations = 2 * batch * time * hidden  # x and y
+    if backward:
+        products *= 3  # the gradients of the operand and of the weights, each as large as forward
+        read += matrix * (1 + time) + 2 * matrix  # the weights again, and their gradients written
+        activations += 2 * batch * time * hidden * (1 + gates)  # dx and dy; the gates written and read
+    return Work(2.0 * products, FLOAT * float(read + activations), FLOAT * 2.0 * matrix)
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """How many weights each product of the network has. One LSTM layer a side, general attention."""
+
+    encoder_input: int
+    encoder_recurrent: int
+    keys: int
+    cell_input: int
+    cell_recurrent: int  # of the state and of the attentional vector that is fed back
+    combine: int
+    output: int
+    attention: int  # not weights: numbers of a source row's key and memory that a step multiplies by
+
+    @classmethod
+    def of(cls, config: Seq2SeqConfig) -> _Weights:
+        directions = 2 if config.bidirectional else 1
+        memory, hidden = directions * config.encoder_hidden, config.decoder_hidden
+        encoder = directions * LSTM_GATES * config.encoder_hidden
+        return cls(
+            encoder_input=encoder * config.source_embedding_dim,
+            encoder_recurrent=encoder * config.encoder_hidden,
+            keys=hidden * memory,
+            cell_input=LSTM_GATES * hidden * config.target_embedding_dim,
+            cell_recurrent=LSTM_GATES * hidden * 2 * hidden,
+            combine=hidden * (hidden + memory),
+            output=hidden * config.target_vocab_size,
+            attention=hidden + memory,
+        )
+
+    def per_source_token(self) -> int:
+        return self.encoder_input + self.encoder_recurrent + self.keys
+
+    def per_target_token(self, source_length: int) -> int:
+        step = self.cell_input + self.cell_recurrent + self.combine + self.output
+        return step + source_length * self.attention
+
+
+def training_step(config: Seq2SeqConfig, parameters: int, batch: int, length: int) -> Work:
+    """Forward, backward, clipping and Adam on `batch` pairs of `length` tokens a side."""
+    w = _Weights.of(config)
+    products = batch * length * (w.per_source_token() + w.per_target_token(length))
+    recurrent = w.encoder_recurrent + w.cell_recurrent + w.combine
+    once = w.encoder_input + w.keys + w.cell_input + w.output
+    read = 2 * (length * recurrent + once)  # forward and backward
+    adam = 7 * parameters  # weight, gradient and two moments read; weight and moments written
+    logits = 3 * batch * length * config.target_vocab_size  # written, read, their gradient written
+    return Work(3 * 2.0 * products, FLOAT * float(read + adam + logits), FLOAT * 4.0 * parameters)
+
+
+def decoding(config: Seq2SeqConfig, batch: int, beam: int, source_length: int, length: int) -> Work:
+    """`length` tokens for each of `batch` sources, with `beam` hypotheses each."""
+    w = _Weights.of(config)
+    source = batch * source_length * w.per_source_token()
+    target = batch * beam * length * w.per_target_token(source_length)
+    step = w.cell_input + w.cell_recurrent + w.combine + w.output
+    read = w.encoder_input + w.keys + source_length * w.encoder_recurrent + length * step
+    return Work(2.0 * (source + target), FLOAT * float(read), FLOAT * float(step))
