@@ -1,5 +1,5 @@
 # S2S_INSTRUCTION_SETS: the instruction sets the kernels are compiled for, weakest first; S2S_FLAGS_<isa>: their options.
-# The one place that chooses among them at run time is csrc/core/backend.cpp.
+# The one place that chooses among them at run time is csrc/ops/backend.cpp.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   set(S2S_INSTRUCTION_SETS sse4 avx2 avx512)
   set(S2S_FLAGS_sse4 -march=x86-64-v2)

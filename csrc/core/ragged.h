@@ -2,6 +2,7 @@
 // Row offsets[t] + i is step t of the i-th longest sequence; batch_sizes[t] sequences are longer than t.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -13,7 +14,7 @@ struct Ragged {
   int64_t sequences() const { return static_cast<int64_t>(lengths.size()); }
   int64_t steps() const { return static_cast<int64_t>(batch_sizes.size()); }
   int64_t rows() const { return offsets.back(); }
-  int64_t row(int64_t t, int64_t i) const { return offsets[static_cast<size_t>(t)] + i; }
+  int64_t row(int64_t t, int64_t i) const { return offsets[static_cast<std::size_t>(t)] + i; }
 
   std::vector<int32_t> lengths;       // [N] descending
   std::vector<int32_t> order;         // [N] order[i] is the caller's index of the i-th longest (ties in the caller's order)

@@ -165,10 +165,10 @@ void run_parallel(ParallelFunction fn, void* context, int max_parts) {
   s.pool->run(fn, context, parts);
 }
 
-void Barrier::wait() {
-  if (parts_ == 1) return;
+void Barrier::wait(int parts) {
+  if (parts == 1) return;
   const int phase = phase_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) == parts_ - 1) {
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) == parts - 1) {
     arrived_.store(0, std::memory_order_relaxed);
     phase_.store(phase + 1, std::memory_order_release);
     return;

@@ -33,11 +33,9 @@ inline Range share_of(int64_t count, int part, int parts) {
 // All parts of a region wait here for each other. Reusable; spins for a bounded time, then yields the processor.
 class Barrier {
  public:
-  explicit Barrier(int parts) : parts_(parts) {}
-  void wait();
+  void wait(int parts);
 
  private:
-  const int parts_;
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<int> phase_{0};
 };

@@ -1,0 +1,128 @@
+// One query row at a time: its scores, their softmax and the weighted sum read the source's keys and values from the cache.
+// Forward splits rows over threads; backward gives each source to one thread, so that sums have one order.
+#include "ops/attention.h"
+
+#include "core/threads.h"
+#include "cpu/detail/reduce.h"
+#include "cpu/table.h"
+#include "math/exp.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+constexpr int64_t kSerialWork = 1 << 15;  // elements of keys read below which one thread does all
+
+int parts_for(const AttentionArgs& x) {
+  return x.rows * x.weights_stride * x.key_width < kSerialWork ? 1 : 64;
+}
+
+float mlp_score(const AttentionArgs& x, const float* query, const float* key) {
+  Vec sum = splat(0.0f);
+  for (int64_t a = 0; a < x.key_width; a += kLanes) {
+    const int lanes = lanes_left(x.key_width, a);
+    sum = fma(load(x.energy + a, lanes), math::tanh(load(query + a, lanes) + load(key + a, lanes)), sum);
+  }
+  return sum_lanes(sum);
+}
+
+void attend(const AttentionArgs& x, int64_t row) {
+  const int64_t begin = x.offsets[x.example[row]], length = x.offsets[x.example[row] + 1] - begin;
+  const float* query = x.query + row * x.query_stride;
+  const float* keys = x.keys + begin * x.key_width;
+  float* weights = x.weights + row * x.weights_stride;
+  for (int64_t s = 0; s < length; ++s) {
+    const float* key = keys + s * x.key_width;
+    weights[s] = x.energy ? mlp_score(x, query, key) : dot(query, key, x.key_width);
+  }
+  softmax_row(weights, weights, length, false);
+  for (int64_t s = length; s < x.weights_stride; ++s) weights[s] = 0.0f;
+
+  const float* values = x.values + begin * x.value_width;
+  float* context = x.context + row * x.context_stride;
+  constexpr int kWide = 4;  // sums side by side, so that one does not wait for the other
+  for (int64_t m = 0; m < x.value_width; m += kWide * kLanes) {
+    Vec sum[kWide] = {};
+    for (int64_t s = 0; s < length; ++s) {
+      const Vec w = splat(weights[s]);
+      const float* value = values + s * x.value_width + m;
+      for (int v = 0; v < kWide; ++v) {
+        if (m + v * kLanes < x.value_width) {
+          sum[v] = fma(w, load(value + v * kLanes, lanes_left(x.value_width, m + v * kLanes)), sum[v]);
+        }
+      }
+    }
+    for (int v = 0; v < kWide; ++v) {
+      if (m + v * kLanes < x.value_width) {
+        store(context + m + v * kLanes, sum[v], lanes_left(x.value_width, m + v * kLanes));
+      }
+    }
+  }
+}
+
+// y += scale * x
+void add_scaled(float scale, const float* x, float* y, int64_t width) {
+  const Vec factor = splat(scale);
+  for (int64_t i = 0; i < width; i += kLanes) {
+    const int lanes = lanes_left(width, i);
+    store(y + i, fma(factor, load(x + i, lanes), load(y + i, lanes)), lanes);
+  }
+}
+
+// mlp: with e = energy (1 - tanh^2) dscore, dquery += e, dkey += e, denergy += tanh dscore.
+void mlp_gradient(const AttentionArgs& x, float dscore, const float* query, const float* key, float* dquery, float* dkey,
+                  float* denergy) {
+  const Vec d = splat(dscore), one = splat(1.0f);
+  for (int64_t a = 0; a < x.key_width; a += kLanes) {
+    const int lanes = lanes_left(x.key_width, a);
+    const Vec t = math::tanh(load(query + a, lanes) + load(key + a, lanes));
+    const Vec e = d * load(x.energy + a, lanes) * (one - t * t);
+    store(dquery + a, load(dquery + a, lanes) + e, lanes);
+    store(dkey + a, load(dkey + a, lanes) + e, lanes);
+    store(denergy + a, fma(d, t, load(denergy + a, lanes)), lanes);
+  }
+}
+
+void attend_backward(const AttentionBackwardArgs& g, int64_t row) {
+  const AttentionArgs& x = g.forward;
+  const int64_t source = x.example[row], begin = x.offsets[source], length = x.offsets[source + 1] - begin;
+  const float* query = x.query + row * x.query_stride;
+  const float* dcontext = g.dcontext + row * g.dcontext_stride;
+  const float* weights = x.weights + row * x.weights_stride;
+  float* dquery = g.dquery + row * g.dquery_stride;
+  for (int64_t a = 0; a < x.key_width; ++a) dquery[a] = 0.0f;
+
+  // dscore_s = w_s (dw_s - sum w dw), where dw_s = dcontext . value_s, so that the sum is dcontext . context.
+  const float mean = dot(dcontext, x.context + row * x.context_stride, x.value_width);
+  for (int64_t s = 0; s < length; ++s) {
+    const float* key = x.keys + (begin + s) * x.key_width;
+    const float* value = x.values + (begin + s) * x.value_width;
+    const float dscore = weights[s] * (dot(dcontext, value, x.value_width) - mean);
+    add_scaled(weights[s], dcontext, g.dvalues + (begin + s) * x.value_width, x.value_width);
+    float* dkey = g.dkeys + (begin + s) * x.key_width;
+    if (x.energy) {
+      mlp_gradient(x, dscore, query, key, dquery, dkey, g.denergy + source * x.key_width);
+    } else {
+      add_scaled(dscore, key, dquery, x.key_width);
+      add_scaled(dscore, query, dkey, x.key_width);
+    }
+  }
+}
+
+}  // namespace
+
+void attention(const AttentionArgs& x) {
+  parallel(parts_for(x), [&](int part, int parts) {
+    const Range range = share_of(x.rows, part, parts);
+    for (int64_t row = range.begin; row < range.end; ++row) attend(x, row);
+  });
+}
+
+void attention_backward(const AttentionBackwardArgs& g) {
+  parallel(parts_for(g.forward), [&](int part, int parts) {
+    for (int64_t row = 0; row < g.forward.rows; ++row) {
+      if (g.forward.example[row] % parts == part) attend_backward(g, row);
+    }
+  });
+}
+
+}  // namespace s2s::S2S_ISA

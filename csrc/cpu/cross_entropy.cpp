@@ -1,0 +1,71 @@
+// Rows are split over threads; a row is read three times (maximum, sum of exponentials, gradient) and stays in the cache.
+#include "ops/cross_entropy.h"
+
+#include "core/threads.h"
+#include "cpu/detail/reduce.h"
+#include "cpu/table.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+float row_sum(const float* x, int64_t width) {
+  Vec sum = splat(0.0f);
+  for (int64_t i = 0; i < width; i += kLanes) sum = sum + load(x + i, lanes_left(width, i));
+  return sum_lanes(sum);
+}
+
+int32_t first_at_least(const float* x, int64_t width, float value) {
+  for (int64_t i = 0; i < width; ++i) {
+    if (x[i] >= value) return static_cast<int32_t>(i);
+  }
+  return -1;  // the row holds NaN
+}
+
+void fill_zero(float* x, int64_t width) {
+  for (int64_t i = 0; i < width; ++i) x[i] = 0.0f;
+}
+
+void one_row(const CrossEntropyArgs& x, int64_t r) {
+  const float* logits = x.logits + r * x.classes;
+  float* gradient = x.dlogits ? x.dlogits + r * x.classes : nullptr;
+  const int32_t target = x.targets[r];
+  if (target == x.ignore_index) {
+    x.losses[r] = 0.0f;
+    if (x.nll) x.nll[r] = 0.0f;
+    if (x.best) x.best[r] = -1;
+    if (gradient) fill_zero(gradient, x.classes);
+    return;
+  }
+  const float top = row_max(logits, x.classes);
+  const float total = sum_exp(logits, x.classes, top);
+  const float log_total = top + __builtin_logf(total);
+  const float nll = log_total - logits[target];
+  const float uniform = x.smoothing / static_cast<float>(x.classes);
+  float loss = nll;
+  if (x.smoothing != 0.0f) {
+    const float mean = log_total - row_sum(logits, x.classes) / static_cast<float>(x.classes);
+    loss = (1.0f - x.smoothing) * nll + x.smoothing * mean;
+  }
+  x.losses[r] = loss;
+  if (x.nll) x.nll[r] = nll;
+  if (x.best) x.best[r] = first_at_least(logits, x.classes, top);
+  if (!gradient) return;
+  const float hit = x.scale * (1.0f - x.smoothing);
+  const Vec shift = splat(top), factor = splat(x.scale / total), off = splat(x.scale * uniform);
+  for (int64_t i = 0; i < x.classes; i += kLanes) {
+    const int lanes = lanes_left(x.classes, i);
+    store(gradient + i, fma(math::exp(load(logits + i, lanes) - shift), factor, -off), lanes);
+  }
+  gradient[target] -= hit;
+}
+
+}  // namespace
+
+void cross_entropy(const CrossEntropyArgs& x) {
+  parallel(x.rows * x.classes < (1 << 14) ? 1 : 64, [&](int part, int parts) {
+    const Range range = share_of(x.rows, part, parts);
+    for (int64_t r = range.begin; r < range.end; ++r) one_row(x, r);
+  });
+}
+
+}  // namespace s2s::S2S_ISA

@@ -1,0 +1,62 @@
+// What the recurrent kernels share: walking the steps of a ragged batch, and where a row's state goes next.
+#pragma once
+
+#include <cstring>
+
+#include "core/threads.h"
+#include "cpu/detail/tile.h"
+#include "ops/lstm.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+// The time step that is computed in place `index` of the walk.
+S2S_INLINE int64_t step_at(const SequenceShape& s, int64_t index) { return s.reverse ? s.steps - 1 - index : index; }
+
+// Where the state after step t of sequence i is read next: a row of h_prev, or nullptr after the sequence's end.
+S2S_INLINE float* next_row(const SequenceShape& s, float* states, int64_t t, int64_t i) {
+  if (s.reverse) return t > 0 ? states + (s.offsets[t - 1] + i) * s.hidden : nullptr;
+  return t + 1 < s.steps && i < s.batch_sizes[t + 1] ? states + (s.offsets[t + 1] + i) * s.hidden : nullptr;
+}
+
+// Puts the initial states where the first step of each sequence reads them.
+S2S_INLINE void place_initial(const SequenceShape& s, const float* initial, float* states) {
+  for (int64_t t = 0; t < s.steps; ++t) {
+    const int64_t begin = !s.reverse ? 0 : t + 1 < s.steps ? s.batch_sizes[t + 1] : 0;
+    const int64_t end = !s.reverse && t > 0 ? 0 : s.batch_sizes[t];
+    for (int64_t i = begin; i < end; ++i) {
+      std::memcpy(states + (s.offsets[t] + i) * s.hidden, initial + i * s.hidden, static_cast<size_t>(s.hidden) * 4);
+    }
+  }
+}
+
+// out [rows, hidden] = or += a [rows, depth] times the panels in `range` of packed b [depth, hidden].
+template <bool ADD>
+void add_product(const float* a, int64_t a_stride, int64_t depth, const float* b, Range range, int64_t rows, int64_t hidden,
+                 float* out) {
+  for (int64_t p = range.begin; p < range.end; ++p) {
+    for_tiles<max_rows(kPanelVecs)>(rows, [&](auto height, int64_t row) {
+      constexpr int ROWS = decltype(height)::value;
+      Vec sum[ROWS][kPanelVecs] = {};
+      tile<ROWS>(a + row * a_stride, a_stride, 1, b + p * depth * kPanelWidth, depth, sum);
+      for (int v = 0; v < kPanelVecs; ++v) {
+        const int64_t unit = p * kPanelWidth + v * kLanes;
+        if (unit >= hidden) return;
+        const int lanes = lanes_left(hidden, unit);
+        for (int r = 0; r < ROWS; ++r) {
+          float* to = out + (row + r) * hidden + unit;
+          store(to, ADD ? load(to, lanes) + sum[r][v] : sum[r][v], lanes);
+        }
+      }
+    });
+  }
+}
+
+// Threads for a recurrence: one sum per step and a hand-over of about a third of a microsecond must pay.
+S2S_INLINE int recurrent_parts(int64_t multiplications_per_step, int64_t panels) {
+  if (multiplications_per_step < 60000) return 1;
+  return panels < 64 ? static_cast<int>(panels) : 64;
+}
+
+}  // namespace
+}  // namespace s2s::S2S_ISA

@@ -1,0 +1,187 @@
+// Split by units as in lstm.cpp. With the reset gate before the product a step has two halves, and the threads meet twice.
+#include "ops/gru.h"
+
+#include "cpu/detail/sequence.h"
+#include "cpu/table.h"
+#include "math/gates.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+void store_state(const GruArgs& x, int64_t t, int64_t i, int64_t unit, Vec h, int lanes) {
+  const SequenceShape& s = x.shape;
+  store(x.y + (s.offsets[t] + i) * x.y_stride + unit, h, lanes);
+  float* next = next_row(s, x.h_prev, t, i);
+  store((next ? next : x.h_last + i * s.hidden) + unit, h, lanes);
+}
+
+template <int ROWS>
+void finish_after(const GruArgs& x, int64_t t, int64_t row, int64_t unit, Vec (&sum)[ROWS][3]) {
+  const SequenceShape& s = x.shape;
+  const int lanes = lanes_left(s.hidden, unit);
+  Vec bias[3];
+  for (int g = 0; g < 3; ++g) bias[g] = load(x.b_hh + g * s.hidden + unit, lanes);
+  for (int r = 0; r < ROWS; ++r) {
+    const int64_t i = row + r, at = s.offsets[t] + i;
+    float* gates = x.gates + at * 3 * s.hidden + unit;
+    const Vec hn = sum[r][2] + bias[2];
+    Vec gate[3], h;
+    for (int g = 0; g < 3; ++g) gate[g] = load(gates + g * s.hidden, lanes);
+    for (int g = 0; g < 2; ++g) gate[g] = gate[g] + (sum[r][g] + bias[g]);
+    math::gru_unit(gate[0], gate[1], gate[2], hn, load(x.h_prev + at * s.hidden + unit, lanes), h);
+    for (int g = 0; g < 3; ++g) store(gates + g * s.hidden, gate[g], lanes);
+    store(x.hn + at * s.hidden + unit, hn, lanes);
+    store_state(x, t, i, unit, h, lanes);
+  }
+}
+
+// First half of a step with the reset gate before the product: r, z and r h.
+template <int ROWS>
+void finish_reset(const GruArgs& x, int64_t t, int64_t row, int64_t unit, Vec (&sum)[ROWS][2]) {
+  const SequenceShape& s = x.shape;
+  const int lanes = lanes_left(s.hidden, unit);
+  for (int r = 0; r < ROWS; ++r) {
+    const int64_t at = s.offsets[t] + row + r;
+    float* gates = x.gates + at * 3 * s.hidden + unit;
+    Vec gate[2];
+    for (int g = 0; g < 2; ++g) {
+      const Vec bias = load(x.b_hh + g * s.hidden + unit, lanes);
+      gate[g] = math::sigmoid(load(gates + g * s.hidden, lanes) + (sum[r][g] + bias));
+      store(gates + g * s.hidden, gate[g], lanes);
+    }
+    store(x.hn + at * s.hidden + unit, gate[0] * load(x.h_prev + at * s.hidden + unit, lanes), lanes);
+  }
+}
+
+// Second half: n and h.
+template <int ROWS>
+void finish_before(const GruArgs& x, int64_t t, int64_t row, int64_t unit, Vec (&sum)[ROWS][1]) {
+  const SequenceShape& s = x.shape;
+  const int lanes = lanes_left(s.hidden, unit);
+  for (int r = 0; r < ROWS; ++r) {
+    const int64_t i = row + r, at = s.offsets[t] + i;
+    float* gates = x.gates + at * 3 * s.hidden + unit;
+    Vec n = load(gates + 2 * s.hidden, lanes) + (sum[r][0] + load(x.b_hh + 2 * s.hidden + unit, lanes));
+    Vec h;
+    math::gru_unit_reset_before(load(gates + s.hidden, lanes), n, load(x.h_prev + at * s.hidden + unit, lanes), h);
+    store(gates + 2 * s.hidden, n, lanes);
+    store_state(x, t, i, unit, h, lanes);
+  }
+}
+
+// One product of a step: `a` [rows, H] times the thread's panels, each tile handed to `finish`.
+template <int GATES, class F>
+S2S_INLINE void step_product(const SequenceShape& s, int64_t t, const float* a, const float* weights, Range range,
+                             const F& finish) {
+  for (int64_t p = range.begin; p < range.end; ++p) {
+    const float* panel = weights + p * s.hidden * GATES * kLanes;
+    for_tiles<max_rows(GATES) < 8 ? max_rows(GATES) : 8>(s.batch_sizes[t], [&](auto height, int64_t row) {
+      constexpr int ROWS = decltype(height)::value;
+      Vec sum[ROWS][GATES] = {};
+      tile<ROWS>(a + (s.offsets[t] + row) * s.hidden, s.hidden, 1, panel, s.hidden, sum);
+      finish(row, p * kLanes, sum);
+    });
+  }
+}
+
+// dh (complete) -> gradients of the pre-activations of units [u0, u1) as far as they need no product; dh becomes what goes
+// straight to h_prev. With reset_after that is all; before it, r waits for the gradient of r h.
+void gate_gradients(const GruBackwardArgs& x, int64_t t, int64_t u0, int64_t u1) {
+  const SequenceShape& s = x.shape;
+  for (int64_t i = 0; i < s.batch_sizes[t]; ++i) {
+    const int64_t at = s.offsets[t] + i;
+    for (int64_t u = u0; u < u1; u += kLanes) {
+      const int lanes = lanes_left(u1, u);
+      float* gates = x.gates + at * 3 * s.hidden + u;
+      const Vec r = load(gates, lanes), z = load(gates + s.hidden, lanes), n = load(gates + 2 * s.hidden, lanes);
+      const Vec dh = load(x.dh + i * s.hidden + u, lanes) + load(x.dy + at * x.dy_stride + u, lanes);
+      Vec dz, dn, direct;
+      math::gru_unit_backward_update(z, n, load(x.h_prev + at * s.hidden + u, lanes), dh, dz, dn, direct);
+      store(gates + s.hidden, dz, lanes);
+      store(gates + 2 * s.hidden, dn, lanes);
+      store(x.dh + i * s.hidden + u, direct, lanes);
+      if (x.reset_after) {
+        const Vec hn = load(x.hn + at * s.hidden + u, lanes);
+        store(gates, dn * hn * r * (splat(1.0f) - r), lanes);
+        store(x.dgates_hn + at * s.hidden + u, dn * r, lanes);
+      } else {
+        store(x.dgates_hn + at * s.hidden + u, dn, lanes);
+      }
+    }
+  }
+}
+
+// reset_before: from the gradient of r h, those of r's pre-activation and of h.
+void reset_gradients(const GruBackwardArgs& x, int64_t t, int64_t u0, int64_t u1, const float* d_reset) {
+  const SequenceShape& s = x.shape;
+  for (int64_t i = 0; i < s.batch_sizes[t]; ++i) {
+    const int64_t at = s.offsets[t] + i;
+    for (int64_t u = u0; u < u1; u += kLanes) {
+      const int lanes = lanes_left(u1, u);
+      float* gate = x.gates + at * 3 * s.hidden + u;
+      float* dh = x.dh + i * s.hidden + u;
+      const Vec r = load(gate, lanes), d = load(d_reset + i * s.hidden + u, lanes);
+      store(gate, d * load(x.h_prev + at * s.hidden + u, lanes) * r * (splat(1.0f) - r), lanes);
+      store(dh, fma(d, r, load(dh, lanes)), lanes);
+    }
+  }
+}
+
+}  // namespace
+
+void gru(const GruArgs& x) {
+  const SequenceShape& s = x.shape;
+  place_initial(s, x.h0, x.h_prev);
+  const int64_t panels = (s.hidden + kLanes - 1) / kLanes;
+  const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
+  Barrier barrier;
+  parallel(recurrent_parts(rows * 3 * s.hidden * s.hidden, panels), [&](int part, int parts) {
+    const Range range = share_of(panels, part, parts);
+    for (int64_t index = 0; index < s.steps; ++index) {
+      const int64_t t = step_at(s, index);
+      if (x.reset_after) {
+        step_product<3>(s, t, x.h_prev, x.w_hh, range,
+                        [&](int64_t row, int64_t unit, auto& sum) { finish_after(x, t, row, unit, sum); });
+      } else {
+        step_product<2>(s, t, x.h_prev, x.w_hh, range,
+                        [&](int64_t row, int64_t unit, auto& sum) { finish_reset(x, t, row, unit, sum); });
+        barrier.wait(parts);
+        step_product<1>(s, t, x.hn, x.w_hn, range,
+                        [&](int64_t row, int64_t unit, auto& sum) { finish_before(x, t, row, unit, sum); });
+      }
+      barrier.wait(parts);
+    }
+  });
+}
+
+void gru_backward(const GruBackwardArgs& x) {
+  const SequenceShape& s = x.shape;
+  const int64_t H = s.hidden;
+  const int64_t panels = (H + kPanelWidth - 1) / kPanelWidth;
+  const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
+  Barrier barrier;
+  parallel(recurrent_parts(rows * 3 * H * H, panels), [&](int part, int parts) {
+    const Range range = share_of(panels, part, parts);
+    const int64_t u0 = range.begin * kPanelWidth;
+    const int64_t u1 = range.end * kPanelWidth < H ? range.end * kPanelWidth : H;
+    for (int64_t index = s.steps - 1; index >= 0; --index) {
+      const int64_t t = step_at(s, index), n = s.batch_sizes[t];
+      const float* gates = x.gates + s.offsets[t] * 3 * H;
+      const float* dgates_hn = x.dgates_hn + s.offsets[t] * H;
+      gate_gradients(x, t, u0, u1);
+      barrier.wait(parts);
+      if (x.reset_after) {
+        // [dr dz] times the first 2H rows of W_hh, then the recurrent part of dn times the others: two products, two packed b.
+        add_product<true>(gates, 3 * H, 2 * H, x.w_hh_t, range, n, H, x.dh);
+        add_product<true>(dgates_hn, H, H, x.w_hn_t, range, n, H, x.dh);
+      } else {
+        add_product<false>(dgates_hn, H, H, x.w_hn_t, range, n, H, x.d_reset);
+        reset_gradients(x, t, u0, u1, x.d_reset);
+        barrier.wait(parts);
+        add_product<true>(gates, 3 * H, 2 * H, x.w_hh_t, range, n, H, x.dh);
+      }
+    }
+  });
+}
+
+}  // namespace s2s::S2S_ISA

@@ -1,0 +1,101 @@
+// Split by units: each thread computes all four gates of its own units for every row, streaming its own panels of W_hh, and
+// meets the others once per step, when h is complete.
+#include "ops/lstm.h"
+
+#include "cpu/detail/sequence.h"
+#include "cpu/table.h"
+#include "math/gates.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+constexpr int kGates = 4;
+
+template <int ROWS>
+void finish_rows(const LstmArgs& x, int64_t t, int64_t row, int64_t unit, Vec (&sum)[ROWS][kGates]) {
+  const SequenceShape& s = x.shape;
+  const int lanes = lanes_left(s.hidden, unit);
+  for (int r = 0; r < ROWS; ++r) {
+    const int64_t i = row + r, at = s.offsets[t] + i;
+    float* gates = x.gates + at * kGates * s.hidden + unit;
+    Vec gate[kGates];
+    for (int g = 0; g < kGates; ++g) gate[g] = sum[r][g] + load(gates + g * s.hidden, lanes);
+    Vec c, h;
+    math::lstm_unit(gate[0], gate[1], gate[2], gate[3], load(x.c_prev + at * s.hidden + unit, lanes), c, h);
+    for (int g = 0; g < kGates; ++g) store(gates + g * s.hidden, gate[g], lanes);
+    store(x.y + at * x.y_stride + unit, h, lanes);
+    float* h_next = next_row(s, x.h_prev, t, i);
+    float* c_next = next_row(s, x.c_prev, t, i);
+    store((h_next ? h_next : x.hn + i * s.hidden) + unit, h, lanes);
+    store((c_next ? c_next : x.cn + i * s.hidden) + unit, c, lanes);
+  }
+}
+
+// Gradients of the gates of units [u0, u1) at step t; dc becomes the gradient of c_prev.
+void gate_gradients(const LstmBackwardArgs& x, int64_t t, int64_t u0, int64_t u1) {
+  const SequenceShape& s = x.shape;
+  for (int64_t i = 0; i < s.batch_sizes[t]; ++i) {
+    const int64_t at = s.offsets[t] + i;
+    for (int64_t u = u0; u < u1; u += kLanes) {
+      const int lanes = lanes_left(u1, u);
+      float* gates = x.gates + at * kGates * s.hidden + u;
+      float* dc_at = x.dc + i * s.hidden + u;
+      Vec gate[kGates];
+      for (int g = 0; g < kGates; ++g) gate[g] = load(gates + g * s.hidden, lanes);
+      const Vec dh = load(x.dh + i * s.hidden + u, lanes) + load(x.dy + at * x.dy_stride + u, lanes);
+      Vec dc = load(dc_at, lanes);
+      math::lstm_unit_backward(gate[0], gate[1], gate[2], gate[3], load(x.c_prev + at * s.hidden + u, lanes), dh, dc);
+      for (int g = 0; g < kGates; ++g) store(gates + g * s.hidden, gate[g], lanes);
+      store(dc_at, dc, lanes);
+    }
+  }
+}
+
+}  // namespace
+
+void lstm(const LstmArgs& x) {
+  const SequenceShape& s = x.shape;
+  place_initial(s, x.h0, x.h_prev);
+  place_initial(s, x.c0, x.c_prev);
+  const int64_t panels = (s.hidden + kLanes - 1) / kLanes;
+  const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
+  Barrier barrier;
+  parallel(recurrent_parts(rows * kGates * s.hidden * s.hidden, panels), [&](int part, int parts) {
+    const Range range = share_of(panels, part, parts);
+    for (int64_t index = 0; index < s.steps; ++index) {
+      const int64_t t = step_at(s, index);
+      const float* h = x.h_prev + s.offsets[t] * s.hidden;
+      for (int64_t p = range.begin; p < range.end; ++p) {
+        const float* panel = x.w_hh + p * s.hidden * kGates * kLanes;
+        for_tiles<max_rows(kGates)>(s.batch_sizes[t], [&](auto height, int64_t row) {
+          constexpr int ROWS = decltype(height)::value;
+          Vec sum[ROWS][kGates] = {};
+          tile<ROWS>(h + row * s.hidden, s.hidden, 1, panel, s.hidden, sum);
+          finish_rows(x, t, row, p * kLanes, sum);
+        });
+      }
+      barrier.wait(parts);
+    }
+  });
+}
+
+void lstm_backward(const LstmBackwardArgs& x) {
+  const SequenceShape& s = x.shape;
+  const int64_t panels = (s.hidden + kPanelWidth - 1) / kPanelWidth;
+  const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
+  Barrier barrier;
+  parallel(recurrent_parts(rows * kGates * s.hidden * s.hidden, panels), [&](int part, int parts) {
+    const Range range = share_of(panels, part, parts);
+    const int64_t u0 = range.begin * kPanelWidth;
+    const int64_t u1 = range.end * kPanelWidth < s.hidden ? range.end * kPanelWidth : s.hidden;
+    for (int64_t index = s.steps - 1; index >= 0; --index) {
+      const int64_t t = step_at(s, index);
+      gate_gradients(x, t, u0, u1);
+      barrier.wait(parts);
+      const float* gates = x.gates + s.offsets[t] * kGates * s.hidden;
+      add_product<false>(gates, kGates * s.hidden, kGates * s.hidden, x.w_hh_t, range, s.batch_sizes[t], s.hidden, x.dh);
+    }
+  });
+}
+
+}  // namespace s2s::S2S_ISA

@@ -1,0 +1,75 @@
+// One pass over the flat buffer in blocks of kMaskBlock elements, split over threads.
+#include "ops/optimizers.h"
+
+#include "core/threads.h"
+#include "cpu/table.h"
+#include "cpu/vec.h"
+#include "math/optimizers.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+static_assert(kMaskBlock % kLanes == 0);
+
+// Calls f(first element, lanes, weight decay) for each vector that is not frozen.
+template <class F>
+S2S_INLINE void for_parameters(int64_t count, const uint8_t* mask, double weight_decay, const F& f) {
+  const int64_t blocks = (count + kMaskBlock - 1) / kMaskBlock;
+  parallel(count < (1 << 14) ? 1 : 64, [&](int part, int parts) {
+    const Range range = share_of(blocks, part, parts);
+    for (int64_t b = range.begin; b < range.end; ++b) {
+      if (mask && (mask[b] & kMaskFrozen)) continue;
+      const Vec decay = splat(!mask || (mask[b] & kMaskDecay) ? static_cast<float>(weight_decay) : 0.0f);
+      const int64_t end = (b + 1) * kMaskBlock < count ? (b + 1) * kMaskBlock : count;
+      for (int64_t i = b * kMaskBlock; i < end; i += kLanes) f(i, lanes_left(end, i), decay);
+    }
+  });
+}
+
+// base^exponent for a whole exponent, by squaring: the same bits with every library.
+double power(double base, int64_t exponent) {
+  double result = 1.0;
+  for (; exponent > 0; exponent >>= 1, base *= base) {
+    if (exponent & 1) result *= base;
+  }
+  return result;
+}
+
+Vec vec(double x) { return splat(static_cast<float>(x)); }
+
+}  // namespace
+
+void adam(const AdamArgs& x) {
+  const double correct1 = 1.0 - power(x.beta1, x.step), correct2 = 1.0 - power(x.beta2, x.step);
+  const math::Adam<Vec> adam{vec(x.lr), vec(x.beta1), vec(x.beta2), vec(x.eps), vec(x.lr / correct1),
+                             vec(1.0 / __builtin_sqrt(correct2)), x.decoupled};
+  for_parameters(x.count, x.mask, x.weight_decay, [&](int64_t i, int lanes, Vec decay) {
+    Vec param = load(x.param + i, lanes), m = load(x.m + i, lanes), v = load(x.v + i, lanes);
+    math::adam_unit(adam, decay, param, load(x.grad + i, lanes), m, v);
+    store(x.param + i, param, lanes);
+    store(x.m + i, m, lanes);
+    store(x.v + i, v, lanes);
+  });
+}
+
+void sgd(const SgdArgs& x) {
+  const math::Sgd<Vec> sgd{vec(x.lr), vec(x.momentum), x.buffer != nullptr, x.nesterov, x.first};
+  for_parameters(x.count, x.mask, x.weight_decay, [&](int64_t i, int lanes, Vec decay) {
+    Vec param = load(x.param + i, lanes), buffer = x.buffer ? load(x.buffer + i, lanes) : splat(0.0f);
+    math::sgd_unit(sgd, decay, param, load(x.grad + i, lanes), buffer);
+    store(x.param + i, param, lanes);
+    if (x.buffer) store(x.buffer + i, buffer, lanes);
+  });
+}
+
+void adagrad(const AdagradArgs& x) {
+  const math::Adagrad<Vec> adagrad{vec(x.lr), vec(x.eps)};
+  for_parameters(x.count, x.mask, x.weight_decay, [&](int64_t i, int lanes, Vec decay) {
+    Vec param = load(x.param + i, lanes), sum = load(x.sum + i, lanes);
+    math::adagrad_unit(adagrad, decay, param, load(x.grad + i, lanes), sum);
+    store(x.param + i, param, lanes);
+    store(x.sum + i, sum, lanes);
+  });
+}
+
+}  // namespace s2s::S2S_ISA

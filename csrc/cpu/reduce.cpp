@@ -1,0 +1,61 @@
+// Columns are split over threads (column_sum) or segments are, so that each sum has the order of its rows.
+#include "ops/reduce.h"
+
+#include "core/threads.h"
+#include "cpu/table.h"
+#include "cpu/vec.h"
+
+namespace s2s::S2S_ISA {
+
+void column_sum(const ColumnSumArgs& x) {
+  const int64_t blocks = (x.width + kLanes - 1) / kLanes;
+  parallel(x.rows * x.width < (1 << 15) ? 1 : 64, [&](int part, int parts) {
+    const Range range = share_of(blocks, part, parts);
+    constexpr int kWide = 8;  // columns of vectors summed in one walk down the rows
+    for (int64_t b = range.begin; b < range.end; b += kWide) {
+      const int64_t wide = range.end - b < kWide ? range.end - b : kWide;
+      Vec sum[kWide] = {};
+      for (int64_t r = 0; r < x.rows; ++r) {
+        const float* row = x.x + r * x.x_stride;
+        for (int64_t v = 0; v < wide; ++v) {
+          const int64_t c = (b + v) * kLanes;
+          sum[v] = sum[v] + load(row + c, lanes_left(x.width, c));
+        }
+      }
+      for (int64_t v = 0; v < wide; ++v) {
+        const int64_t c = (b + v) * kLanes;
+        const int lanes = lanes_left(x.width, c);
+        store(x.out + c, load(x.out + c, lanes) + sum[v], lanes);
+      }
+    }
+  });
+}
+
+void segment_mean(const SegmentMeanArgs& x) {
+  for (int64_t n = 0; n < x.segments; ++n) {
+    const int64_t begin = x.offsets[n], end = x.offsets[n + 1];
+    const Vec factor = splat(1.0f / static_cast<float>(end - begin));
+    for (int64_t c = 0; c < x.width; c += kLanes) {
+      const int lanes = lanes_left(x.width, c);
+      Vec sum = splat(0.0f);
+      for (int64_t r = begin; r < end; ++r) sum = sum + load(x.x + r * x.width + c, lanes);
+      store(x.out + n * x.width + c, sum * factor, lanes);
+    }
+  }
+}
+
+void segment_mean_backward(const SegmentMeanArgs& x) {
+  for (int64_t n = 0; n < x.segments; ++n) {
+    const int64_t begin = x.offsets[n], end = x.offsets[n + 1];
+    const Vec factor = splat(1.0f / static_cast<float>(end - begin));
+    for (int64_t r = begin; r < end; ++r) {
+      for (int64_t c = 0; c < x.width; c += kLanes) {
+        const int lanes = lanes_left(x.width, c);
+        float* to = x.x + r * x.width + c;
+        store(to, fma(load(x.out + n * x.width + c, lanes), factor, load(to, lanes)), lanes);
+      }
+    }
+  }
+}
+
+}  // namespace s2s::S2S_ISA

@@ -1,0 +1,18 @@
+// The table of one instruction set, the only symbol by which ops/backend.cpp finds it.
+#include "cpu/table.h"
+
+#define S2S_TEXT(x) #x
+#define S2S_NAME(x) S2S_TEXT(x)
+
+namespace s2s::S2S_ISA {
+
+extern const Kernels table;
+const Kernels table = {
+    S2S_NAME(S2S_ISA), packed_size, pack,          matmul,    embedding,   embedding_backward, lstm,
+    lstm_backward,     gru,         gru_backward,  attention, attention_backward,
+    softmax,           softmax_backward,           cross_entropy, dropout, tanh_backward,      gather_rows,
+    column_sum,        segment_mean, segment_mean_backward,   squared_norm, scale,             add,
+    adam,              sgd,         adagrad,       topk,
+};
+
+}  // namespace s2s::S2S_ISA

@@ -1,0 +1,36 @@
+// The kernels of one instruction set; defined in the files of this folder, gathered in table.cpp.
+#pragma once
+
+#include "ops/kernels.h"
+
+namespace s2s::S2S_ISA {
+
+int64_t packed_size(const PackShape& shape);
+void pack(const PackArgs& args);
+void matmul(const MatmulArgs& args);
+void embedding(const EmbeddingArgs& args);
+void embedding_backward(const EmbeddingArgs& args);
+void lstm(const LstmArgs& args);
+void lstm_backward(const LstmBackwardArgs& args);
+void gru(const GruArgs& args);
+void gru_backward(const GruBackwardArgs& args);
+void attention(const AttentionArgs& args);
+void attention_backward(const AttentionBackwardArgs& args);
+void softmax(const SoftmaxArgs& args);
+void softmax_backward(const SoftmaxBackwardArgs& args);
+void cross_entropy(const CrossEntropyArgs& args);
+void dropout(const DropoutArgs& args);
+void tanh_backward(const TanhBackwardArgs& args);
+void gather_rows(const GatherRowsArgs& args);
+void column_sum(const ColumnSumArgs& args);
+void segment_mean(const SegmentMeanArgs& args);
+void segment_mean_backward(const SegmentMeanArgs& args);
+void squared_norm(const SquaredNormArgs& args);
+void scale(const ScaleArgs& args);
+void add(const AddArgs& args);
+void adam(const AdamArgs& args);
+void sgd(const SgdArgs& args);
+void adagrad(const AdagradArgs& args);
+void topk(const TopkArgs& args);
+
+}  // namespace s2s::S2S_ISA

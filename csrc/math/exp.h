@@ -1,0 +1,48 @@
+// exp, sigmoid and tanh for float and for vectors of float, to about one unit in the last place. T brings the operations of
+// math/scalar.h. Polynomials: minimax fits of our own (relative error 3e-9 and 4e-9 before rounding).
+#pragma once
+
+#include "math/scalar.h"
+
+namespace s2s::math {
+
+// e^x; 0 below -87, at most 2.4e38, NaN for NaN. x = n ln 2 + r, |r| <= ln 2 / 2.
+template <class T>
+S2S_INLINE T exp(T x) {
+  const auto c = [&](float v) { return constant(v, x); };
+  const T low = c(-87.3f), high = c(88.37f);
+  const T bounded = select_less(high, x, high, select_less(x, low, low, x));
+  const T round = c(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer, which stands in the low bits
+  const T magic = fma(bounded, c(1.44269504f), round);
+  const T n = magic - round;
+  T r = fma(n, c(-0.693359375f), bounded);
+  r = fma(n, c(2.12194440e-4f), r);
+  T p = fma(c(1.3814467e-3f), r, c(8.3687808e-3f));
+  p = fma(p, r, c(4.1668393e-2f));
+  p = fma(p, r, c(1.6666520e-1f));
+  p = fma(p, r, c(0.49999994f));
+  p = fma(p * r, r, r) + c(1.0f);
+  return select_less(x, low, c(0.0f), p * power_of_two(magic));
+}
+
+template <class T>
+S2S_INLINE T sigmoid(T x) {
+  const T one = constant(1.0f, x);
+  return one / (one + exp(-x));
+}
+
+template <class T>
+S2S_INLINE T tanh(T x) {
+  const auto c = [&](float v) { return constant(v, x); };
+  const T size = absolute(x);
+  const T far = c(1.0f) - c(2.0f) / (exp(size + size) + c(1.0f));
+  const T z = x * x;
+  T p = fma(c(-5.6973840e-3f), z, c(2.0632546e-2f));
+  p = fma(p, z, c(-5.3737797e-2f));
+  p = fma(p, z, c(1.3331421e-1f));
+  p = fma(p, z, c(-3.3333281e-1f));
+  const T near = fma(p * z, x, x);
+  return select_less(size, c(0.625f), near, copy_sign(far, x));
+}
+
+}  // namespace s2s::math

@@ -1,0 +1,63 @@
+#include "ops/check.h"
+#include "ops/kernels.h"
+
+namespace s2s::ops {
+namespace {
+
+AttentionArgs checked(const char* op, const Attention& m, const Tensor& query, const Tensor& example,
+                      const Tensor& context, const Tensor& weights) {
+  expect_matrix(op, "query", query);
+  expect_matrix(op, "keys", m.keys);
+  expect_matrix(op, "values", m.values);
+  expect_dtype(op, "offsets", m.offsets, DType::i32);
+  const int64_t rows = query.dim(0), sources = m.offsets.size() - 1, total = m.keys.dim(0);
+  check(op, query.dim(1) == m.keys.dim(1), "Expected query of width ", m.keys.dim(1), " like the keys, got ", query.dim(1),
+        ".");
+  check(op, m.values.dim(0) == total, "Expected values of ", total, " rows like the keys, got ", m.values.dim(0), ".");
+  check(op, sources >= 0 && m.offsets.i32()[sources] == total, "Expected lengths that sum to the ", total,
+        " rows of keys, got ", m.offsets.i32()[sources], ".");
+  if (m.energy.defined()) expect(op, "energy", m.energy, {m.keys.dim(1)});
+  expect(op, "example", example, {rows}, DType::i32);
+  expect(op, "context", context, {rows, m.values.dim(1)});
+  expect(op, "weights", weights, {rows, m.longest});
+  for (const Tensor* t : {&m.keys, &m.values, &weights}) expect_contiguous(op, "keys, values and weights", *t);
+  return {rows,
+          m.keys.dim(1),
+          m.values.dim(1),
+          m.longest,
+          query.f32(),
+          query.row_stride(),
+          m.keys.f32(),
+          m.values.f32(),
+          m.offsets.i32(),
+          example.i32(),
+          m.energy.defined() ? m.energy.f32() : nullptr,
+          context.f32(),
+          context.row_stride(),
+          weights.f32()};
+}
+
+}  // namespace
+
+void attention(const Attention& memory, const Tensor& query, const Tensor& example, const Tensor& context,
+               const Tensor& weights) {
+  kernels().attention(checked("attention", memory, query, example, context, weights));
+}
+
+void attention_backward(const Attention& memory, const Tensor& query, const Tensor& example, const Tensor& context,
+                        const Tensor& weights, const Tensor& dcontext, const Tensor& dquery, const Tensor& dkeys,
+                        const Tensor& dvalues, const Tensor& denergy) {
+  const char* op = "attention_backward";
+  const AttentionArgs forward = checked(op, memory, query, example, context, weights);
+  const int64_t sources = memory.offsets.size() - 1;
+  expect(op, "dcontext", dcontext, context.shape());
+  expect(op, "dquery", dquery, query.shape());
+  expect(op, "dkeys", dkeys, memory.keys.shape());
+  expect(op, "dvalues", dvalues, memory.values.shape());
+  if (memory.energy.defined()) expect(op, "denergy", denergy, {sources, memory.keys.dim(1)});
+  kernels().attention_backward({forward, sources, dcontext.f32(), dcontext.row_stride(), dquery.f32(),
+                                dquery.row_stride(), dkeys.f32(), dvalues.f32(),
+                                memory.energy.defined() ? denergy.f32() : nullptr});
+}
+
+}  // namespace s2s::ops

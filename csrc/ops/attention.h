@@ -1,0 +1,50 @@
+// attention: each query row attends to the rows of one source (Bahdanau et al. 2015; Luong et al. 2015).
+//   dot: score_s = query . keys_s        mlp: score_s = energy . tanh(query + keys_s)
+//   weights = softmax(score) over the source's rows; context = sum_s weights_s values_s
+// "general" is dot with projected keys. Sources lie one after the other without padding: source n is rows
+// offsets[n] .. offsets[n + 1] of keys and values. A query's source must have at least one row.
+#pragma once
+
+#include "core/tensor.h"
+
+namespace s2s {
+
+struct AttentionArgs {
+  int64_t rows, key_width, value_width, weights_stride;
+  const float* query;      // [rows, key_width]
+  int64_t query_stride;
+  const float* keys;       // [sum S, key_width]
+  const float* values;     // [sum S, value_width]
+  const int32_t* offsets;  // [N + 1]
+  const int32_t* example;  // [rows] the source of each query
+  const float* energy;     // [key_width] for mlp, null for dot
+  float* context;          // [rows, value_width] out
+  int64_t context_stride;
+  float* weights;          // [rows, weights_stride] out, zero past the source's length
+};
+
+// dkeys, dvalues and denergy are added to, row after row; each source's sums are taken by one thread in row order.
+struct AttentionBackwardArgs {
+  AttentionArgs forward;        // with its outputs
+  int64_t sources;
+  const float* dcontext;        // [rows, value_width]
+  int64_t dcontext_stride;
+  float* dquery;                // [rows, key_width] out
+  int64_t dquery_stride;
+  float* dkeys;                 // [sum S, key_width] added to
+  float* dvalues;               // [sum S, value_width] added to
+  float* denergy;               // [N, key_width] added to, one row per source (mlp), or null
+};
+
+namespace ops {
+struct Attention {
+  Tensor keys, values, offsets, energy;  // energy undefined: dot
+  int64_t longest;                       // longest source: width of weights
+};
+void attention(const Attention& memory, const Tensor& query, const Tensor& example, const Tensor& context,
+               const Tensor& weights);
+void attention_backward(const Attention& memory, const Tensor& query, const Tensor& example, const Tensor& context,
+                        const Tensor& weights, const Tensor& dcontext, const Tensor& dquery, const Tensor& dkeys, const Tensor& dvalues,
+                        const Tensor& denergy);
+}  // namespace ops
+}  // namespace s2s

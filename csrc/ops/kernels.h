@@ -1,0 +1,55 @@
+// A backend is one of these tables: a pointer per leaf op. The contract of each stands in its op's header.
+#pragma once
+
+#include "ops/activation.h"
+#include "ops/attention.h"
+#include "ops/cross_entropy.h"
+#include "ops/dropout.h"
+#include "ops/embedding.h"
+#include "ops/gru.h"
+#include "ops/lstm.h"
+#include "ops/matmul.h"
+#include "ops/norm.h"
+#include "ops/optimizers.h"
+#include "ops/reduce.h"
+#include "ops/rows.h"
+#include "ops/softmax.h"
+#include "ops/topk.h"
+
+namespace s2s {
+
+struct Kernels {
+  const char* name;
+  int64_t (*packed_size)(const PackShape&);
+  void (*pack)(const PackArgs&);
+  void (*matmul)(const MatmulArgs&);
+  void (*embedding)(const EmbeddingArgs&);
+  void (*embedding_backward)(const EmbeddingArgs&);
+  void (*lstm)(const LstmArgs&);
+  void (*lstm_backward)(const LstmBackwardArgs&);
+  void (*gru)(const GruArgs&);
+  void (*gru_backward)(const GruBackwardArgs&);
+  void (*attention)(const AttentionArgs&);
+  void (*attention_backward)(const AttentionBackwardArgs&);
+  void (*softmax)(const SoftmaxArgs&);
+  void (*softmax_backward)(const SoftmaxBackwardArgs&);
+  void (*cross_entropy)(const CrossEntropyArgs&);
+  void (*dropout)(const DropoutArgs&);
+  void (*tanh_backward)(const TanhBackwardArgs&);
+  void (*gather_rows)(const GatherRowsArgs&);
+  void (*column_sum)(const ColumnSumArgs&);
+  void (*segment_mean)(const SegmentMeanArgs&);
+  void (*segment_mean_backward)(const SegmentMeanArgs&);
+  void (*squared_norm)(const SquaredNormArgs&);
+  void (*scale)(const ScaleArgs&);
+  void (*add)(const AddArgs&);
+  void (*adam)(const AdamArgs&);
+  void (*sgd)(const SgdArgs&);
+  void (*adagrad)(const AdagradArgs&);
+  void (*topk)(const TopkArgs&);
+};
+
+// The table in use: the strongest instruction set of this processor, or the one S2S_CPU_ISA names. Chosen once, at first use.
+const Kernels& kernels();
+
+}  // namespace s2s

@@ -1,0 +1,57 @@
+// matmul: c = activation(a b + bias), or c += a b.  b is packed once and used often.
+// Every element of c is one sum over k, taken in an order that depends on k alone: neither on the other rows nor on threads.
+#pragma once
+
+#include "core/tensor.h"
+
+namespace s2s {
+
+enum class Activation : int { none, tanh };
+
+struct PackShape {
+  int64_t k, n;
+  int64_t gates;  // 0: a plain matrix; G: n = G * H, packed so that the G gates of one unit meet in registers
+};
+
+struct PackArgs {
+  PackShape shape;
+  const float* source;
+  int64_t k_stride, n_stride;  // b[k][n] = source[k * k_stride + n * n_stride]
+  float* packed;               // packed_size(shape) floats
+};
+
+struct MatmulArgs {
+  int64_t m, n, k;
+  const float* a;  // a[m][k] = a[m * a_row_stride + k * a_k_stride]
+  int64_t a_row_stride, a_k_stride;
+  const float* b;  // packed, gates = 0
+  float* c;        // [m, n] rows c_stride apart
+  int64_t c_stride;
+  const float* bias;  // [n] or null
+  Activation activation;
+  bool accumulate;
+};
+
+namespace ops {
+
+// The right-hand side of a product in the backend's own layout.
+struct Packed {
+  Tensor data;
+  PackShape shape{0, 0, 0};
+  bool defined() const { return data.defined(); }
+};
+
+Packed pack(const Tensor& b);                                         // b [K, N] as it is
+Packed pack_transposed(const Tensor& weight, int64_t gates = 0);      // weight [N, K], as PyTorch keeps it: b = weight^T
+
+struct MatmulOptions {
+  Tensor bias;
+  Activation activation = Activation::none;
+  bool accumulate = false;
+};
+void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptions& options = {});
+// c (+)= a^T b for a [K, M], b [K, N]: the gradient of a weight matrix, K being the rows of the batch.
+void matmul_transposed(const Tensor& a, const Tensor& b, const Tensor& c, bool accumulate);
+
+}  // namespace ops
+}  // namespace s2s
