@@ -1,0 +1,144 @@
+"""Greedy and beam search: the options, and the native search around any step function.
+
+``csrc/search/generate.h`` says how the search works, ``options.h`` what each option means exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from operator import index
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ._native import Hypothesis
+
+__all__ = ["Hypothesis", "SearchOptions", "beam_search"]
+
+Int32 = NDArray[np.int32]
+Float32 = NDArray[np.float32]
+StepFunction = Callable[[Int32, Int32], "Float32 | tuple[Float32, Float32]"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Hypothesis":
+        from . import _native
+
+        return _native.Hypothesis
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """How to decode, with CTranslate2's names and defaults. Wrong values raise when a search begins.
+
+    Attributes:
+        beam_size: live hypotheses per source; 1 is greedy search.
+        patience: a source stops when ``max(num_hypotheses, round(beam_size * patience))`` hypotheses have
+            finished, or sooner, when no live one can still enter the result. ``math.inf`` leaves only the second
+            rule.
+        num_hypotheses: hypotheses returned per source, best first; at most beam_size.
+        length_penalty: ``score = log_prob / length ** length_penalty``; the length counts the end token, as
+            in fairseq (CTranslate2 leaves it out). 0: no normalisation.
+        min_decoding_length: no end token before this many tokens.
+        max_decoding_length: steps at most; the end token takes one. A hypothesis cut off here is returned,
+            with ``finished`` False, only where fewer than num_hypotheses have finished.
+        return_attention: keep each token's attention weights in the hypotheses.
+    """
+
+    beam_size: int = 2
+    patience: float = 1.0
+    num_hypotheses: int = 1
+    length_penalty: float = 1.0
+    min_decoding_length: int = 1
+    max_decoding_length: int = 256
+    return_attention: bool = False
+
+    def native(self, *, start_token: int, end_tokens: Sequence[int]) -> dict[str, Any]:
+        """The options as the extension takes them, with the ids of the model's special tokens."""
+        return {**asdict(self), "start_token": start_token, "end_tokens": list(end_tokens)}
+
+
+def _integer(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"[beam_search] Expected {name} to be an integer, got {value!r}.") from None
+    if not low <= number <= high:
+        raise ValueError(f"[beam_search] Expected {name} between {low} and {high}, got {number}.")
+    return number
+
+
+def beam_search(
+    step: StepFunction,
+    *,
+    batch_size: int,
+    vocab_size: int,
+    bos_id: int,
+    eos_id: int | Iterable[int],
+    beam_size: int = 5,
+    patience: float = 1.0,
+    num_hypotheses: int = 1,
+    length_penalty: float = 1.0,
+    min_decoding_length: int = 0,
+    max_decoding_length: int = 256,
+    logits: bool = False,
+    return_attention: bool = False,
+    source_lengths: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+) -> list[list[Hypothesis]]:
+    """Search for the best sequences of a model of which only one step is known.
+
+    Args:
+        step: ``step(parents, tokens) -> scores`` for any number of rows, each a live hypothesis. Both arguments
+            are int32 ``[rows]``: row j continues row ``parents[j]`` of the call before, which emitted
+            ``tokens[j]``. In the first call there is a row per source: ``parents`` are the sources' indices,
+            ``tokens`` all bos_id. ``scores``: float32 ``[rows, vocab_size]``, log-probabilities of the next
+            token; ``-inf`` forbids one. To have attention kept, return ``(scores, attention)``, attention float32
+            ``[rows, S]``, S constant.
+        batch_size: number of sources; 0 gives an empty list.
+        eos_id: the end token, or several.
+        logits: the scores are not normalised yet; the search does it.
+        source_lengths: ``[batch_size]``, how many columns of the attention are each source's. None: all S.
+
+    The other options are those of :class:`SearchOptions`, with defaults that restrict nothing.
+
+    Returns:
+        For every source its hypotheses, best first: between 1 and num_hypotheses. A source's result does not
+        depend on the other sources, if step's rows do not.
+
+    Raises:
+        ValueError: an option is out of range, or step returned a wrong shape or log-probabilities above 0.
+        TypeError: step is not callable, or returned something else than float32 arrays.
+        RuntimeError: a score is NaN. What step itself raises passes through.
+    """
+    from . import _native
+
+    if not callable(step):
+        raise TypeError(f"[beam_search] Expected step to be callable, got {type(step).__name__}.")
+    batch_size = _integer("batch_size", batch_size, 0)
+    vocab_size = _integer("vocab_size", vocab_size, 1)
+    bos_id = _integer("bos_id", bos_id, 0, vocab_size - 1)
+    ends = eos_id if isinstance(eos_id, Iterable) else [eos_id]
+    end_tokens = [_integer("eos_id", end, 0, vocab_size - 1) for end in ends]
+    lengths: list[int] = []
+    if source_lengths is not None:
+        lengths = [_integer("source_lengths", length, 0) for length in source_lengths]
+        if len(lengths) != batch_size:
+            raise ValueError(
+                f"[beam_search] Expected source_lengths of shape [{batch_size}], got [{len(lengths)}]."
+            )
+
+    options = SearchOptions(
+        beam_size=beam_size,
+        patience=patience,
+        num_hypotheses=num_hypotheses,
+        length_penalty=length_penalty,
+        min_decoding_length=min_decoding_length,
+        max_decoding_length=max_decoding_length,
+        return_attention=return_attention,
+    )
+    native = options.native(start_token=bos_id, end_tokens=end_tokens)
+    return _native.beam_search(step, batch_size, vocab_size, native, logits, lengths)
