@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from seq2seq_fast import ops
 from seq2seq_fast.data import Batch
+from seq2seq_fast.optim import Adam, clip_grad_norm_
 
 from . import limits, networks
 from .agreement import assert_close
@@ -66,17 +66,14 @@ def step(size: Size) -> Case:
     lengths = np.full(BATCH, LENGTH, dtype=np.int32)
     batch = Batch(source.ravel(), lengths, target.ravel(), lengths, np.arange(BATCH, dtype=np.int64))
     peer = _Peer(network, source, target)
-    moments = np.zeros((2, model.flat_parameters.size), dtype=np.float32)
-    updates = 0
+    optimizer = Adam(lr=LEARNING_RATE)
 
     def ours() -> float:
-        nonlocal updates
-        updates += 1
-        result = model.forward_backward(batch, update=updates)
-        ops.clip_grad_norm_(model.flat_gradients, MAX_NORM)
-        ops.adam_(model.flat_parameters, model.flat_gradients, *moments, updates, LEARNING_RATE)
+        loss = model.forward_backward(batch).loss
+        clip_grad_norm_(model.flat_gradients, MAX_NORM)
+        optimizer.step(model.flat_parameters, model.flat_gradients)
         model.weights_changed()
-        return result.loss
+        return loss
 
     def check() -> None:
         loss = model.forward_backward(batch).loss
