@@ -1,8 +1,8 @@
 """The search, through ``beam_search`` over Python step functions.
 
 ``Tree`` is a random model: the log-probabilities of a step are a function of the source and of all tokens so
-far, so that rows cannot be confused unnoticed. ``reference_search`` is the search again, written plainly from the
-words of generate.h and options.h over lists of Python tuples, one source at a time.
+far, so that rows cannot be confused unnoticed. ``reference_search`` is the search again, written plainly from
+the words of generate.h and options.h over lists of Python tuples, one source at a time.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ Results generate(Stepper& stepper, int64_t num_sources, const SearchOptions& opt
                                 std::to_string(num_sources) + ".");
   }
   start(num_sources, options, workspace);
-  if (enough_finished(options) == 1) {
+  if (options.beam_size == 1 && enough_finished(options) == 1) {
     greedy_search(stepper, options, workspace);
   } else {
     beam_search(stepper, options, workspace);

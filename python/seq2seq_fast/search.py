@@ -38,8 +38,7 @@ class SearchOptions:
     Attributes:
         beam_size: live hypotheses per source; 1 is greedy search.
         patience: a source stops when ``max(num_hypotheses, round(beam_size * patience))`` hypotheses have
-            finished, or sooner, when no live one can still enter the result. ``math.inf`` leaves only the second
-            rule.
+            finished, or sooner, when no live one can still enter the result. With ``math.inf`` only then.
         num_hypotheses: hypotheses returned per source, best first; at most beam_size.
         length_penalty: ``score = log_prob / length ** length_penalty``; the length counts the end token, as
             in fairseq (CTranslate2 leaves it out). 0: no normalisation.
@@ -92,12 +91,12 @@ def beam_search(
     """Search for the best sequences of a model of which only one step is known.
 
     Args:
-        step: ``step(parents, tokens) -> scores`` for any number of rows, each a live hypothesis. Both arguments
+        step: ``step(parents, tokens) -> scores`` for any number of rows, each a live hypothesis. Arguments
             are int32 ``[rows]``: row j continues row ``parents[j]`` of the call before, which emitted
-            ``tokens[j]``. In the first call there is a row per source: ``parents`` are the sources' indices,
-            ``tokens`` all bos_id. ``scores``: float32 ``[rows, vocab_size]``, log-probabilities of the next
-            token; ``-inf`` forbids one. To have attention kept, return ``(scores, attention)``, attention float32
-            ``[rows, S]``, S constant.
+            ``tokens[j]``. In the first call there is a row per source: ``parents`` are the sources'
+            indices, ``tokens`` all bos_id. ``scores``: float32 ``[rows, vocab_size]``, log-probabilities of
+            the next token; ``-inf`` forbids one. To have attention kept, return ``(scores, attention)``,
+            attention float32 ``[rows, S]``, S constant.
         batch_size: number of sources; 0 gives an empty list.
         eos_id: the end token, or several.
         logits: the scores are not normalised yet; the search does it.
