@@ -1,0 +1,230 @@
+"""Data sets of sequence pairs, in memory as flat arrays: no padding, no Python object per example.
+
+A data set is made of lines of text (`read_tsv`) or of ids and feature vectors (`Dataset.from_sequences`); the
+network sees it as `Batch`es. Which examples make a batch, and in which order, is the business of
+`batching.py`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N sequence pairs, the sequences one after another."""
+
+    source: Int32 | Float32
+    """int32 [sum S] token ids, or float32 [sum S, C] feature vectors."""
+    source_lengths: Int32
+    """[N], each at least 1."""
+    target: Int32
+    """[sum T] ids, without bos; each target ends with eos."""
+    target_lengths: Int32
+    """[N], eos counted."""
+    example_ids: Int64
+    """[N] place of each example in the data set; it names the example's dropout mask."""
+
+    def __len__(self) -> int:
+        return len(self.source_lengths)
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Sequences of different lengths in one array.
+
+    Raises:
+        ValueError: the offsets do not fit the values.
+        TypeError: a dtype is none of those below.
+    """
+
+    values: Int32 | Float32
+    """int32 [sum L] or float32 [sum L, C]."""
+    offsets: Int64
+    """[N + 1]: sequence i is `values[offsets[i]:offsets[i + 1]]`."""
+
+    def __post_init__(self) -> None:
+        if (self.values.dtype, self.values.ndim) not in ((np.dtype("i4"), 1), (np.dtype("f4"), 2)):
+            raise TypeError(
+                "[sequences] Expected values int32 of shape [sum L] or float32 of shape [sum L, C], "
+                f"got {self.values.dtype} {list(self.values.shape)}."
+            )
+        if self.offsets.dtype != np.int64:
+            raise TypeError(f"[sequences] Expected offsets int64, got {self.offsets.dtype}.")
+        ends = self.offsets
+        if (
+            ends.ndim != 1
+            or not len(ends)
+            or ends[0] != 0
+            or ends[-1] != len(self.values)
+            or (np.diff(ends) < 0).any()
+        ):
+            raise ValueError("[sequences] Expected offsets from 0 to len(values), never falling.")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> Int32 | Float32:
+        if not 0 <= i < len(self):
+            raise IndexError(f"sequence {i} of {len(self)}")
+        return self.values[self.offsets[i] : self.offsets[i + 1]]
+
+    @property
+    def lengths(self) -> Int64:
+        """[N] length of each sequence."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> tuple[Int32 | Float32, Int32]:
+        """Return the values of some sequences, one after another, and their lengths."""
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        ends = np.cumsum(lengths)
+        total = int(ends[-1]) if len(ends) else 0
+        index = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
+        return self.values[index], lengths.astype(np.int32)
+
+
+class Dataset:
+    """Sequence pairs in memory.
+
+    Args:
+        source: token ids or feature vectors, each sequence at least one long.
+        target: token ids, each sequence ending with eos.
+        dropped: how many pairs the reader left out, by reason.
+
+    Raises:
+        ValueError: the two differ in number, or a sequence is empty.
+    """
+
+    def __init__(
+        self, source: Sequences, target: Sequences, *, dropped: dict[str, int] | None = None
+    ) -> None:
+        if len(source) != len(target):
+            raise ValueError(
+                f"[dataset] Expected as many targets as sources, {len(source)}, got {len(target)}."
+            )
+        if target.values.dtype != np.int32:
+            raise TypeError("[dataset] Expected target to be token ids, got feature vectors.")
+        self.source, self.target = source, target
+        self.source_lengths: Int64 = source.lengths
+        self.target_lengths: Int64 = target.lengths
+        self.dropped = dropped or {}
+        for name, lengths in (("source", self.source_lengths), ("target", self.target_lengths)):
+            if (lengths < 1).any():
+                raise ValueError(
+                    f"[dataset] Expected no empty {name}, example {int(lengths.argmin())} is empty."
+                )
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __repr__(self) -> str:
+        return f"Dataset({len(self)} pairs)"
+
+    def batch(self, examples: npt.ArrayLike) -> Batch:
+        """Return some examples, by their places in the data set, as a batch."""
+        rows = np.asarray(examples, dtype=np.int64)
+        if rows.ndim != 1 or (len(rows) and not (rows.min() >= 0 and rows.max() < len(self))):
+            raise ValueError(
+                f"[dataset] Expected examples from 0 to {len(self) - 1} of shape [N], got {examples!r}."
+            )
+        source, source_lengths = self.source.take(rows)
+        target, target_lengths = self.target.take(rows)
+        return Batch(source, source_lengths, target.astype(np.int32, copy=False), target_lengths, rows)
+
+    def fingerprint(self) -> str:
+        """Return a short text that differs, in all likelihood, if the data differ."""
+        checksum = 0
+        for values in (self.source.offsets, self.source.values, self.target.offsets, self.target.values):
+            checksum = zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, checksum)
+        return f"{len(self)} pairs, crc32 {checksum:08x}"
+
+    @classmethod
+    def from_sequences(
+        cls, sources: Iterable[npt.ArrayLike], targets: Iterable[Sequence[int]], *, eos_id: int
+    ) -> Dataset:
+        """Make a data set of sequences.
+
+        Args:
+            sources: token ids `[S]` each, or feature vectors `[S, C]` each (finite, all of one width C).
+            targets: token ids each, without bos and eos.
+            eos_id: appended to every target.
+
+        Raises:
+            ValueError: naming the example that is empty, of the wrong shape, negative or not finite.
+            TypeError: sources are neither integers nor floating point numbers.
+        """
+        builder = IdsBuilder()
+        for i, target in enumerate(targets):
+            ids = _ids(target, f"target of example {i}")
+            builder.append([*ids.tolist(), eos_id])
+        return cls(_source_sequences(sources), builder.finish())
+
+
+@dataclass
+class IdsBuilder:
+    """Grows the two flat arrays of a `Sequences` of ids; `finish` hands them over without a copy."""
+
+    values: array[int] = field(default_factory=lambda: array("i"))
+    offsets: array[int] = field(default_factory=lambda: array("q", [0]))
+
+    def append(self, ids: list[int]) -> None:
+        self.values.extend(ids)
+        self.offsets.append(len(self.values))
+
+    def finish(self) -> Sequences:
+        values: Int32 = np.frombuffer(self.values, dtype=np.int32) if self.values else np.zeros(0, np.int32)
+        return Sequences(values, np.frombuffer(self.offsets, dtype=np.int64))
+
+
+def _ids(sequence: npt.ArrayLike, what: str) -> Int64:
+    ids = np.asarray(sequence)
+    if ids.size == 0 and ids.ndim == 1:
+        return np.zeros(0, np.int64)
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise TypeError(f"[dataset] Expected {what} to be integers, got {ids.dtype}.")
+    if ids.ndim != 1:
+        raise ValueError(f"[dataset] Expected {what} of shape [length], got {list(ids.shape)}.")
+    if ids.min() < 0 or ids.max() > np.iinfo(np.int32).max:
+        raise ValueError(
+            f"[dataset] Expected {what} to be ids of 0 or more that fit int32, got {ids.min()}..{ids.max()}."
+        )
+    return ids.astype(np.int64)
+
+
+def _source_sequences(sources: Iterable[npt.ArrayLike]) -> Sequences:
+    arrays = [np.asarray(source) for source in sources]
+    if not (arrays and np.issubdtype(arrays[0].dtype, np.floating)):
+        builder = IdsBuilder()
+        for i, ids in enumerate(arrays):
+            builder.append(_ids(ids, f"source of example {i}").tolist())
+        return builder.finish()
+    width = arrays[0].shape[-1] if arrays[0].ndim == 2 else -1
+    for i, features in enumerate(arrays):
+        if not np.issubdtype(features.dtype, np.floating):
+            raise TypeError(
+                f"[dataset] Expected source of example {i} to be floating point, got {features.dtype}."
+            )
+        if features.ndim != 2 or features.shape[1] != width or width < 1:
+            expected = f"[length, {width}]" if width > 0 else "[length, features]"
+            raise ValueError(
+                f"[dataset] Expected source of example {i} of shape {expected}, got {list(features.shape)}."
+            )
+        if not np.isfinite(features).all():
+            raise ValueError(f"[dataset] Expected source of example {i} to be finite, got nan or infinity.")
+    lengths = np.fromiter((len(features) for features in arrays), np.int64, len(arrays))
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    values = np.empty((int(offsets[-1]), width), np.float32)
+    np.concatenate(arrays, out=values, casting="same_kind")
+    return Sequences(values, offsets)

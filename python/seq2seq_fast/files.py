@@ -1,0 +1,262 @@
+"""A model's folder: config.json, model.safetensors, vocabularies, the tokenisers' files.
+
+    config.json               {"format_version": 1, "kind": "seq2seq", "model": the Seq2SeqConfig,
+                               "source": a side, or null (feature vectors or bare ids), "target": likewise}
+    a side                    {"tokenizer": settings, "eos": whether ids end with eos, "vocabulary": a file's
+    name,
+                               "special_tokens": {"pad": ..., "bos": ..., "eos": ..., "unk": ...}}
+    model.safetensors         the parameters, float32, by PyTorch's names
+    *_vocabulary.json         a JSON list of tokens, the id being the place in the list
+
+Whatever a folder holds, loading it ends with a model or with a ValueError that names the file and the field.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from seq2seq_fast.atomic import atomic_write, sync_directory, write_bytes
+from seq2seq_fast.tensor_file import TensorFile, TensorSpec, write_tensors
+from seq2seq_fast.text import TextField
+from seq2seq_fast.tokenizers import tokenizer_from_settings
+from seq2seq_fast.vocab import SpecialTokens, Vocabulary
+
+if TYPE_CHECKING:
+    from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
+
+FORMAT_VERSION = 1
+"""Raised when a folder can hold what an older version would misread; older formats stay readable."""
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a model's folder holds."""
+
+    model: Seq2Seq
+    source: TextField | None
+    """None: the source is feature vectors, or the folder was saved without a vocabulary."""
+    target: TextField | None
+
+
+def save_model(
+    folder: StrPath, model: Seq2Seq, *, source: TextField | None = None, target: TextField | None = None
+) -> None:
+    """Write a model's folder, each file atomically.
+
+    Written over the same model of an earlier moment (same config, same vocabularies), the folder holds one or
+    the other at any time. Written over another model, it has no config.json, and so is no model, until all
+    else is in place.
+
+    Args:
+        folder: made if it is not there; files of other names in it are left alone.
+        model: the model.
+        source: tokeniser and vocabulary of the source, if it is text.
+        target: tokeniser and vocabulary of the target.
+
+    Raises:
+        ValueError: a vocabulary does not fit the model's config.
+        OSError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    _check_vocabularies(model.config, source, target)
+    config = {
+        "format_version": FORMAT_VERSION,
+        "kind": "seq2seq",
+        "model": asdict(model.config),
+        "source": _side_settings("source", source),
+        "target": _side_settings("target", target),
+    }
+    files = {CONFIG: (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()}
+    for name, text in (("source", source), ("target", target)):
+        if text is not None:
+            files[f"{name}_vocabulary.json"] = text.vocabulary.to_bytes()
+            files.update(text.tokenizer.files())
+    folder.mkdir(parents=True, exist_ok=True)
+    stale = [name for name, content in files.items() if not _holds(folder / name, content)]
+    if stale:
+        (folder / CONFIG).unlink(missing_ok=True)
+        sync_directory(folder)
+        for name in stale:
+            if name != CONFIG:
+                write_bytes(folder / name, files[name])
+    with atomic_write(folder / WEIGHTS) as file:
+        write_tensors(file, model.parameters(), {"format": "pt"})  # "pt": what PyTorch's tools look for
+    if stale:
+        write_bytes(folder / CONFIG, files[CONFIG])
+
+
+def load_model(folder: StrPath) -> SavedModel:
+    """Read a model's folder.
+
+    Raises:
+        FileNotFoundError: the folder, or a file that has to be in it, is not there.
+        ValueError: a file is damaged, a field is unknown, missing or wrong, names, shapes or dtypes of the
+        weights are
+            not those of the config, or the format is newer than this version of the software.
+    """
+    from seq2seq_fast.model import Seq2Seq
+
+    folder = Path(folder)
+    config = read_config(folder)
+    model_config = _model_config(folder / CONFIG, config["model"])
+    source = _load_side(folder, "source", config["source"])
+    target = _load_side(folder, "target", config["target"])
+    try:
+        _check_vocabularies(model_config, source, target)
+        model = Seq2Seq(model_config)
+    except (ValueError, MemoryError) as error:
+        raise ValueError(f"{folder / CONFIG}: {error or 'the model does not fit in memory'}") from error
+    parameters = model.parameters()
+    with TensorFile(folder / WEIGHTS) as weights:
+        weights.expect({name: TensorSpec("F32", view.shape) for name, view in parameters.items()})
+        for name, view in parameters.items():
+            view[...] = weights.read(name)
+    model.weights_changed()
+    return SavedModel(model, source, target)
+
+
+def read_config(folder: StrPath) -> dict[str, Any]:
+    """Read and check the outer fields of a folder's config.json; `load_model` says what is raised."""
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; {os.fspath(folder)} is not a model's folder.")
+    try:
+        config = json.loads(path.read_bytes().decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON ({error}).") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(config).__name__}.")
+    version = config.get("format_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ValueError(
+            f"{path}: field 'format_version': expected an integer of at least 1, got {version!r}."
+        )
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: field 'format_version': this seq2seq_fast reads formats up to {FORMAT_VERSION}, "
+            f"the model is of format {version}; a newer version is needed."
+        )
+    _check_fields(path, "", config, required=("format_version", "kind", "model", "source", "target"))
+    if config["kind"] != "seq2seq":
+        raise ValueError(f"{path}: field 'kind': expected 'seq2seq', got {config['kind']!r}.")
+    return config
+
+
+def _side_settings(name: str, text: TextField | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    return {
+        "tokenizer": text.tokenizer.settings(),
+        "eos": text.eos,
+        "vocabulary": f"{name}_vocabulary.json",
+        "special_tokens": text.vocabulary.specials.settings(),
+    }
+
+
+def _load_side(folder: Path, name: str, settings: Any) -> TextField | None:
+    if settings is None:
+        return None
+    path = folder / CONFIG
+    _check_fields(path, f"{name}.", settings, required=("tokenizer", "eos", "vocabulary", "special_tokens"))
+    if not isinstance(settings["eos"], bool):
+        raise ValueError(f"{path}: field '{name}.eos': expected true or false, got {settings['eos']!r}.")
+    field = "special_tokens"
+    try:
+        specials = SpecialTokens.from_settings(settings[field])
+        field = "tokenizer"
+        tokenizer = tokenizer_from_settings(
+            settings[field], lambda file: _neighbour(folder, file).read_bytes()
+        )
+        field = "vocabulary"
+        vocabulary_path = _neighbour(folder, settings[field])
+    except ValueError as error:
+        raise ValueError(f"{path}: field '{name}.{field}': {error}") from error
+    vocabulary = Vocabulary.load(vocabulary_path, specials=specials)
+    try:
+        return TextField(tokenizer, vocabulary, settings["eos"])
+    except ValueError as error:
+        raise ValueError(f"{path}: field '{name}.eos': {error}") from None
+
+
+def _model_config(path: Path, settings: Any) -> Seq2SeqConfig:
+    """Make a Seq2SeqConfig of its fields, names and types checked."""
+    from seq2seq_fast.model import Seq2SeqConfig
+
+    known = fields(Seq2SeqConfig)
+    required = [f.name for f in known if f.default is MISSING and f.default_factory is MISSING]
+    _check_fields(path, "model.", settings, required=required, optional=[f.name for f in known])
+    types = get_type_hints(Seq2SeqConfig)
+    for name, value in settings.items():
+        allowed = (int, float) if types[name] is float else (types[name],)
+        if not isinstance(value, allowed) or (isinstance(value, bool) and types[name] is not bool):
+            raise ValueError(f"{path}: field 'model.{name}': expected {types[name].__name__}, got {value!r}.")
+    try:
+        return Seq2SeqConfig(**settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: field 'model': {error}") from error
+
+
+def _check_vocabularies(config: Seq2SeqConfig, source: TextField | None, target: TextField | None) -> None:
+    for name, text in (("source", source), ("target", target)):
+        size = getattr(config, f"{name}_vocab_size")
+        if text is not None and len(text.vocabulary) != size:
+            raise ValueError(
+                f"the {name} vocabulary has {len(text.vocabulary)} tokens, {name}_vocab_size is {size}."
+            )
+    for name in ("pad", "bos", "eos", "unk") if target is not None else ():
+        special = getattr(target.vocabulary, f"{name}_id") if target is not None else None
+        if special is not None and special != getattr(config, f"{name}_id"):
+            expected = getattr(config, f"{name}_id")
+            raise ValueError(
+                f"the {name} token of the target vocabulary has id {special}, {name}_id is {expected}."
+            )
+
+
+def _check_fields(
+    path: Path,
+    prefix: str,
+    settings: Any,
+    *,
+    required: tuple[str, ...] | list[str],
+    optional: list[str] | None = None,
+) -> None:
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"{path}: field '{prefix.rstrip('.')}': expected an object, got {settings!r}.")
+    for name in required:
+        if name not in settings:
+            raise ValueError(f"{path}: field '{prefix}{name}' is missing.")
+    for name in settings:
+        if name not in required and name not in (optional or ()):
+            raise ValueError(f"{path}: unknown field '{prefix}{name}'.")
+
+
+def _neighbour(folder: Path, name: Any) -> Path:
+    """The path of a file that a config names: it has to lie in the folder itself."""
+    if (
+        not isinstance(name, str)
+        or name in ("", ".", "..")
+        or "\0" in name
+        or Path(name).name != name
+        or "\\" in name
+    ):
+        raise ValueError(f"expected the name of a file in the folder, got {name!r}.")
+    path = folder / name
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file.")
+    return path
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False

@@ -1,0 +1,107 @@
+"""How the learning rate changes in the course of training, and when training has stopped getting better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class Best:
+    """The best of a row of values, and how many came since.
+
+    Args:
+        threshold: a value is better if it is by this part of the best so far.
+    """
+
+    threshold: float = 0.0
+    value: float | None = None
+    since: int = 0
+
+    def update(self, value: float, *, maximize: bool) -> bool:
+        """Take note of a value; return whether it is the best so far."""
+        gain = 0.0 if self.value is None else (value - self.value if maximize else self.value - value)
+        better = self.value is None or gain > self.threshold * abs(self.value)
+        self.value, self.since = (value, 0) if better else (self.value, self.since + 1)
+        return better
+
+
+@dataclass
+class Scheduler:
+    """A constant learning rate, after a linear warm-up.
+
+    A schedule is its settings plus a little state; subclasses override `lr` and, if they look at validations,
+    `validated`.
+
+    Args:
+        warmup_steps: the learning rate rises over so many steps.
+    """
+
+    warmup_steps: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.warmup_steps < 0:
+            raise ValueError(f"[scheduler] Expected warmup_steps of at least 0, got {self.warmup_steps}.")
+
+    def lr(self, base: float, step: int) -> float:
+        """Return the learning rate of step number `step` (from 1), `base` being the optimiser's."""
+        return base * min(1.0, step / self.warmup_steps) if self.warmup_steps else base
+
+    def validated(self, value: float, *, maximize: bool = False) -> None:
+        """Take note of a validation's result."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the type and the arguments, for JSON."""
+        return {"type": type(self).__name__, **asdict(self)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has to be kept between runs, for JSON."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+
+
+@dataclass
+class ReduceLROnPlateau(Scheduler):
+    """Multiply the learning rate by `factor` when validations stop getting better (PyTorch's rule and names).
+
+    Args:
+        factor: below 1.
+        patience: so many validations in a row may be no better; the next one lowers the rate.
+        threshold: a validation is better if it is by this part of the best so far.
+        min_lr: the learning rate does not fall below this.
+    """
+
+    factor: float = 0.5
+    patience: int = 0
+    threshold: float = 1e-4
+    min_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.factor < 1:
+            raise ValueError(f"[scheduler] Expected factor between 0 and 1, got {self.factor}.")
+        for name in ("patience", "threshold", "min_lr"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"[scheduler] Expected {name} of at least 0, got {getattr(self, name)}.")
+        self._scale = 1.0
+        self._best = Best(self.threshold)
+
+    def lr(self, base: float, step: int) -> float:
+        return super().lr(max(base * self._scale, min(base, self.min_lr)), step)
+
+    def validated(self, value: float, *, maximize: bool = False) -> None:
+        self._best.update(value, maximize=maximize)
+        if self._best.since > self.patience:
+            self._scale *= self.factor
+            self._best.since = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"scale": self._scale, "best": self._best.value, "since": self._best.since}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state:  # empty: the learning rate was constant so far
+            self._scale = float(state["scale"])
+            self._best = Best(self.threshold, state["best"], int(state["since"]))

@@ -1,0 +1,299 @@
+"""The trainer: maximum likelihood by mini-batches, with validation, checkpoints and exact resumption.
+
+    trainer = Trainer(model, Adam(lr=1e-3), out="run", max_epochs=20, scheduler=ReduceLROnPlateau())
+    result = trainer.fit(train, valid)              # Ctrl-C saves
+    result = trainer.fit(train, valid, resume=True)  # goes on, to the same bits as if never stopped
+
+The folder `out` then holds
+
+    best/, last/                      models' folders: of the best validation, and of the end
+    checkpoint-000001234.safetensors  what `resume` starts from
+    metrics.jsonl                     a line for each report ("event": "train") and validation ("event":
+    "valid")
+
+Here stand the settings and what comes out; the loop itself is in training_run.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from seq2seq_fast.batching import Batching
+from seq2seq_fast.checkpoint import Layout
+from seq2seq_fast.data import Batch
+from seq2seq_fast.optim import Adam, Optimizer
+from seq2seq_fast.schedule import Scheduler
+
+Float32 = npt.NDArray[np.float32]
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C, after the run has been saved; the message says how to go on."""
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or a gradient that is not finite. The parameters are those of before the step."""
+
+
+class StepResult(Protocol):
+    """Sums over a batch."""
+
+    @property
+    def loss(self) -> float: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def correct(self) -> int: ...
+
+
+class LossResult(StepResult, Protocol):
+    """Sums over a batch."""
+
+    @property
+    def nll(self) -> float: ...
+
+
+class TrainableModel(Protocol):
+    """What the trainer needs of a model; `Seq2Seq` is one."""
+
+    @property
+    def flat_parameters(self) -> Float32: ...
+    @property
+    def flat_gradients(self) -> Float32: ...
+    def layout(self) -> Layout: ...
+    def forward_backward(
+        self, batch: Batch, *, update: int = 0, seed: int = 0, label_smoothing: float = 0.0
+    ) -> StepResult: ...
+    def loss(self, batch: Batch, label_smoothing: float = 0.0) -> LossResult: ...
+    def weights_changed(self) -> None: ...
+    def save(self, folder: Path) -> None: ...
+
+
+class TrainingData(Protocol):
+    """What the trainer needs of a data set; `Dataset` is one."""
+
+    @property
+    def source_lengths(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def target_lengths(self) -> npt.NDArray[np.int64]: ...
+    def __len__(self) -> int: ...
+    def batch(self, examples: npt.NDArray[np.int64]) -> Batch: ...
+    def fingerprint(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a validation measures besides the loss, and by which the best model is chosen.
+
+    Args:
+        name: its name in lines and metrics, e.g. "word_error_rate".
+        function: takes the model, decodes what it likes, and returns a number.
+        maximize: more is better.
+    """
+
+    name: str
+    function: Callable[[Any], float]
+    maximize: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended."""
+
+    stopped_by: str
+    """"max_steps", "max_epochs", "max_minutes" or "early_stopping"."""
+    step: int
+    epoch: int
+    """Whole epochs done."""
+    seconds: float
+    """Time spent, over all sittings."""
+    metric: str
+    best_value: float | None
+    """The best validation's metric; None: nothing was validated."""
+    best_step: int | None
+    best: Path | None
+    """Folder of the best model; None: nothing was validated, or there is no `out`."""
+    last: Path | None
+    """Folder of the model at the end."""
+    checkpoint: Path | None
+    """The last checkpoint."""
+    validations: list[dict[str, Any]]
+    """What was validated in this sitting."""
+
+
+class Trainer:
+    """Trains a model.
+
+    Args:
+        model: a `Seq2Seq`, or anything with the methods of `TrainableModel`.
+        optimizer: default `Adam(lr=1e-3)`. Weight decay spares biases.
+        out: folder for models, checkpoints and metrics; None: nothing is written, and nothing can be resumed.
+        batch_size, batch_type, bucket_size, seed: see `Batching`. The seed also names the dropout masks.
+        max_epochs, max_steps, max_minutes: limits of the run as a whole, earlier sittings included; whichever
+            is reached first ends it. With none of them, and no `early_stopping`, 10 epochs.
+        max_grad_norm: gradients are scaled to this 2-norm at most (0: never).
+        label_smoothing: as in PyTorch; validation is always without.
+        scheduler: how the learning rate changes; default: it does not.
+        early_stopping: stop after so many validations in a row that are no better (None: never).
+        validate_every: in steps (None: after each epoch).
+        checkpoint_every: in steps (None: after each epoch). There is one at the start and one at the end,
+            too.
+        keep_checkpoints: so many of the newest stay, e.g. to average them.
+        report_every: in steps.
+        metric: "loss" (per token), "perplexity", or a `Metric`: what the best model, the scheduler and early
+            stopping go by.
+        save_model: writes the model to a folder; default `model.save`. To save vocabularies with it, pass
+            e.g. `lambda folder: save_model(folder, model, source=source, target=target)`.
+        progress: None: a bar on a terminal, lines elsewhere, on stderr. False: nothing.
+        resume_hint: what to tell the user to do to go on after Ctrl-C.
+
+    Raises:
+        ValueError, TypeError: naming the argument that is wrong.
+    """
+
+    def __init__(
+        self,
+        model: TrainableModel,
+        optimizer: Optimizer | None = None,
+        *,
+        out: str | os.PathLike[str] | None = None,
+        batch_size: int = 2048,
+        batch_type: str = "tokens",
+        bucket_size: int = 16384,
+        seed: int = 0,
+        max_epochs: int | None = None,
+        max_steps: int | None = None,
+        max_minutes: float | None = None,
+        max_grad_norm: float = 5.0,
+        label_smoothing: float = 0.0,
+        scheduler: Scheduler | None = None,
+        early_stopping: int | None = None,
+        validate_every: int | None = None,
+        checkpoint_every: int | None = None,
+        keep_checkpoints: int = 1,
+        report_every: int = 100,
+        metric: str | Metric = "loss",
+        save_model: Callable[[Path], None] | None = None,
+        progress: bool | None = None,
+        resume_hint: str = "call fit(..., resume=True)",
+    ) -> None:
+        self.model = model
+        self.optimizer = Adam() if optimizer is None else optimizer
+        self.out = None if out is None else Path(out)
+        self.batching = Batching(batch_size, batch_type, bucket_size, seed)
+        unlimited = (
+            max_epochs is None and max_steps is None and max_minutes is None and early_stopping is None
+        )
+        self.max_epochs = 10 if unlimited else max_epochs
+        self.max_steps = max_steps
+        self.max_minutes = max_minutes
+        self.max_grad_norm = max_grad_norm
+        self.label_smoothing = label_smoothing
+        self.scheduler = Scheduler() if scheduler is None else scheduler
+        self.early_stopping = early_stopping
+        self.validate_every = validate_every
+        self.checkpoint_every = checkpoint_every
+        self.keep_checkpoints = keep_checkpoints
+        self.report_every = report_every
+        self.metric = metric
+        self.save_model = save_model
+        self.progress = progress
+        self.resume_hint = resume_hint
+        self._check()
+
+    def _check(self) -> None:
+        for name in (
+            "early_stopping",
+            "validate_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "report_every",
+        ):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+                raise TypeError(f"[trainer] Expected {name} to be an integer, got {value!r}.")
+            if value is not None and value < 1:
+                raise ValueError(f"[trainer] Expected {name} of at least 1, got {value}.")
+        for name in ("max_epochs", "max_steps", "max_minutes", "max_grad_norm"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise ValueError(f"[trainer] Expected {name} of at least 0, got {value}.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"[trainer] Expected label_smoothing from 0 to below 1, got {self.label_smoothing}."
+            )
+        if not (isinstance(self.metric, Metric) or self.metric in ("loss", "perplexity")):
+            raise ValueError(
+                f'[trainer] Expected metric "loss", "perplexity" or a Metric, got {self.metric!r}.'
+            )
+        if not isinstance(self.optimizer, Optimizer):
+            raise TypeError(f"[trainer] Expected an Optimizer, got {self.optimizer!r}.")
+
+    @property
+    def metric_name(self) -> str:
+        """The name of what validations go by."""
+        return self.metric.name if isinstance(self.metric, Metric) else self.metric
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the metric is better."""
+        return isinstance(self.metric, Metric) and self.metric.maximize
+
+    def fit(
+        self,
+        train: TrainingData,
+        valid: TrainingData | None = None,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> TrainingResult:
+        """Train until a limit is reached.
+
+        Args:
+            train: the data to learn from.
+            valid: the data to validate on; None: validate by the `Metric` alone, or not at all.
+            resume: go on from the newest checkpoint in `out`; without one, start. Model, data, seed and
+                batching have to be what they were; other settings may be changed, and changes are reported.
+                Unchanged, the run ends with the bits of a run that was never stopped.
+            overwrite: start although there is a run in `out`, and remove its checkpoints.
+
+        Raises:
+            TrainingInterrupted: Ctrl-C; the run is saved.
+            TrainingDiverged: a loss or gradient is not finite; the last good state is saved.
+            FileExistsError: there is a run in `out`, and neither `resume` nor `overwrite` is on.
+            OSError: a file could not be written, e.g. on a full disk; the previous checkpoint is whole.
+            ValueError: a data set is empty, or the checkpoint is damaged or of another run.
+        """
+        from seq2seq_fast.training_run import TrainingRun
+
+        return TrainingRun(self, train, valid).fit(resume=resume, overwrite=overwrite)
+
+    def settings(self, train: TrainingData) -> dict[str, dict[str, Any]]:
+        """Return what a checkpoint says of the run: only "free" ones may differ when it is resumed."""
+        return {
+            "fixed": {
+                "batch_size": self.batching.batch_size,
+                "batch_type": self.batching.batch_type,
+                "bucket_size": self.batching.bucket_size,
+                "seed": self.batching.seed,
+                "metric": self.metric_name,
+                "maximize": self.maximize,
+                "train": train.fingerprint(),
+            },
+            "free": {
+                "optimizer": self.optimizer.settings(),
+                "scheduler": self.scheduler.settings(),
+                "max_grad_norm": self.max_grad_norm,
+                "label_smoothing": self.label_smoothing,
+                "early_stopping": self.early_stopping,
+                "validate_every": self.validate_every,
+                "report_every": self.report_every,
+            },
+        }
