@@ -87,8 +87,9 @@ void assign(T& field, const std::string& name, const py::handle& value, const ch
 
 SearchOptions search_options_from_dict(const py::dict& dict) {
   SearchOptions o;
-  for (const auto& [key, value] : dict) {
-    const auto name = key.cast<std::string>();
+  for (const auto& item : dict) {
+    const auto name = item.first.cast<std::string>();
+    const py::handle value = item.second;
     const auto integer = [&](auto& field) { assign(field, name, value, "an integer"); };
     const auto number = [&](double& field) { assign(field, name, value, "a number"); };
     if (name == "beam_size")
