@@ -98,3 +98,11 @@ def double(tree: Any) -> Any:
     if isinstance(tree, np.ndarray) and tree.dtype.kind == "f":
         return tree.astype(np.float64)
     return tree
+
+
+def assert_sums_close(actual: Any, expected: Any, magnitudes: Any, what: str = "result") -> None:
+    """Each element agrees relative to the sum of its terms' magnitudes: an outlier does not excuse the rest."""
+    error = np.abs(np.asarray(actual, np.float64) - expected)
+    limit = TOLERANCE["float32"] * np.asarray(magnitudes)
+    assert np.shape(actual) == np.shape(expected)
+    assert np.all(error <= limit), f"{what}: error {np.max(error - limit):.3g} beyond what the terms allow"

@@ -236,15 +236,15 @@ def test_cross_entropy_agrees_with_pytorch(torch: Any, rng: np.random.Generator)
 
 
 @pytest.mark.parametrize("kind", ["Adam", "AdamW", "SGD", "Adagrad"])
-def test_optimisers_agree_with_pytorch(torch: Any, kind: str, rng: np.random.Generator) -> None:
+def test_optimizers_agree_with_pytorch(torch: Any, kind: str, rng: np.random.Generator) -> None:
     start, grads = normal(rng, 7), [normal(rng, 7) for _ in range(4)]
     param = torch.nn.Parameter(torch.from_numpy(start.copy()))
     extra = {"momentum": 0.8, "nesterov": True} if kind == "SGD" else {}
-    optimiser = getattr(torch.optim, kind)([param], lr=0.1, weight_decay=0.05, **extra)
+    optimizer = getattr(torch.optim, kind)([param], lr=0.1, weight_decay=0.05, **extra)
     x, a, b = start, np.zeros(7), np.zeros(7)
     for step, g in enumerate(grads, 1):
         param.grad = torch.from_numpy(g.copy())
-        optimiser.step()
+        optimizer.step()
         if kind == "SGD":
             x, buffer = reference.sgd(x, g, a, 0.1, 0.8, 0.05, nesterov=True, first=step == 1)
             assert buffer is not None

@@ -12,7 +12,7 @@ from reference.attention import attention
 from reference.autodiff import finite_difference_vjp, vjp
 from reference.basic import cross_entropy, embedding, linear, log_softmax, softmax, topk
 from reference.network import Options, decode, encode, log_probabilities, parameter_shapes, sequence_loss
-from reference.optimisers import adagrad, adam, clip_grad_norm, sgd
+from reference.optimizers import adagrad, adam, clip_grad_norm, sgd
 from reference.random import dropout, dropout_mask, philox
 from reference.recurrent import gru, gru_cell, lstm, lstm_cell, sigmoid
 

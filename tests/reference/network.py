@@ -48,8 +48,8 @@ class Options:
 
 
 # The number of each place where units are dropped, part of Philox's counter.
-OP_SOURCE_EMBEDDING, OP_TARGET_EMBEDDING, OP_COMBINE = 1, 2, 3
-OP_ENCODER_LAYER, OP_DECODER_LAYER = 16, 32  # plus the layer whose input is dropped
+OP_SOURCE_EMBEDDING, OP_TARGET_EMBEDDING, OP_COMBINE = 0, 1, 2
+OP_ENCODER_LAYER, OP_DECODER_LAYER = 64, 128  # plus the layer whose output is dropped on its way to the next
 
 Drop = Callable[[int, Array, int], Array]  # (op, x [T, C], time of the first row) -> x with units dropped
 

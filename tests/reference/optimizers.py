@@ -1,4 +1,4 @@
-"""One update of each optimiser, returning the new values: the semantics of torch.optim, in float64."""
+"""One update of each optimizer, returning the new values: the semantics of torch.optim, in float64."""
 
 from __future__ import annotations
 

@@ -80,12 +80,12 @@ def run_stack(
     """Layers of one or two directions (D) over one sequence, x [T, C] -> y [T, D*H] and the last states.
 
     `states` and `params` are listed layer by layer, forward before reverse. `between(l, y)` is applied to the
-    input of layer l >= 1 (dropout).
+    output of layer l on its way to layer l + 1 (dropout).
     """
     last = []
     for layer in range(len(params) // directions):
         if layer > 0:
-            x = between(layer, x)
+            x = between(layer - 1, x)
         outputs = []
         for d in range(directions):
             k = layer * directions + d

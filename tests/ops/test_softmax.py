@@ -1,0 +1,55 @@
+"""softmax, log_softmax and their gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import reference
+from checks import SIZES, assert_close, double, values
+from conftest import Device
+from seq2seq_fast import ops
+
+FUNCTIONS = ["softmax", "log_softmax"]
+
+
+@pytest.mark.parametrize("width", [*SIZES, 1000])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_softmax(device: Device, rng: np.random.Generator, name: str, width: int) -> None:
+    x, dy = values(rng, 9, width, scale=3), values(rng, 9, width)
+    y = device.run(getattr(ops, name), x)
+    expected = getattr(reference, name)(double(x))
+    assert y.dtype == np.float32
+    # Element by element, small probabilities too: an error of a rounding in the exponent is relative to it.
+    allowed = 1e-6 * (np.abs(expected) + np.abs(x - x.max(axis=1, keepdims=True)) + 1)
+    assert np.all(np.abs(y - expected) <= allowed * (expected + 1e-37 if name == "softmax" else 1))
+    dx = device.run(getattr(ops, name + "_backward"), dy, y)
+    expected = reference.vjp(getattr(reference, name), [double(x)], dy)[0]
+    assert np.all(np.abs(dx - expected) <= 1e-5 * np.abs(dy).sum(axis=1, keepdims=True))
+    if width > 1:
+        assert_close(dx, expected)
+    else:
+        assert np.all(dx == 0)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_far_apart(device: Device, name: str) -> None:
+    x = np.zeros((4, 19), np.float32)
+    x[0, 3], x[1] = 3e38, -3e38  # the largest wins alone; all equal however small
+    x[2] = np.linspace(-200, 0, 19)  # into the subnormal numbers and past them
+    x[3, ::2] = -np.inf  # what a mask writes
+    with np.errstate(over="ignore"):
+        y, expected = device.run(getattr(ops, name), x), getattr(reference, name)(double(x))
+    finite = np.isfinite(expected)
+    assert np.array_equal(np.isfinite(y), finite) if name == "log_softmax" else np.all(np.isfinite(y))
+    assert np.allclose(y[finite], expected[finite], rtol=1e-5, atol=1e-37)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_leading_dimensions(device: Device, rng: np.random.Generator, name: str) -> None:
+    x: Any = values(rng, 2, 3, 11)
+    y = device.run(getattr(ops, name), x)
+    assert np.array_equal(y.reshape(6, 11), device.run(getattr(ops, name), x.reshape(6, 11)))
+    assert np.array_equal(device.run(getattr(ops, name), x[1, 2]), y[1, 2])

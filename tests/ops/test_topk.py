@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import reference
+from checks import SIZES, values
+from conftest import Device
+from seq2seq_fast import ops
+
+
+def check(device: Device, x: Any, k: int) -> None:
+    top, columns = device.run(ops.topk, x, k)
+    expected_values, expected_columns = reference.topk(x, k)
+    assert top.dtype == np.float32 and columns.dtype == np.int32
+    assert np.array_equal(columns, expected_columns)
+    assert np.array_equal(top, expected_values)
+
+
+@pytest.mark.parametrize("width", [*SIZES, 1000])
+def test_topk(device: Device, rng: np.random.Generator, width: int) -> None:
+    x = values(rng, 5, width)
+    for k in sorted({1, 2, 5, 10, 17, width // 2, width}):
+        if 1 <= k <= width:
+            check(device, x, k)
+
+
+@pytest.mark.parametrize("width", [17, 64, 200])
+def test_ties_go_to_the_lower_index(device: Device, rng: np.random.Generator, width: int) -> None:
+    x = rng.integers(0, 4, (6, width)).astype(np.float32)
+    x[0] = 1.5
+    for k in (1, 3, 16, width):
+        check(device, x, k)
+
+
+def test_in_order_and_in_reverse(device: Device) -> None:
+    rising = np.arange(100, dtype=np.float32)
+    check(device, np.stack([rising, rising[::-1]]), 9)
+
+
+def test_infinities(device: Device) -> None:
+    x = np.full((2, 20), -np.inf, np.float32)
+    x[1, 7], x[1, 3] = np.inf, 0
+    check(device, x, 5)

@@ -1,0 +1,280 @@
+"""The same numbers whatever the company: alone or among 64 ragged neighbours, on one thread or on two.
+
+Everything here is compared to the last bit. Sizes are large enough for the work to be split between threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from checks import bits, ragged, rnn_weights, values
+from networks import batch_for, random_parameters
+from seq2seq_fast import Seq2Seq, Seq2SeqConfig, nn, ops
+from seq2seq_fast.data import Batch
+
+Threads = Callable[[int], None]
+BATCH = 64
+
+
+@pytest.mark.parametrize(("inner", "outer"), [(96, 512), (300, 259), (1030, 33)])
+def test_linear(rng: np.random.Generator, threads: Threads, inner: int, outer: int) -> None:
+    x, weight, bias = values(rng, 200, inner), values(rng, outer, inner), values(rng, outer)
+    dy = values(rng, 200, outer)
+    results = []
+    for n in (1, 2):
+        threads(n)
+        y = ops.linear(x, weight, bias)
+        dx, dweight, dbias = ops.linear_backward(dy, x, weight)
+        for rows in ([0], [199], [3, 100], list(range(40, 57))):
+            assert np.array_equal(ops.linear(x[rows], weight, bias), y[rows])
+            assert np.array_equal(ops.linear_backward(dy[rows], x[rows], weight)[0], dx[rows])
+        results.append(bits((y, dx, dweight, dbias)))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax(rng: np.random.Generator, threads: Threads, name: str) -> None:
+    x, dy = values(rng, 200, 333), values(rng, 200, 333)
+    results = []
+    for n in (1, 2):
+        threads(n)
+        y = getattr(ops, name)(x)
+        dx = getattr(ops, name + "_backward")(dy, y)
+        for r in (0, 7, 199):
+            assert np.array_equal(getattr(ops, name)(x[r : r + 1]), y[r : r + 1])
+            assert np.array_equal(
+                getattr(ops, name + "_backward")(dy[r : r + 1], y[r : r + 1]), dx[r : r + 1]
+            )
+        results.append(bits((y, dx)))
+    assert results[0] == results[1]
+
+
+def test_cross_entropy(rng: np.random.Generator, threads: Threads) -> None:
+    logits, targets = values(rng, 200, 333), rng.integers(0, 333, 200)
+    results = []
+    for n in (1, 2):
+        threads(n)
+        losses, dlogits = ops.cross_entropy(logits, targets, label_smoothing=0.1)
+        for r in (0, 7, 199):
+            one = ops.cross_entropy(logits[r : r + 1], targets[r : r + 1], label_smoothing=0.1)
+            assert bits(one) == bits((losses[r : r + 1], dlogits[r : r + 1]))
+        results.append(bits((losses, dlogits)))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("score", ["dot", "mlp"])
+def test_attention(rng: np.random.Generator, threads: Threads, score: str) -> None:
+    lengths, width, memory = ragged(rng, BATCH, 40), 96, 130
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    keys, vectors = values(rng, starts[-1], width), values(rng, starts[-1], memory)
+    example = rng.integers(0, BATCH, 150).astype(np.int32)
+    query, energy = values(rng, 150, width, scale=0.1), values(rng, width) if score == "mlp" else None
+    dcontext = values(rng, 150, memory)
+    results = []
+    for n in (1, 2):
+        threads(n)
+        context, weights = ops.attention(query, keys, vectors, lengths, example, score, energy)
+        gradients = ops.attention_backward(
+            dcontext, query, keys, vectors, lengths, example, weights, score, energy
+        )
+        for r in (0, 70, 149):
+            source = slice(starts[example[r]], starts[example[r] + 1])
+            length = lengths[example[r]]
+            alone = (keys[source], vectors[source], lengths[example[r]][None], np.zeros(1, np.int32))
+            c, w = ops.attention(query[r : r + 1], *alone, score, energy)
+            assert np.array_equal(c[0], context[r])
+            assert np.array_equal(w[0], weights[r, :length])
+            dquery = ops.attention_backward(dcontext[r : r + 1], query[r : r + 1], *alone, w, score, energy)[
+                0
+            ]
+            assert np.array_equal(dquery[0], gradients[0][r])
+        results.append(bits((context, weights, gradients)))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("reset_after", [True, False, None], ids=["gru", "gru_reset_before", "lstm"])
+def test_recurrent_layers(rng: np.random.Generator, threads: Threads, reset_after: bool | None) -> None:
+    lstm = reset_after is None
+    hidden, steps, size = 100, 23, 70
+    params = rnn_weights(rng, 4 if lstm else 3, [size, 2 * hidden], hidden, directions=2)
+    x, lengths = values(rng, steps, BATCH, size), ragged(rng, BATCH, steps)
+    states = [values(rng, 4, BATCH, hidden) for _ in range(2 if lstm else 1)]
+    options: dict[str, Any] = {"bidirectional": True} | ({} if lstm else {"reset_after": reset_after})
+    op: Any = ops.lstm if lstm else ops.gru
+    results = []
+    for n in (1, 2):
+        threads(n)
+        y, *last = op(x, params, *states, lengths=lengths, **options)
+        for r in [int(lengths.argmax()), int(lengths.argmin()), 0, 31, 63]:
+            one, end = slice(r, r + 1), int(lengths[r])
+            # Alone, without even the padding; in a few; in another order.
+            y1, *last1 = op(x[:end, one], params, *(s[:, one] for s in states), **options)
+            assert np.array_equal(y1[:, 0], y[:end, r])
+            assert bits([s[:, 0] for s in last1]) == bits([s[:, r] for s in last])
+        some = rng.permutation(BATCH)[:13]
+        y13, *last13 = op(x[:, some], params, *(s[:, some] for s in states), lengths=lengths[some], **options)
+        assert np.array_equal(y13, y[:, some])
+        assert bits(last13) == bits([s[:, some] for s in last])
+        results.append(bits((y, last)))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("cell", ["LSTMCell", "GRUCell"])
+def test_cells(rng: np.random.Generator, threads: Threads, cell: str) -> None:
+    layer = getattr(nn, cell)(70, 130).train()
+    layer.load_state_dict(
+        {name: values(rng, *w.shape, scale=0.1, outliers=False) for name, w in layer.state_dict().items()}
+    )
+    x, state = (
+        values(rng, BATCH, 70),
+        [values(rng, BATCH, 130) for _ in range(2 if cell == "LSTMCell" else 1)],
+    )
+    results = []
+    for n in (1, 2):
+        threads(n)
+        after = layer(x, tuple(state) if len(state) == 2 else state[0])
+        gradients = layer.backward(tuple(state) if len(state) == 2 else state[0])
+        results.append(bits((after, gradients, layer.gradients())))
+        for r in (0, 40):
+            one = [s[r : r + 1] for s in state]
+            alone = layer(x[r : r + 1], tuple(one) if len(state) == 2 else one[0])
+            parts = [a[r : r + 1] for a in after] if len(state) == 2 else after[r : r + 1]
+            assert bits(alone) == bits(parts)
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_gradients_of_layers(rng: np.random.Generator, threads: Threads, name: str) -> None:
+    layer = getattr(nn, name)(70, 130, 2, bidirectional=True, dropout=0.2)
+    weights = {n: values(rng, *w.shape, scale=0.1, outliers=False) for n, w in layer.state_dict().items()}
+    x, lengths = values(rng, 20, BATCH, 70), ragged(rng, BATCH, 20)
+    dy = values(rng, 20, BATCH, 260)
+    results = []
+    for n in (1, 2):
+        threads(n)
+        fresh = getattr(nn, name)(70, 130, 2, bidirectional=True, dropout=0.2).train()
+        fresh.load_state_dict(weights)
+        y = fresh(x, lengths=lengths)
+        results.append(bits((y, fresh.backward(dy), fresh.gradients())))
+    assert results[0] == results[1]
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "lstm": {"decoder_layers": 2, "attention_score": "general"},
+    "gru": {
+        "encoder_cell": "gru",
+        "decoder_cell": "gru",
+        "encoder_layers": 2,
+        "attention_score": "mlp",
+        "attention_dim": 40,
+    },
+    "mean": {"context": "mean", "input_feeding": False, "bridge": "zero", "tie_output": True},
+}
+
+
+def network(rng: np.random.Generator, name: str, **options: Any) -> tuple[Seq2Seq, Batch]:
+    """A model whose outputs are far from uniform, and 64 ragged examples."""
+    sizes: dict[str, Any] = {
+        "source_vocab_size": 50,
+        "target_vocab_size": 300,
+        "source_embedding_dim": 40,
+        "target_embedding_dim": 56,
+        "encoder_hidden": 72,
+        "decoder_hidden": 100,
+    }
+    model = Seq2Seq(Seq2SeqConfig(**sizes | NETWORKS[name] | options))
+    for key, value in random_parameters(model.config, rng, scale=3.0).items():
+        model.parameters()[key][...] = value
+    return model, Batch(**vars(batch_for(model.config, rng, BATCH, 25, 18)))
+
+
+def example(batch: Batch, r: int) -> Batch:
+    """The r-th example of a batch, alone."""
+    s, t = int(batch.source_lengths[:r].sum()), int(batch.target_lengths[:r].sum())
+    one = slice(r, r + 1)
+    return Batch(
+        batch.source[s : s + batch.source_lengths[r]],
+        batch.source_lengths[one],
+        batch.target[t : t + batch.target_lengths[r]],
+        batch.target_lengths[one],
+        batch.example_ids[one],
+    )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_score(rng: np.random.Generator, threads: Threads, name: str) -> None:
+    model, batch = network(rng, name)
+    ends = np.cumsum(batch.target_lengths)
+    results = []
+    for n in (1, 2):
+        threads(n)
+        scores = model.score(batch)
+        for r in (0, 17, 63, int(batch.source_lengths.argmax()), int(batch.source_lengths.argmin())):
+            alone = model.score(example(batch, r))
+            assert np.array_equal(alone, scores[ends[r] - batch.target_lengths[r] : ends[r]])
+        results.append(bits(scores))
+    assert results[0] == results[1]
+
+
+def written(hypotheses: list[Any]) -> list[Any]:
+    """Everything a hypothesis says, bit by bit."""
+    return [
+        (list(h.tokens), np.float64(h.score).tobytes(), bits(h.token_scores), bits(h.attention), h.finished)
+        for h in hypotheses
+    ]
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_generate(rng: np.random.Generator, threads: Threads, name: str, beam_size: int) -> None:
+    model, batch = network(rng, name)
+    options: dict[str, Any] = {
+        "beam_size": beam_size,
+        "num_hypotheses": min(beam_size, 3),
+        "max_decoding_length": 12,
+        "return_attention": NETWORKS[name].get("context", "attention") == "attention",
+    }
+    results = []
+    for n in (1, 2):
+        threads(n)
+        outputs = [written(h) for h in model.generate(batch.source, batch.source_lengths, **options)]
+        assert len({str(h[0][0]) for h in outputs}) > 10, "outputs that are all alike prove little"
+        for r in (0, 17, 63, int(batch.source_lengths.argmax()), int(batch.source_lengths.argmin())):
+            one = example(batch, r)
+            assert written(model.generate(one.source, one.source_lengths, **options)[0]) == outputs[r]
+        results.append(outputs)
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_and_training(rng: np.random.Generator, threads: Threads, name: str) -> None:
+    """Gradients with dropout, then weights after eight updates of Adam: no bit depends on the threads."""
+    model, batch = network(rng, name, dropout=0.2)
+    start = model.flat_parameters.copy()
+    results = []
+    for n in (1, 2):
+        threads(n)
+        model.flat_parameters[:] = start
+        m, v = np.zeros_like(start), np.zeros_like(start)
+        history = []
+        for update in range(8):
+            result = model.forward_backward(batch, update=update, seed=5, label_smoothing=0.1)
+            history.append((result.loss, bits(model.flat_gradients)))
+            ops.clip_grad_norm_(model.flat_gradients, 1.0)
+            ops.adam_(model.flat_parameters, model.flat_gradients, m, v, update + 1, lr=1e-2)
+        results.append((history, bits(model.flat_parameters)))
+        assert not np.array_equal(model.flat_parameters, start)
+    assert results[0] == results[1]
+
+
+def test_dropout_follows_the_example(rng: np.random.Generator) -> None:
+    """A mask belongs to an example's id, not to its place: a batch's loss is the sum of its examples' losses."""
+    model, batch = network(rng, "lstm", dropout=0.4)
+    alone = [model.forward_backward(example(batch, r), update=2, seed=1).loss for r in range(BATCH)]
+    together = model.forward_backward(batch, update=2, seed=1).loss
+    assert np.isclose(together, np.sum(alone), rtol=1e-6)
+    assert not np.isclose(together, model.forward_backward(batch, update=3, seed=1).loss, rtol=1e-6)

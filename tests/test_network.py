@@ -1,0 +1,212 @@
+"""The whole network: losses, scores and every gradient, for every option, against the reference and PyTorch."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pytest
+
+import reference
+from checks import assert_close, bits, double
+from networks import OPTIONS, Ragged, batch_for, name_of, pairwise, random_parameters, small_network
+from reference import network
+from seq2seq_fast import Seq2Seq, Seq2SeqConfig
+from seq2seq_fast.data import Batch
+
+SMOOTHING = 0.1
+
+
+def make(options: dict[str, Any], rng: np.random.Generator, scale: float = 1.0) -> Seq2Seq:
+    model = Seq2Seq(Seq2SeqConfig(**options))
+    views = model.parameters()
+    for name, value in random_parameters(model.config, rng, scale).items():
+        views[name][...] = value
+    return model
+
+
+def as_batch(batch: Ragged) -> Batch:
+    return Batch(**vars(batch))
+
+
+def test_the_reference_knows_every_option() -> None:
+    assert asdict(Seq2SeqConfig(target_vocab_size=5)) == asdict(reference.Options(target_vocab_size=5))
+
+
+@pytest.mark.parametrize("row", pairwise(OPTIONS), ids=name_of)
+def test_layout(row: dict[str, Any], rng: np.random.Generator) -> None:
+    """Every parameter is a view of one buffer, 64-byte aligned; what lies between is zero and stays so."""
+    model = make(small_network(row), rng)
+    assert {name: view.shape for name, view in model.parameters().items()} == reference.parameter_shapes(
+        model.config
+    )
+    between = np.ones(model.flat_parameters.shape, bool)
+    start = model.flat_parameters.ctypes.data
+    for view in model.parameters().values():
+        assert view.ctypes.data % 64 == 0
+        offset = (view.ctypes.data - start) // 4
+        assert np.all(between[offset : offset + view.size]), "two parameters overlap"
+        between[offset : offset + view.size] = False
+    assert {name: g.shape for name, g in model.gradients().items()} == reference.parameter_shapes(
+        model.config
+    )
+    batch = batch_for(model.config, rng, 3, 4, 4)
+    model.forward_backward(as_batch(batch))
+    for buffer in (model.flat_parameters, model.flat_gradients):
+        assert not np.any(buffer[between])
+
+
+def dropout_rows() -> list[tuple[dict[str, Any], float]]:
+    return [(row, 0.3 if i % 2 else 0.0) for i, row in enumerate(pairwise(OPTIONS))]
+
+
+@pytest.mark.parametrize(
+    ("row", "dropout"), dropout_rows(), ids=lambda x: name_of(x) if isinstance(x, dict) else str(x)
+)
+def test_gradients(row: dict[str, Any], dropout: float, rng: np.random.Generator) -> None:
+    """Every option with every other, at small sizes; in half of the rows with the very dropout mask."""
+    model = make(small_network(row) | {"dropout": dropout}, rng, scale=2.0)
+    o, batch = model.config, batch_for(model.config, rng, 5, 6, 5)
+    params = double({name: view.copy() for name, view in model.parameters().items()})
+    tokens = len(batch.target)
+
+    def mean_loss(p: Any) -> Any:
+        total: Any = 0.0
+        for source, target, example in batch.pairs():
+            drop = network.dropout_of(dropout, seed=(9 << 32) + 5, update=3, example=example)
+            total = total + reference.sequence_loss(o, p, source, target, SMOOTHING, drop)
+        return total / tokens
+
+    result = model.forward_backward(as_batch(batch), update=3, seed=(9 << 32) + 5, label_smoothing=SMOOTHING)
+    assert result.tokens == tokens
+    assert_close(result.loss, mean_loss(params) * tokens, "loss")
+    gradients = {name: g.copy() for name, g in model.gradients().items()}
+    assert_close(gradients, reference.vjp(mean_loss, [params], np.ones(()))[0], "gradient", factor=2)
+
+
+@pytest.mark.parametrize("row", pairwise(OPTIONS), ids=name_of)
+def test_loss_and_scores(row: dict[str, Any], rng: np.random.Generator) -> None:
+    """Without dropout, whatever the configuration says of it."""
+    model = make(small_network(row) | {"dropout": 0.3}, rng, scale=2.0)
+    o, batch = model.config, batch_for(model.config, rng, 5, 6, 5)
+    params = double({name: view.copy() for name, view in model.parameters().items()})
+    scores = [reference.log_probabilities(o, params, x, y) for x, y, _ in batch.pairs()]
+    assert_close(model.score(as_batch(batch)), np.concatenate(scores), "scores")
+    smooth = sum(reference.sequence_loss(o, params, x, y, SMOOTHING) for x, y, _ in batch.pairs())
+    logits = [network.logits(o, params, x, y)[0] for x, y, _ in batch.pairs()]
+    model.flat_gradients[:] = 7
+    result = model.loss(as_batch(batch), label_smoothing=SMOOTHING)
+    assert_close(result.loss, smooth, "loss")
+    assert_close(result.nll, -np.concatenate(scores).sum(), "nll")
+    assert result.tokens == len(batch.target)
+    assert result.correct == np.sum(np.concatenate(logits).argmax(axis=1) == batch.target)
+    assert np.all(model.flat_gradients == 7)  # a loss alone leaves the gradients be
+
+
+def test_gradients_are_set_and_not_added_to(rng: np.random.Generator) -> None:
+    model = make(small_network(pairwise(OPTIONS)[0]), rng)
+    batch = as_batch(batch_for(model.config, rng, 4, 5, 5))
+    model.forward_backward(batch)
+    first = bits(model.gradients())
+    model.flat_gradients[:] = 3
+    model.forward_backward(batch)
+    assert bits(model.gradients()) == first
+
+
+def test_weights_written_from_python_are_seen(rng: np.random.Generator) -> None:
+    """The views are the parameters: a change shows in the next call, also where packed copies were made."""
+    model = make(small_network(pairwise(OPTIONS)[0]), rng)
+    batch = as_batch(batch_for(model.config, rng, 3, 4, 4))
+    model.score(batch)
+    model.generate(batch.source, batch.source_lengths, max_decoding_length=5)
+    for view in model.parameters().values():
+        view *= -1.5
+    fresh = Seq2Seq(model.config)
+    fresh.flat_parameters[:] = model.flat_parameters
+    assert np.array_equal(model.score(batch), fresh.score(batch))
+    assert model.loss(batch) == fresh.loss(batch)
+    outputs = [m.generate(batch.source, batch.source_lengths, max_decoding_length=5) for m in (model, fresh)]
+    assert [[h.tokens for h in hypotheses] for hypotheses in outputs[0]] == [
+        [h.tokens for h in hypotheses] for hypotheses in outputs[1]
+    ]
+
+
+def check_against_pytorch(options: dict[str, Any], rng: np.random.Generator, count: int = 9) -> None:
+    from torch_network import TorchNetwork
+
+    model = make(options, rng)
+    batch = batch_for(model.config, rng, count, 12, 10)
+    twin = TorchNetwork(model.config, double({n: v.copy() for n, v in model.parameters().items()}))
+    loss, gradients, log_p = twin.forward_backward(batch, SMOOTHING)
+    result = model.forward_backward(as_batch(batch), label_smoothing=SMOOTHING)
+    assert_close(result.loss, loss, "loss")
+    assert_close(model.score(as_batch(batch)), log_p, "scores")
+    unreached = {name: np.zeros(g.shape) for name, g in model.gradients().items() if name not in gradients}
+    assert_close(model.gradients(), gradients | unreached, "gradient")
+
+
+ACCEPTANCE = list(
+    itertools.product(["lstm", "gru"], [1, 3], [True, False], ["dot", "general", "mlp"], [True, False])
+)
+
+
+@pytest.mark.parametrize(("cell", "layers", "bidirectional", "score", "feeding"), ACCEPTANCE)
+def test_agrees_with_pytorch(
+    torch: Any,
+    rng: np.random.Generator,
+    cell: str,
+    layers: int,
+    bidirectional: bool,
+    score: str,
+    feeding: bool,
+) -> None:
+    """At real sizes: loss, scores and every gradient within 1e-5 of PyTorch in float64, tensor by tensor."""
+    hidden = 128
+    memory = hidden * (2 if bidirectional else 1)
+    check_against_pytorch(
+        {
+            "source_vocab_size": 90,
+            "target_vocab_size": 120,
+            "source_embedding_dim": 64,
+            "target_embedding_dim": 96,
+            "encoder_cell": cell,
+            "decoder_cell": cell,
+            "encoder_layers": layers,
+            "decoder_layers": layers,
+            "encoder_hidden": hidden,
+            "decoder_hidden": memory if score == "dot" else 160,
+            "bidirectional": bidirectional,
+            "attention_score": score,
+            "input_feeding": feeding,
+        },
+        rng,
+    )
+
+
+@pytest.mark.parametrize("row", pairwise(OPTIONS, seed=1), ids=name_of)
+def test_other_options_agree_with_pytorch(torch: Any, rng: np.random.Generator, row: dict[str, Any]) -> None:
+    sizes = {
+        "target_vocab_size": 70,
+        "source_embedding_dim": 48,
+        "target_embedding_dim": 40,
+        "encoder_hidden": 64,
+    }
+    check_against_pytorch(small_network(row, **sizes), rng, count=5)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_large_agrees_with_pytorch(torch: Any, rng: np.random.Generator, cell: str) -> None:
+    check_against_pytorch(
+        {
+            "source_vocab_size": 500,
+            "target_vocab_size": 3000,
+            "encoder_cell": cell,
+            "decoder_cell": cell,
+            "decoder_layers": 2,
+            "decoder_hidden": 256,
+        },
+        rng,
+        count=16,
+    )
