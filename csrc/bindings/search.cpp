@@ -2,8 +2,10 @@
 
 #include <pybind11/numpy.h>
 
-#include <map>
+#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "bindings/py_stepper.h"
 
@@ -74,45 +76,59 @@ void bind_hypothesis(py::module_& m) {
 }
 
 template <typename T>
-void assign(T& field, const std::string& name, const py::handle& value, const char* expected) {
-  try {
-    field = value.cast<T>();
-  } catch (const py::cast_error&) {
-    throw py::type_error("[search] Expected " + name + " to be " + expected + ", got " +
-                         std::string(py::repr(value)) + ".");
+constexpr const char* kTypeName = "an integer";
+template <>
+constexpr const char* kTypeName<bool> = "a bool";
+template <>
+constexpr const char* kTypeName<double> = "a number";
+template <>
+constexpr const char* kTypeName<std::vector<int32_t>> = "a list of integers";
+
+// Reads the entries of a dict that are asked for by name, and knows which were not.
+class DictReader {
+ public:
+  explicit DictReader(const py::dict& dict) : dict_(dict) {}
+
+  template <typename T>
+  void operator()(const char* name, T& field) {
+    known_.insert(name);
+    if (!dict_.contains(name)) return;
+    const py::object value = dict_[name];
+    try {
+      field = value.cast<T>();
+    } catch (const py::cast_error&) {
+      throw py::type_error(std::string("[search] Expected ") + name + " to be " + kTypeName<T> + ", got " +
+                           std::string(py::repr(value)) + ".");
+    }
   }
-}
+
+  void refuse_others() const {
+    for (const auto& item : dict_) {
+      const std::string name = py::str(item.first);
+      if (!known_.contains(name)) throw py::value_error("[search] There is no option " + name + ".");
+    }
+  }
+
+ private:
+  const py::dict& dict_;
+  std::set<std::string> known_;
+};
 
 }  // namespace
 
 SearchOptions search_options_from_dict(const py::dict& dict) {
   SearchOptions o;
-  for (const auto& item : dict) {
-    const auto name = item.first.cast<std::string>();
-    const py::handle value = item.second;
-    const auto integer = [&](auto& field) { assign(field, name, value, "an integer"); };
-    const auto number = [&](double& field) { assign(field, name, value, "a number"); };
-    if (name == "beam_size")
-      integer(o.beam_size);
-    else if (name == "patience")
-      number(o.patience);
-    else if (name == "num_hypotheses")
-      integer(o.num_hypotheses);
-    else if (name == "length_penalty")
-      number(o.length_penalty);
-    else if (name == "min_decoding_length")
-      integer(o.min_decoding_length);
-    else if (name == "max_decoding_length")
-      integer(o.max_decoding_length);
-    else if (name == "return_attention")
-      assign(o.return_attention, name, value, "a bool");
-    else if (name == "start_token")
-      integer(o.start_token);
-    else if (name == "end_tokens")
-      assign(o.end_tokens, name, value, "a list of integers");
-    else
-      throw py::value_error("[search] There is no option " + name + ".");
-  }
+  DictReader read(dict);
+  read("beam_size", o.beam_size);
+  read("patience", o.patience);
+  read("num_hypotheses", o.num_hypotheses);
+  read("length_penalty", o.length_penalty);
+  read("min_decoding_length", o.min_decoding_length);
+  read("max_decoding_length", o.max_decoding_length);
+  read("return_attention", o.return_attention);
+  read("start_token", o.start_token);
+  read("end_tokens", o.end_tokens);
+  read.refuse_others();
   return o;
 }
 

@@ -15,7 +15,7 @@ constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 
 class BeamSearch {
  public:
-  BeamSearch(Stepper& stepper, const SearchOptions& options, Workspace& workspace)
+  BeamSearch(Stepper& stepper, const SearchOptions& options, SearchWorkspace& workspace)
       : stepper_(stepper),
         options_(options),
         workspace_(workspace),
@@ -28,7 +28,7 @@ class BeamSearch {
   void run() {
     for (step_ = 0; workspace_.live.size() > 0; ++step_) {
       take_step(stepper_, options_, step_, k_, workspace_);
-      const Rows& live = workspace_.live;
+      const LiveRows& live = workspace_.live;
       workspace_.next.resize(0);
       for (int64_t begin = 0, end = 0; begin < live.size(); begin = end) {
         while (end < live.size() && live.sources[end] == live.sources[begin]) ++end;
@@ -62,15 +62,15 @@ class BeamSearch {
   // Merges the rows' sorted continuations, best first, until the beam is full.
   void select(int32_t source, int64_t begin, int64_t end) {
     auto& heads = workspace_.heads;
-    Rows& next = workspace_.next;
-    const Rows& live = workspace_.live;
+    LiveRows& next = workspace_.next;
+    const LiveRows& live = workspace_.live;
     const int64_t full = next.size() + options_.beam_size;
 
     heads.clear();
     for (int64_t row = begin; row < end; ++row) push(row, 0);
     for (int64_t place = 0; !heads.empty() && next.size() < full; ++place) {
       std::pop_heap(heads.begin(), heads.end(), ranks_after);
-      const Workspace::Head head = heads.back();
+      const SearchWorkspace::Head head = heads.back();
       heads.pop_back();
 
       const int32_t token = workspace_.candidate_tokens[head.row * k_ + head.rank];
@@ -99,7 +99,7 @@ class BeamSearch {
     std::push_heap(workspace_.heads.begin(), workspace_.heads.end(), ranks_after);
   }
 
-  static bool ranks_after(const Workspace::Head& a, const Workspace::Head& b) {
+  static bool ranks_after(const SearchWorkspace::Head& a, const SearchWorkspace::Head& b) {
     return a.log_prob < b.log_prob || (a.log_prob == b.log_prob && a.row > b.row);
   }
 
@@ -117,7 +117,7 @@ class BeamSearch {
   }
 
   // Ranks a live hypothesis of `length` tokens as an unfinished one.
-  void rank(int32_t source, const Rows& rows, int64_t row, int64_t length) {
+  void rank(int32_t source, const LiveRows& rows, int64_t row, int64_t length) {
     const double log_prob = rows.log_probs[row];
     workspace_.ranking.add(source,
                            {rows.nodes[row], log_prob, hypothesis_score(options_, log_prob, length), false});
@@ -127,7 +127,7 @@ class BeamSearch {
 
   Stepper& stepper_;
   const SearchOptions& options_;
-  Workspace& workspace_;
+  SearchWorkspace& workspace_;
   const int64_t k_;  // continuations asked of each row
   const int64_t enough_;
   int64_t step_ = 0;  // tokens of every live hypothesis
@@ -143,7 +143,7 @@ int64_t enough_finished(const SearchOptions& options) {
   return std::max(options.num_hypotheses, static_cast<int64_t>(beam));
 }
 
-void beam_search(Stepper& stepper, const SearchOptions& options, Workspace& workspace) {
+void beam_search(Stepper& stepper, const SearchOptions& options, SearchWorkspace& workspace) {
   BeamSearch(stepper, options, workspace).run();
 }
 

@@ -8,7 +8,7 @@
 namespace s2s {
 
 // Expects workspace.live to hold one row per source and ranks the hypotheses of each.
-void beam_search(Stepper& stepper, const SearchOptions& options, Workspace& workspace);
+void beam_search(Stepper& stepper, const SearchOptions& options, SearchWorkspace& workspace);
 
 // How many finished hypotheses end the search of a source.
 int64_t enough_finished(const SearchOptions& options);

@@ -12,7 +12,7 @@ namespace s2s {
 
 namespace {
 
-void start(int64_t num_sources, const SearchOptions& options, Workspace& workspace) {
+void start(int64_t num_sources, const SearchOptions& options, SearchWorkspace& workspace) {
   workspace.history.reset(num_sources);
   workspace.ranking.reset(num_sources, options.num_hypotheses);
   workspace.num_finished.assign(num_sources, 0);
@@ -21,9 +21,9 @@ void start(int64_t num_sources, const SearchOptions& options, Workspace& workspa
   for (int32_t j = 0; j < num_sources; ++j) workspace.live.add(j, options.start_token, j, /*node=*/j, 0.0);
 }
 
-Results collect(const Stepper& stepper, int64_t num_sources, const SearchOptions& options,
-                const Workspace& workspace) {
-  Results results(num_sources);
+SearchResults collect(const Stepper& stepper, int64_t num_sources, const SearchOptions& options,
+                      const SearchWorkspace& workspace) {
+  SearchResults results(num_sources);
   for (int64_t source = 0; source < num_sources; ++source) {
     const int64_t source_length = options.return_attention ? stepper.source_length(source) : -1;
     for (const Ranking::Entry& entry : workspace.ranking.best(source)) {
@@ -38,7 +38,8 @@ Results collect(const Stepper& stepper, int64_t num_sources, const SearchOptions
 
 }  // namespace
 
-Results generate(Stepper& stepper, int64_t num_sources, const SearchOptions& options, Workspace& workspace) {
+SearchResults generate(Stepper& stepper, int64_t num_sources, const SearchOptions& options,
+                       SearchWorkspace& workspace) {
   validate(options, stepper.vocabulary());
   if (num_sources < 0 || num_sources > std::numeric_limits<int32_t>::max()) {
     throw std::invalid_argument("[search] Expected between 0 and 2147483647 sources, got " +
@@ -53,8 +54,8 @@ Results generate(Stepper& stepper, int64_t num_sources, const SearchOptions& opt
   return collect(stepper, num_sources, options, workspace);
 }
 
-Results generate(Stepper& stepper, int64_t num_sources, const SearchOptions& options) {
-  Workspace workspace;
+SearchResults generate(Stepper& stepper, int64_t num_sources, const SearchOptions& options) {
+  SearchWorkspace workspace;
   return generate(stepper, num_sources, options, workspace);
 }
 

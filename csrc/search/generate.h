@@ -23,13 +23,14 @@
 
 namespace s2s {
 
-using Results = std::vector<std::vector<Hypothesis>>;  // [source][rank]
+using SearchResults = std::vector<std::vector<Hypothesis>>;  // [source][rank]
 
 // Throws std::invalid_argument on bad options and std::runtime_error where a score is NaN or +infinity.
-Results generate(Stepper& stepper, int64_t num_sources, const SearchOptions& options);
+SearchResults generate(Stepper& stepper, int64_t num_sources, const SearchOptions& options);
 
 // The same with buffers kept by the caller: once warm, the loop over time allocates nothing. One call at a
 // time.
-Results generate(Stepper& stepper, int64_t num_sources, const SearchOptions& options, Workspace& workspace);
+SearchResults generate(Stepper& stepper, int64_t num_sources, const SearchOptions& options,
+                       SearchWorkspace& workspace);
 
 }  // namespace s2s

@@ -8,9 +8,9 @@
 
 namespace s2s {
 
-void greedy_search(Stepper& stepper, const SearchOptions& options, Workspace& workspace) {
-  Rows& live = workspace.live;
-  Rows& next = workspace.next;
+void greedy_search(Stepper& stepper, const SearchOptions& options, SearchWorkspace& workspace) {
+  LiveRows& live = workspace.live;
+  LiveRows& next = workspace.next;
   const auto& end = options.end_tokens;
 
   for (int64_t step = 0; live.size() > 0; ++step) {

@@ -9,13 +9,13 @@ namespace s2s {
 
 namespace {
 
-void keep_attention(Stepper& stepper, Workspace& workspace) {
+void keep_attention(Stepper& stepper, SearchWorkspace& workspace) {
   int64_t stride = 0;
   const float* weights = stepper.attention(&stride);
   if (weights == nullptr) {
     throw std::invalid_argument("[search] return_attention was asked of a model that has no attention.");
   }
-  const Rows& live = workspace.live;
+  const LiveRows& live = workspace.live;
   for (int64_t row = 0; row < live.size(); ++row) {
     workspace.history.add_attention(live.nodes[row], weights + row * stride,
                                     stepper.source_length(live.sources[row]));
@@ -25,8 +25,8 @@ void keep_attention(Stepper& stepper, Workspace& workspace) {
 }  // namespace
 
 void take_step(Stepper& stepper, const SearchOptions& options, int64_t step, int64_t k,
-               Workspace& workspace) {
-  const Rows& live = workspace.live;
+               SearchWorkspace& workspace) {
+  const LiveRows& live = workspace.live;
   const int64_t rows = live.size();
 
   workspace.candidate_log_probs.resize(rows * k);

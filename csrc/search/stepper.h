@@ -25,8 +25,8 @@ class Stepper {
 
   // From now on there are `rows` rows, and row j continues old row parents[j], which emitted tokens[j]. The
   // number of rows changes freely from call to call; it is never 0. Old rows may have several children or
-  // none. In the first call parents[j] = j is the index of a source and tokens[j] the start token. Rows of
-  // one source are always adjacent, and sources in order.
+  // none. In the first call parents[j] = j is the index of a source and tokens[j] the start token. LiveRows
+  // of one source are always adjacent, and sources in order.
   virtual void advance(const int32_t* parents, const int32_t* tokens, int64_t rows) = 0;
 
   // The k best continuations of every row: log_probs [rows, k] in descending order, tokens [rows, k]; of

@@ -2,7 +2,7 @@
 
 namespace s2s {
 
-void Rows::resize(int64_t rows) {
+void LiveRows::resize(int64_t rows) {
   parents.resize(rows);
   tokens.resize(rows);
   sources.resize(rows);
@@ -10,7 +10,7 @@ void Rows::resize(int64_t rows) {
   log_probs.resize(rows);
 }
 
-void Rows::add(int32_t parent, int32_t token, int32_t source, int64_t node, double log_prob) {
+void LiveRows::add(int32_t parent, int32_t token, int32_t source, int64_t node, double log_prob) {
   parents.push_back(parent);
   tokens.push_back(token);
   sources.push_back(source);

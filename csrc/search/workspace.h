@@ -10,7 +10,7 @@
 namespace s2s {
 
 // One entry per live hypothesis; those of a source are adjacent, best first.
-struct Rows {
+struct LiveRows {
   std::vector<int32_t> parents;  // row of the step before
   std::vector<int32_t> tokens;   // last token
   std::vector<int32_t> sources;
@@ -22,9 +22,9 @@ struct Rows {
   void add(int32_t parent, int32_t token, int32_t source, int64_t node, double log_prob);
 };
 
-struct Workspace {
-  Rows live;
-  Rows next;  // the live rows of the step to come, while it is being built
+struct SearchWorkspace {
+  LiveRows live;
+  LiveRows next;  // the live rows of the step to come, while it is being built
   History history;
   Ranking ranking;
   std::vector<int64_t> num_finished;  // [source], those dropped from the ranking included
