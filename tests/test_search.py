@@ -7,8 +7,10 @@ the words of generate.h and options.h over lists of Python tuples, one source at
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import operator
 import pickle
 import sys
 import threading
@@ -91,6 +93,11 @@ class Step:
         return scores, attention
 
 
+def total(scores):
+    """The plain sum, in order, as the search adds; Python's own sum compensates for rounding since 3.12."""
+    return functools.reduce(operator.add, scores, 0.0)
+
+
 @dataclass
 class Path:
     """A hypothesis of the reference."""
@@ -101,7 +108,7 @@ class Path:
 
     @property
     def log_prob(self):
-        return sum(self.scores)  # in order, as the search adds
+        return total(self.scores)
 
     def score(self, length_penalty):
         return self.log_prob / max(len(self.scores), 1) ** length_penalty
@@ -131,7 +138,7 @@ def reference_search(
                 scores = (*path.scores, score)
                 end = token if token in eos_id else None
                 tokens = path.tokens if token in eos_id else (*path.tokens, token)
-                candidates.append((-sum(scores), rank, -score, token, Path(tokens, end, scores)))
+                candidates.append((-total(scores), rank, -score, token, Path(tokens, end, scores)))
             if len(candidates) == before:
                 stuck.append(path)
         ranked = [candidate[-1] for candidate in sorted(candidates, key=lambda candidate: candidate[:4])]
@@ -219,7 +226,7 @@ def test_what_always_holds(case):
         assert keys == sorted(keys)
         for h in hypotheses:
             assert len(h.token_scores) == len(h.tokens) + h.finished <= options["max_decoding_length"]
-            assert h.log_prob == sum(h.token_scores.tolist())
+            assert h.log_prob == total(h.token_scores.tolist())
             assert not set(h.tokens) & set(options["eos_id"])
             assert h.attention is None
             assert h.finished == (h.end_token in options["eos_id"])

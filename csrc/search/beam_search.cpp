@@ -19,8 +19,7 @@ class BeamSearch {
       : stepper_(stepper),
         options_(options),
         workspace_(workspace),
-        // Before the last of a row's continuations that can matter come at most beam_size - 1 that live on
-        // and every end token: this many of each row are enough.
+        // This many of each row are enough: a later one comes after beam_size others of its row that live on.
         k_(std::min(stepper.vocabulary(),
                     options.beam_size + static_cast<int64_t>(options.end_tokens.size()))),
         enough_(enough_finished(options)) {}

@@ -9,8 +9,8 @@
 //
 // There are between 1 and num_hypotheses results per source: finished ones first, each kind by descending
 // score, of equals the one found first. A live hypothesis that nothing may follow (all scores -infinity) is
-// dropped; where no other is left, and none has finished, it is returned as unfinished. So there are fewer
-// results than num_hypotheses only where the vocabulary and what is forbidden admit no more.
+// dropped while others live, and where none does returned as unfinished. So there are fewer results than
+// num_hypotheses only where the vocabulary and what is forbidden admit no more.
 #pragma once
 
 #include <cstdint>

@@ -40,7 +40,7 @@ class Processor {
   // Stepper takes its fused path and never writes dense scores.
   virtual bool active(int64_t step) const = 0;
 
-  // Changes one row of log-probabilities [vocabulary] in place; -infinity forbids a token. LiveRows are not
+  // Changes one row of log-probabilities [vocabulary] in place; -infinity forbids a token. Rows are not
   // normalised again afterwards.
   virtual void process(const RowView& row, std::span<float> log_probs) = 0;
 };
