@@ -686,18 +686,27 @@ def test_nothing_leaks():
         ({"batch_size": -1}, ValueError, "batch_size between 0 and"),
         ({"batch_size": 1.5}, TypeError, "batch_size to be an integer"),
         ({"vocab_size": 0}, ValueError, "vocab_size between 1 and"),
-        ({"source_lengths": [1, 2]}, ValueError, r"source_lengths of shape \[1\], got \[2\]"),
-        ({"source_lengths": [-1]}, ValueError, "source_lengths between 0 and"),
         ({"return_attention": "yes"}, TypeError, "return_attention to be a bool"),
     ],
 )
 @pytest.mark.parametrize("batch_size", [0, 1])
 def test_bad_options(option, error, message, batch_size):
-    if batch_size == 0 and "source_lengths" in option:
-        pytest.skip("there are no sources whose lengths could be wrong")
     options = {"batch_size": batch_size, "vocab_size": 3, "bos_id": 0, "eos_id": 1, **option}
     with pytest.raises(error, match=message):
         beam_search(Always([-1.0] * 3), **options)
+
+
+@pytest.mark.parametrize(
+    ("source_lengths", "error", "message"),
+    [
+        ([1, 2], ValueError, r"source_lengths of shape \[1\], got \[2\]"),
+        ([-1], ValueError, "source_lengths between 0 and"),
+        ([1.0], TypeError, "source_lengths to be an integer"),
+    ],
+)
+def test_bad_source_lengths(source_lengths, error, message):
+    with pytest.raises(error, match=message):
+        Always([-1.0] * 3).search(source_lengths=source_lengths)
 
 
 def test_step_must_be_callable():
