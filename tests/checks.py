@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -101,8 +102,17 @@ def double(tree: Any) -> Any:
 
 
 def assert_sums_close(actual: Any, expected: Any, magnitudes: Any, what: str = "result") -> None:
-    """Each element agrees relative to the sum of its terms' magnitudes: an outlier does not excuse the rest."""
+    """Each element agrees relative to the sum of its terms' magnitudes; an outlier excuses nothing."""
     error = np.abs(np.asarray(actual, np.float64) - expected)
     limit = TOLERANCE["float32"] * np.asarray(magnitudes)
     assert np.shape(actual) == np.shape(expected)
     assert np.all(error <= limit), f"{what}: error {np.max(error - limit):.3g} beyond what the terms allow"
+
+
+def assert_says(error: BaseException, *names: str) -> None:
+    """The message begins with the function in brackets and names one of these arguments."""
+    message = str(error)
+    assert re.match(r"\[[\w.]+\] ", message), f"does not say which function: {message}"
+    assert any(re.search(rf"\b{re.escape(name)}\b", message) for name in names), (
+        f"{names} not named: {message}"
+    )

@@ -272,7 +272,7 @@ def test_gradients_and_training(rng: np.random.Generator, threads: Threads, name
 
 
 def test_dropout_follows_the_example(rng: np.random.Generator) -> None:
-    """A mask belongs to an example's id, not to its place: a batch's loss is the sum of its examples' losses."""
+    """A mask belongs to an example's id, not to its place: a batch's loss is the sum of its examples'."""
     model, batch = network(rng, "lstm", dropout=0.4)
     alone = [model.forward_backward(example(batch, r), update=2, seed=1).loss for r in range(BATCH)]
     together = model.forward_backward(batch, update=2, seed=1).loss

@@ -1,4 +1,4 @@
-"""The whole network: losses, scores and every gradient, for every option, against the reference and PyTorch."""
+"""The whole network: losses, scores and every gradient, for every option, against reference and PyTorch."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def fill(rng: np.random.Generator, layer: Any) -> dict[str, np.ndarray]:
 
 
 def nested(state_dict: dict[str, Any], layers: int, directions: int) -> list[list[Any]]:
-    """A state dict as the reference takes it: weights of each layer and direction; absent biases are zeros."""
+    """A state dict as the reference takes it: weights of each layer and direction; absent ones zeros."""
     parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     suffixes = ("", "_reverse")[:directions]
     return [

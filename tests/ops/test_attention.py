@@ -12,7 +12,7 @@ from seq2seq_fast import ops
 
 
 def inputs(rng: np.random.Generator, score: str, width: int, memory: int, longest: int = 9) -> list[Any]:
-    """query, keys, values, lengths, example, score, energy: 4 sources, 11 queries, some sources asked often."""
+    """query, keys, values, lengths, example, score, energy: 4 sources, 11 queries."""
     lengths = ragged(rng, 4, longest)
     total = int(lengths.sum())
     example = np.array([3, 0, 0, 1, 2, 3, 1, 0, 2, 2, 2], np.int32)

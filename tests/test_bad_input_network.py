@@ -1,0 +1,227 @@
+"""Bad input to Seq2SeqConfig and Seq2Seq: options, batches, decoding options."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from checks import assert_says
+from networks import batch_for
+from seq2seq_fast import Seq2Seq, Seq2SeqConfig
+from seq2seq_fast.data import Batch
+
+NAN = float("nan")
+GOOD: dict[str, Any] = {
+    "source_vocab_size": 7,
+    "target_vocab_size": 9,
+    "source_embedding_dim": 3,
+    "target_embedding_dim": 5,
+    "encoder_hidden": 4,
+    "decoder_hidden": 6,
+}
+POSITIVE = [
+    "target_vocab_size",
+    "source_embedding_dim",
+    "target_embedding_dim",
+    "encoder_layers",
+    "decoder_layers",
+    "encoder_hidden",
+    "decoder_hidden",
+]
+CHOICES = ["encoder_cell", "decoder_cell", "context", "attention_score", "bridge"]
+FLAGS = ["bidirectional", "input_feeding", "tie_output", "reset_after"]
+OPTIONS: list[tuple[str, Any, type[Exception]]] = [
+    *[(name, value, ValueError) for name in POSITIVE for value in (0, -1, 1 << 40)],
+    *[(name, value, TypeError) for name in POSITIVE for value in (2.5, "8", None)],
+    *[(name, "none of these", ValueError) for name in CHOICES],
+    *[(name, value, TypeError) for name in CHOICES for value in (3, None)],
+    *[(name, value, TypeError) for name in FLAGS for value in ("no", None)],
+    ("source_vocab_size", -1, ValueError),
+    ("source_vocab_size", 0, ValueError),  # neither tokens nor features
+    ("source_features", 4, ValueError),  # both
+    ("source_features", -1, ValueError),
+    ("attention_dim", -1, ValueError),
+    ("dropout", -0.1, ValueError),
+    ("dropout", 1.0, ValueError),
+    ("dropout", NAN, ValueError),
+    ("dropout", "x", TypeError),
+    ("bos_id", 9, ValueError),
+    ("bos_id", -1, ValueError),
+    ("eos_id", 9, ValueError),
+    ("eos_id", -1, ValueError),
+    ("eos_id", 1.5, TypeError),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error"), OPTIONS)
+def test_configuration(name: str, value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error) as caught:
+        Seq2Seq(Seq2SeqConfig(**GOOD | {name: value}))
+    assert_says(caught.value, name)
+
+
+@pytest.mark.parametrize("option", [{"bridge": "copy"}, {"attention_score": "dot"}])
+def test_widths_that_must_be_equal(option: dict[str, Any]) -> None:
+    with pytest.raises(ValueError) as caught:
+        Seq2Seq(Seq2SeqConfig(**GOOD | option))
+    assert_says(caught.value, "decoder_hidden")
+
+
+def test_what_is_no_configuration() -> None:
+    with pytest.raises(TypeError) as caught:
+        Seq2Seq(GOOD)  # type: ignore[arg-type]
+    assert_says(caught.value, "config")
+
+
+@pytest.fixture(scope="module")
+def model() -> Seq2Seq:
+    return Seq2Seq(Seq2SeqConfig(**GOOD))
+
+
+@pytest.fixture
+def batch(model: Seq2Seq) -> Batch:
+    return Batch(**vars(batch_for(model.config, np.random.default_rng(0), 4, 5, 5)))
+
+
+def spoilt(x: np.ndarray, value: int) -> np.ndarray:
+    x = x.copy()
+    x[2] = value
+    return x
+
+
+NONE = np.zeros(0, np.int32)
+FIELDS: list[tuple[str, Any, type[Exception]]] = [
+    ("source", lambda x: spoilt(x, 7), ValueError),
+    ("source", lambda x: spoilt(x, -1), ValueError),
+    ("source", lambda x: x[:-1], ValueError),
+    ("source", lambda x: x[None], ValueError),
+    ("source", lambda x: x.astype(np.float32), TypeError),
+    ("source", lambda x: "text", TypeError),
+    ("target", lambda x: spoilt(x, 9), ValueError),
+    ("target", lambda x: spoilt(x, -1), ValueError),
+    ("target", lambda x: x[:-1], ValueError),
+    ("target", lambda x: x.astype(np.float64), TypeError),
+    ("target", lambda x: None, TypeError),
+    ("source_lengths", lambda x: spoilt(x, 0), ValueError),
+    ("source_lengths", lambda x: spoilt(x, -1), ValueError),
+    ("source_lengths", lambda x: x + 1, ValueError),
+    ("source_lengths", lambda x: np.append(x, 1), ValueError),
+    ("source_lengths", lambda x: x[:, None], ValueError),
+    ("source_lengths", lambda x: np.where(x == x[0], NAN, x), TypeError),
+    ("source_lengths", lambda x: "5432", TypeError),
+    ("target_lengths", lambda x: spoilt(x, 0), ValueError),
+    ("target_lengths", lambda x: spoilt(x, -1), ValueError),
+    ("target_lengths", lambda x: np.append(x, 1), ValueError),
+    ("target_lengths", lambda x: np.where(x == x[0], NAN, x), TypeError),
+    ("example_ids", lambda x: x[:-1], ValueError),
+    ("example_ids", lambda x: x.astype(np.float64), TypeError),
+]
+METHODS = ["forward_backward", "loss", "score"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("name", "spoil", "error"), FIELDS)
+def test_batches(
+    model: Seq2Seq, batch: Batch, method: str, name: str, spoil: Any, error: type[Exception]
+) -> None:
+    if name == "example_ids" and method != "forward_backward":
+        pytest.skip("Only dropout reads example_ids.")
+    bad = replace(batch, **{name: spoil(getattr(batch, name))})
+    with pytest.raises(error) as caught:
+        getattr(model, method)(bad)
+    lengths = {"source": ["source_lengths"], "target": ["target_lengths"]}
+    values = {"source_lengths": ["source"], "target_lengths": ["target"]}
+    assert_says(caught.value, name, *lengths.get(name, []), *values.get(name, []))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_empty_batch(model: Seq2Seq, method: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        getattr(model, method)(Batch(NONE, NONE, NONE, NONE, np.zeros(0, np.int64)))
+    assert_says(caught.value, "source_lengths", "batch")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_features(method: str) -> None:
+    model = Seq2Seq(Seq2SeqConfig(**GOOD | {"source_vocab_size": 0, "source_features": 4}))
+    batch = Batch(**vars(batch_for(model.config, np.random.default_rng(0), 4, 5, 5)))
+    getattr(model, method)(batch)
+    for source, error in [
+        (batch.source[:, :3], ValueError),
+        (batch.source[:-1], ValueError),
+        (batch.source[0], ValueError),
+        (batch.source.astype(np.float64), TypeError),
+        (np.zeros(len(batch.source), np.int32), TypeError),
+    ]:
+        with pytest.raises(error) as caught:
+            getattr(model, method)(replace(batch, source=source))
+        assert_says(caught.value, "source")
+
+
+@pytest.mark.parametrize("method", ["forward_backward", "loss"])
+@pytest.mark.parametrize(
+    ("value", "error"), [(-0.1, ValueError), (1.5, ValueError), (NAN, ValueError), ("x", TypeError)]
+)
+def test_label_smoothing(
+    model: Seq2Seq, batch: Batch, method: str, value: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error) as caught:
+        getattr(model, method)(batch, label_smoothing=value)
+    assert_says(caught.value, "label_smoothing")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("update", -1, ValueError),
+        ("update", 1 << 40, ValueError),
+        ("update", 0.5, TypeError),
+        ("seed", -1, ValueError),
+        ("seed", 1 << 64, ValueError),
+        ("seed", "s", TypeError),
+    ],
+)
+def test_names_of_masks(model: Seq2Seq, batch: Batch, name: str, value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error) as caught:
+        model.forward_backward(batch, **{name: value})
+    assert_says(caught.value, name)
+
+
+DECODING: list[tuple[str, Any, type[Exception]]] = [
+    ("beam_size", 0, ValueError),
+    ("beam_size", -1, ValueError),
+    ("beam_size", 1.5, TypeError),
+    ("num_hypotheses", 0, ValueError),
+    ("num_hypotheses", 3, ValueError),  # of a beam of 2
+    ("num_hypotheses", "2", TypeError),
+    ("length_penalty", NAN, ValueError),
+    ("length_penalty", "x", TypeError),
+    ("min_decoding_length", -1, ValueError),
+    ("min_decoding_length", 300, ValueError),  # above the maximum
+    ("max_decoding_length", 0, ValueError),
+    ("max_decoding_length", 1.5, TypeError),
+    ("source", spoilt(np.ones(5, np.int32), 7), ValueError),
+    ("source", spoilt(np.ones(5, np.int32), -1), ValueError),
+    ("source", np.ones(5, np.float32), TypeError),
+    ("source_lengths", np.array([2, 2]), ValueError),
+    ("source_lengths", np.array([5, 0]), ValueError),
+    ("source_lengths", np.array([6, -1]), ValueError),
+    ("source_lengths", np.array([2.0, NAN]), TypeError),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error"), DECODING)
+def test_generate(model: Seq2Seq, name: str, value: Any, error: type[Exception]) -> None:
+    good = {"source": np.ones(5, np.int32), "source_lengths": np.array([2, 3]), "beam_size": 2}
+    with pytest.raises(error) as caught:
+        model.generate(**good | {name: value})
+    assert_says(caught.value, name)
+
+
+def test_generate_for_nobody(model: Seq2Seq) -> None:
+    with pytest.raises(ValueError) as caught:
+        model.generate(NONE, NONE)
+    assert_says(caught.value, "source_lengths", "batch")
