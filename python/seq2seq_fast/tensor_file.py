@@ -21,7 +21,6 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 _DTYPES = {
-    "F64": np.dtype("<f8"),
     "I64": np.dtype("<i8"),
     "F32": np.dtype("<f4"),
     "I32": np.dtype("<i4"),
@@ -31,7 +30,7 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def write_tensors(file: BinaryIO, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
-    """Write arrays (float64, float32, int64, int32 or uint8) and text metadata as a safetensors file."""
+    """Write arrays (int64, float32, int32 or uint8) and text metadata as a safetensors file."""
     # Widest elements first, then by name, as the safetensors library does: every tensor is aligned to its
     # dtype.
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))

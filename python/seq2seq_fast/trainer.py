@@ -217,9 +217,11 @@ class Trainer:
             "report_every",
         ):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            if value is None and name not in ("keep_checkpoints", "report_every"):
+                continue
+            if not isinstance(value, int) or isinstance(value, bool):
                 raise TypeError(f"[trainer] Expected {name} to be an integer, got {value!r}.")
-            if value is not None and value < 1:
+            if value < 1:
                 raise ValueError(f"[trainer] Expected {name} of at least 1, got {value}.")
         for name in ("max_epochs", "max_steps", "max_minutes", "max_grad_norm"):
             value = getattr(self, name)
