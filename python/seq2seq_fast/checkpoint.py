@@ -154,18 +154,19 @@ class CheckpointFolder:
             raise OSError(
                 error.errno, f"The checkpoint {path} could not be written: {error.strerror or error}. {kept}"
             ) from error
-        for old in self.paths()[: -self.keep]:
-            old.unlink(missing_ok=True)
+        self.tidy()
         return path
 
     def clear(self) -> None:
-        """Remove every checkpoint, and what a killed process left half written."""
+        """Remove every checkpoint."""
         for path in self.paths():
             path.unlink(missing_ok=True)
-        self.remove_leftovers()
+        self.tidy()
 
-    def remove_leftovers(self) -> None:
-        """Remove what a killed process left half written."""
+    def tidy(self) -> None:
+        """Remove checkpoints that are too old, and what a killed process left half written."""
+        for path in self.paths()[: -self.keep]:
+            path.unlink(missing_ok=True)
         for path in self.folder.glob(temporary_name(Path("checkpoint-*.safetensors")).name):
             path.unlink(missing_ok=True)
 

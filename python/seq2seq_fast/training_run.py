@@ -90,7 +90,7 @@ class TrainingRun:
             )
         if resume and latest is not None:
             self._restore(latest)
-            self.folder.remove_leftovers()
+            self.folder.tidy()
         else:
             if resume:
                 self.progress.line(f"No checkpoint in {out}: starting.")
