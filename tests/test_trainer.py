@@ -170,6 +170,15 @@ def test_without_validation(tmp_path: Path) -> None:
     assert not (tmp_path / "best").exists()
 
 
+def test_a_trainer_can_be_used_twice(tmp_path: Path, undisturbed: Any) -> None:
+    model = FakeModel()
+    twice = trainer(tmp_path, model)
+    twice.fit(TRAIN, VALID)
+    model.flat_parameters[...] = FakeModel().flat_parameters
+    twice.fit(TRAIN, VALID, overwrite=True)
+    assert outcome(tmp_path) == undisturbed
+
+
 def test_limits(tmp_path: Path) -> None:
     assert trainer(None, max_steps=0).fit(TRAIN).step == 0
     assert trainer(None, max_steps=None, max_minutes=0).fit(TRAIN).stopped_by == "max_minutes"
@@ -498,10 +507,9 @@ def test_divergence_loses_nothing(tmp_path: Path, undisturbed: Any, bad: str) ->
         trainer(tmp_path, model).fit(TRAIN, VALID)
     saved = "009" if bad == "parameters" else "010"
     assert f"saved in {tmp_path / f'checkpoint-000000{saved}.safetensors'}" in str(error.value)
-    assert {
-        "loss": "the loss is inf, on examples",
-        "gradient": "the gradient's norm is nan, on examples",
-    }.get(bad, "the loss is nan") in str(error.value)
+    said = {"loss": "the loss is inf", "gradient": "the gradient's norm nan", "parameters": "the loss is nan"}
+    assert said[bad] in str(error.value)
+    assert "on examples " in str(error.value)
     go_on(tmp_path)
     assert outcome(tmp_path) == undisturbed
 

@@ -246,8 +246,8 @@ def clip_grad_norm_(gradients: Float32, max_norm: float) -> float:
 
 
 def decay_mask(layout: list[tuple[str, tuple[int, ...], int, bool]], size: int) -> Mask:
-    """Return the mask of a model's layout (name, shape, offset, decay) of `size` floats in all."""
-    mask = np.zeros(size // 16, np.uint8)
+    """Return the mask of a model's layout (name, shape, offset, decay), `size` floats in all."""
+    mask = np.zeros(-(-size // 16), np.uint8)
     for _, shape, offset, decay in layout:
         if decay:
             mask[offset // 16 : -(-(offset + int(np.prod(shape))) // 16)] = 1

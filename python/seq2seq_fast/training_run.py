@@ -13,8 +13,9 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +38,11 @@ class TrainingRun:
         for name, data in (("train", train), ("valid", valid)):
             if data is not None and len(data) == 0:
                 raise ValueError(f"[trainer] Expected {name} to have examples, got an empty data set.")
-        self.settings = trainer
+        self.trainer = trainer
         self.model = trainer.model
-        self.optimizer = trainer.optimizer
+        # Made anew, so that a trainer can be used twice.
+        self.optimizer = replace(trainer.optimizer)
+        self.scheduler = replace(trainer.scheduler)
         self.train, self.valid = train, valid
         self.validates = valid is not None or isinstance(trainer.metric, Metric)
         self.layout = [(n, tuple(shape), at, bool(decay)) for n, shape, at, decay in self.model.layout()]
@@ -55,7 +58,7 @@ class TrainingRun:
         self.interrupt = DeferredInterrupt()
 
     def fit(self, *, resume: bool, overwrite: bool) -> TrainingResult:
-        self.progress = open_progress(self.settings.progress)
+        self.progress = open_progress(self.trainer.progress)
         self.clock = time.monotonic()
         try:
             with self.interrupt:
@@ -73,9 +76,9 @@ class TrainingRun:
     # ---- start and end
 
     def _open(self, *, resume: bool, overwrite: bool) -> None:
-        self.run_settings = json.loads(json.dumps(self.settings.settings(self.train)))
+        self.settings = json.loads(json.dumps(self.trainer.settings(self.train)))
         self.optimizer.prepare(self.size)
-        out = self.settings.out
+        out = self.trainer.out
         if self.folder is None or out is None:
             if resume:
                 raise ValueError("[trainer] Expected a folder `out` to resume from, got none.")
@@ -103,7 +106,7 @@ class TrainingRun:
         checkpoint = Checkpoint.load(path)
         if checkpoint.layout != self.layout or checkpoint.parameters.shape != (self.size,):
             raise ValueError(f"{path}: its parameters are not those of this model.")
-        saved, mine = checkpoint.settings, self.run_settings
+        saved, mine = checkpoint.settings, self.settings
         for name, value in mine["fixed"].items():
             if saved["fixed"].get(name) != value:
                 raise ValueError(
@@ -123,14 +126,14 @@ class TrainingRun:
             self.optimizer.load_state_dict(checkpoint.optimizer)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        self.settings.scheduler.load_state_dict(self.state.scheduler)
+        self.scheduler.load_state_dict(self.state.scheduler)
         self.model.flat_parameters[...] = checkpoint.parameters
         self.model.weights_changed()
         self.saved = self.state.to_json()
         self.progress.line(f"Resuming at step {self.state.step}, from {path}.")
 
     def _finish(self, stopped_by: str) -> TrainingResult:
-        state, out = self.state, self.settings.out
+        state, out = self.state, self.trainer.out
         last = None if out is None else out / "last"
         if last is not None:
             with self.interrupt.shielded(), self._writing(last):
@@ -138,14 +141,14 @@ class TrainingRun:
         best = None if out is None or state.best_step is None else out / "best"
         ending = f"{state.step} steps, {state.epoch} epochs, {state.seconds / 60:.1f} minutes ({stopped_by})"
         if state.best_step is not None:
-            ending += f"; best {self.settings.metric_name} {state.best.value:.6g} at step {state.best_step}"
+            ending += f"; best {self.trainer.metric_name} {state.best.value:.6g} at step {state.best_step}"
         self.progress.line(f"Done: {ending}.")
         return TrainingResult(
             stopped_by=stopped_by,
             step=state.step,
             epoch=state.epoch,
             seconds=state.seconds,
-            metric=self.settings.metric_name,
+            metric=self.trainer.metric_name,
             best_value=state.best.value,
             best_step=state.best_step,
             best=best,
@@ -154,7 +157,7 @@ class TrainingRun:
             validations=self.validations,
         )
 
-    def _interrupted(self) -> None:
+    def _interrupted(self) -> NoReturn:
         """Save and raise TrainingInterrupted, as the answer to a KeyboardInterrupt."""
         if self.folder is None:
             raise
@@ -162,7 +165,7 @@ class TrainingRun:
             self._save_checkpoint()
         raise TrainingInterrupted(
             f"Stopped at step {self.state.step}; saved in {self.folder.latest()}. "
-            f"To go on from there: {self.settings.resume_hint}."
+            f"To go on from there: {self.trainer.resume_hint}."
         ) from None
 
     # ---- the loop
@@ -182,21 +185,19 @@ class TrainingRun:
             self._train_step()
 
     def _train_step(self) -> None:
-        state, settings = self.state, self.settings
+        state, trainer = self.state, self.trainer
         batches = self._batches()
         batch = self.train.batch(batches[state.position])
         result = self.model.forward_backward(
-            batch, update=state.step, seed=settings.batching.seed, label_smoothing=settings.label_smoothing
+            batch, update=state.step, seed=trainer.batching.seed, label_smoothing=trainer.label_smoothing
         )
-        norm = clip_grad_norm_(self.model.flat_gradients, settings.max_grad_norm or math.inf)
+        norm = clip_grad_norm_(self.model.flat_gradients, trainer.max_grad_norm or math.inf)
         if not (math.isfinite(result.loss) and math.isfinite(norm)):
-            what = (
-                f"the loss is {result.loss}"
-                if not math.isfinite(result.loss)
-                else f"the gradient's norm is {norm}"
+            examples = ", ".join(map(str, batch.example_ids[:8]))
+            self._diverged(
+                f"the loss is {result.loss}, the gradient's norm {norm}, on examples {examples}, ..."
             )
-            self._diverged(f"{what}, on examples {', '.join(map(str, batch.example_ids[:8]))}, ...")
-        lr = settings.scheduler.lr(self.optimizer.lr, state.step + 1)
+        lr = self.scheduler.lr(self.optimizer.lr, state.step + 1)
         with self.interrupt.shielded():
             self.optimizer.step(
                 self.model.flat_parameters, self.model.flat_gradients, lr=lr, decay_mask=self.decay_mask
@@ -213,7 +214,7 @@ class TrainingRun:
             state.window.tokens += int(result.tokens)
             state.window.correct += int(result.correct)
             state.window.seconds += self._tick()
-            if state.step % settings.report_every == 0 or self._validation_due():
+            if state.step % trainer.report_every == 0 or self._validation_due():
                 self._report(lr, norm)
         loss = result.loss / result.tokens
         self.progress.update(
@@ -223,17 +224,17 @@ class TrainingRun:
     def _batches(self) -> list[npt.NDArray[np.int64]]:
         epoch, batches = self.epoch_batches
         if epoch != self.state.epoch:
-            batches = self.settings.batching.epoch(
+            batches = self.trainer.batching.epoch(
                 self.train.source_lengths, self.train.target_lengths, self.state.epoch
             )
             self.epoch_batches = self.state.epoch, batches
         return batches
 
     def _validation_due(self) -> bool:
-        return self.validates and self._due(self.settings.validate_every)
+        return self.validates and self._due(self.trainer.validate_every)
 
     def _checkpoint_due(self) -> bool:
-        return self.state.step == 0 or self._due(self.settings.checkpoint_every)
+        return self.state.step == 0 or self._due(self.trainer.checkpoint_every)
 
     def _due(self, every: int | None) -> bool:
         """Whether the state is at a multiple of so many steps (None: at the end of an epoch)."""
@@ -242,14 +243,14 @@ class TrainingRun:
         return self.state.position == 0 if every is None else self.state.step % every == 0
 
     def _limit_reached(self) -> str | None:
-        state, settings = self.state, self.settings
-        if settings.early_stopping is not None and state.stopping.since >= settings.early_stopping:
+        state, trainer = self.state, self.trainer
+        if trainer.early_stopping is not None and state.stopping.since >= trainer.early_stopping:
             return "early_stopping"
-        if settings.max_steps is not None and state.step >= settings.max_steps:
+        if trainer.max_steps is not None and state.step >= trainer.max_steps:
             return "max_steps"
-        if settings.max_epochs is not None and state.epoch >= settings.max_epochs:
+        if trainer.max_epochs is not None and state.epoch >= trainer.max_epochs:
             return "max_epochs"
-        if settings.max_minutes is not None and state.seconds >= 60 * settings.max_minutes:
+        if trainer.max_minutes is not None and state.seconds >= 60 * trainer.max_minutes:
             return "max_minutes"
         return None
 
@@ -257,23 +258,23 @@ class TrainingRun:
 
     def _validate(self, *, regular: bool) -> None:
         """Validate; if not regular (at the end of a run), without moving scheduler and early stopping."""
-        state, settings = self.state, self.settings
+        state, trainer = self.state, self.trainer
         values = self._measure()
-        value = values[settings.metric_name]
+        value = values[trainer.metric_name]
         if not math.isfinite(value):
-            self._diverged(f"the validation's {settings.metric_name} is {value}")
+            self._diverged(f"the validation's {trainer.metric_name} is {value}")
         with self.interrupt.shielded():
             self._tick()
             state.validated = state.step
-            better = state.best.update(value, maximize=settings.maximize)
+            better = state.best.update(value, maximize=trainer.maximize)
             if regular:
-                state.stopping.update(value, maximize=settings.maximize)
-                settings.scheduler.validated(value, maximize=settings.maximize)
+                state.stopping.update(value, maximize=trainer.maximize)
+                self.scheduler.validated(value, maximize=trainer.maximize)
             if better:
                 state.best_step = state.step
-                if settings.out is not None:
-                    with self._writing(settings.out / "best"):
-                        self._save_model(settings.out / "best")
+                if trainer.out is not None:
+                    with self._writing(trainer.out / "best"):
+                        self._save_model(trainer.out / "best")
             record = {"event": "valid", "step": state.step, "epoch": self._epochs(), **values, "best": better}
             if not regular:
                 record["regular"] = False
@@ -288,7 +289,7 @@ class TrainingRun:
         if self.valid is not None:
             nll, tokens, correct = 0.0, 0, 0
             valid = self.valid
-            for examples in self.settings.batching.in_order_of_length(
+            for examples in self.trainer.batching.in_order_of_length(
                 valid.source_lengths, valid.target_lengths
             ):
                 result = self.model.loss(valid.batch(examples))
@@ -298,7 +299,7 @@ class TrainingRun:
             values["loss"] = nll / tokens
             values["perplexity"] = math.exp(min(nll / tokens, 700.0))
             values["accuracy"] = correct / tokens
-        metric = self.settings.metric
+        metric = self.trainer.metric
         if isinstance(metric, Metric):
             values[metric.name] = float(metric.function(self.model))
         return values
@@ -309,7 +310,7 @@ class TrainingRun:
         state = self.state
         if self.folder is None:
             return
-        state.scheduler = self.settings.scheduler.state_dict()
+        state.scheduler = self.scheduler.state_dict()
         if state.to_json() == self.saved:
             return
         if not np.isfinite(self.model.flat_parameters).all():
@@ -322,7 +323,7 @@ class TrainingRun:
                     self.optimizer.state_dict(),
                     self.layout,
                     state.to_json(),
-                    self.run_settings,
+                    self.settings,
                     instruction_set(),
                 ),
                 state.step,
@@ -330,14 +331,14 @@ class TrainingRun:
             self.saved = state.to_json()
 
     def _save_model(self, folder: Path) -> None:
-        save = self.settings.save_model
+        save = self.trainer.save_model
         if save is None:
             self.model.save(folder)
         else:
             save(folder)
 
     def _write_metrics(self, record: dict[str, Any]) -> None:
-        with self._writing(None if self.settings.out is None else self.settings.out / "metrics.jsonl"):
+        with self._writing(None if self.trainer.out is None else self.trainer.out / "metrics.jsonl"):
             self.metrics.write(record)
         self.state.metrics_bytes = self.metrics.length
 
@@ -353,7 +354,7 @@ class TrainingRun:
                 error.errno, f"{path} could not be written: {error.strerror or error}.{kept}"
             ) from error
 
-    def _diverged(self, what: str) -> None:
+    def _diverged(self, what: str) -> NoReturn:
         """Raise TrainingDiverged; save the state, which is that of before the step, if it is good."""
         kept = ""
         if self.folder is not None:
@@ -362,7 +363,7 @@ class TrainingRun:
             kept = f" The run up to here is saved in {self.folder.latest()}."
         raise TrainingDiverged(
             f"Training stopped after step {self.state.step}: {what}.{kept} "
-            "Try a lower learning rate or a lower max_grad_norm, and look at the data named here."
+            "Try a lower learning rate or a lower max_grad_norm."
         )
 
     # ---- figures
@@ -409,14 +410,14 @@ class TrainingRun:
 
     def _fraction(self) -> float:
         """The part of the run that is done, by the limit that is nearest."""
-        state, settings = self.state, self.settings
+        state, trainer = self.state, self.trainer
         done = [0.0]
-        if settings.max_steps:
-            done.append(state.step / settings.max_steps)
-        if settings.max_epochs:
-            done.append(self._epochs() / settings.max_epochs)
-        if settings.max_minutes:
-            done.append(state.seconds / (60 * settings.max_minutes))
+        if trainer.max_steps:
+            done.append(state.step / trainer.max_steps)
+        if trainer.max_epochs:
+            done.append(self._epochs() / trainer.max_epochs)
+        if trainer.max_minutes:
+            done.append(state.seconds / (60 * trainer.max_minutes))
         return min(max(done), 1.0)
 
 
