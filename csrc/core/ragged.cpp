@@ -5,8 +5,11 @@
 
 namespace s2s {
 
-Ragged::Ragged(const int32_t* given, int64_t count)
-    : lengths(static_cast<size_t>(count)), order(static_cast<size_t>(count)), position(static_cast<size_t>(count)) {
+Ragged::Ragged(const int32_t* given, int64_t sequences)
+    : count(sequences),
+      lengths(static_cast<size_t>(sequences)),
+      order(static_cast<size_t>(sequences)),
+      position(static_cast<size_t>(sequences)) {
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return given[a] > given[b]; });
   for (size_t i = 0; i < order.size(); ++i) {
@@ -22,6 +25,14 @@ Ragged::Ragged(const int32_t* given, int64_t count)
     batch_sizes[static_cast<size_t>(t)] = active;
     offsets[static_cast<size_t>(t) + 1] = offsets[static_cast<size_t>(t)] + active;
   }
+}
+
+Ragged Ragged::single_step(int64_t count) {
+  Ragged ragged;
+  ragged.count = count;
+  ragged.batch_sizes = {count};
+  ragged.offsets = {0, count};
+  return ragged;
 }
 
 }  // namespace s2s

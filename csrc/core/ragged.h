@@ -9,18 +9,22 @@
 namespace s2s {
 
 struct Ragged {
-  explicit Ragged(const int32_t* lengths, int64_t count);
+  Ragged(const int32_t* lengths, int64_t count);  // lengths of at least 0, in any order
+  static Ragged single_step(int64_t count);       // `count` sequences of one step; has no order
 
-  int64_t sequences() const { return static_cast<int64_t>(lengths.size()); }
+  int64_t sequences() const { return count; }
   int64_t steps() const { return static_cast<int64_t>(batch_sizes.size()); }
   int64_t rows() const { return offsets.back(); }
   int64_t row(int64_t t, int64_t i) const { return offsets[static_cast<std::size_t>(t)] + i; }
 
+  int64_t count = 0;                  // N
   std::vector<int32_t> lengths;       // [N] descending
   std::vector<int32_t> order;         // [N] order[i] is the caller's index of the i-th longest (ties in the caller's order)
   std::vector<int32_t> position;      // [N] inverse of order
   std::vector<int64_t> batch_sizes;   // [T]
   std::vector<int64_t> offsets;       // [T + 1]
+ private:
+  Ragged() = default;
 };
 
 }  // namespace s2s

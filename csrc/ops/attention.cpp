@@ -39,6 +39,26 @@ AttentionArgs checked(const char* op, const Attention& m, const Tensor& query, c
 
 }  // namespace
 
+Attention with_lengths(const char* op, Attention memory, const Tensor& lengths) {
+  expect_matrix(op, "keys", memory.keys);
+  expect_dtype(op, "lengths", lengths, DType::i32);
+  check(op, lengths.shape().rank() == 1 && lengths.size() > 0, "Expected lengths of at least one source, got shape ",
+        lengths.shape(), ".");
+  memory.offsets = Tensor::empty({lengths.size() + 1}, DType::i32);
+  int64_t total = 0;
+  for (int64_t n = 0; n < lengths.size(); ++n) {
+    const int32_t length = lengths.i32()[n];
+    check(op, length >= 1, "Expected lengths of at least 1, got ", length, " at position ", n, ".");
+    memory.offsets.i32()[n] = static_cast<int32_t>(total);
+    total += length;
+    if (length > memory.longest) memory.longest = length;
+    check(op, total <= memory.keys.dim(0), "Expected lengths that sum to the ", memory.keys.dim(0),
+          " rows of keys, got more.");
+  }
+  memory.offsets.i32()[lengths.size()] = static_cast<int32_t>(total);
+  return memory;
+}
+
 void attention(const Attention& memory, const Tensor& query, const Tensor& example, const Tensor& context,
                const Tensor& weights) {
   kernels().attention(checked("attention", memory, query, example, context, weights));

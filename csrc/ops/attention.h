@@ -41,6 +41,8 @@ struct Attention {
   Tensor keys, values, offsets, energy;  // energy undefined: dot
   int64_t longest;                       // longest source: width of weights
 };
+// Sets offsets and longest from lengths [N] of at least 1 that sum to the rows of keys.
+Attention with_lengths(const char* op, Attention memory, const Tensor& lengths);
 void attention(const Attention& memory, const Tensor& query, const Tensor& example, const Tensor& context,
                const Tensor& weights);
 void attention_backward(const Attention& memory, const Tensor& query, const Tensor& example, const Tensor& context,

@@ -45,7 +45,7 @@ Packed pack(const Tensor& b);                                         // b [K, N
 Packed pack_transposed(const Tensor& weight, int64_t gates = 0);      // weight [N, K], as PyTorch keeps it: b = weight^T
 
 struct MatmulOptions {
-  Tensor bias;
+  Tensor bias{};
   Activation activation = Activation::none;
   bool accumulate = false;
 };

@@ -1,0 +1,97 @@
+#include "bindings/array.h"
+
+#include <algorithm>
+#include <string>
+
+#include "core/error.h"
+
+namespace s2s {
+namespace {
+
+// Throws TypeError unless `object` is a numpy array of one of two dtypes.
+py::array checked(Argument a, const py::object& object, const py::dtype& first, const py::dtype& second, const char* want) {
+  if (!py::isinstance<py::array>(object)) {
+    throw type_error(text("[", a.op, "] Expected ", a.name, " as a numpy array of ", want, ", got ",
+                          std::string(py::str(py::type::of(object).attr("__name__"))), "."));
+  }
+  auto array = py::reinterpret_borrow<py::array>(object);
+  if (!array.dtype().equal(first) && !array.dtype().equal(second)) {
+    throw type_error(text("[", a.op, "] Expected ", a.name, " of dtype ", want, ", got ",
+                          std::string(py::str(array.dtype())), "."));
+  }
+  check(a.op, array.ndim() <= Shape::kMaxRank, "Expected ", a.name, " of at most ", Shape::kMaxRank, " dimensions, got ",
+        array.ndim(), ".");
+  return py::array::ensure(array, py::array::c_style);
+}
+
+Shape shape_of(const py::array& array) {
+  int64_t dims[Shape::kMaxRank];
+  for (py::ssize_t i = 0; i < array.ndim(); ++i) dims[i] = array.shape(i);
+  return Shape(dims, static_cast<int>(array.ndim()));
+}
+
+// The array lives as long as the tensor; it is let go with the interpreter's lock held.
+std::shared_ptr<void> owner_of(py::array array) {
+  return std::shared_ptr<void>(new py::array(std::move(array)), [](void* held) {
+    py::gil_scoped_acquire lock;
+    delete static_cast<py::array*>(held);
+  });
+}
+
+Tensor view(const py::array& array, DType dtype) {
+  return Tensor::wrap(const_cast<void*>(array.data()), shape_of(array), dtype, owner_of(array));
+}
+
+}  // namespace
+
+Tensor floats(Argument a, const py::object& object) {
+  const auto f32 = py::dtype::of<float>();
+  return view(checked(a, object, f32, f32, "float32"), DType::f32);
+}
+
+Tensor ids(Argument a, const py::object& object) {
+  const auto array = checked(a, object, py::dtype::of<int32_t>(), py::dtype::of<int64_t>(), "int32");
+  if (array.itemsize() == 4) return view(array, DType::i32);
+  Tensor narrow = Tensor::empty(shape_of(array), DType::i32);
+  const auto* wide = static_cast<const int64_t*>(array.data());
+  for (int64_t i = 0; i < narrow.size(); ++i) {
+    check(a.op, wide[i] >= INT32_MIN && wide[i] <= INT32_MAX, "Expected ", a.name, " within the range of int32, got ",
+          wide[i], " at position ", i, ".");
+    narrow.i32()[i] = static_cast<int32_t>(wide[i]);
+  }
+  return narrow;
+}
+
+Tensor int64s(Argument a, const py::object& object) {
+  const auto array = checked(a, object, py::dtype::of<int64_t>(), py::dtype::of<int32_t>(), "int64");
+  if (array.itemsize() == 8) return view(array, DType::i64);
+  Tensor wide = Tensor::empty(shape_of(array), DType::i64);
+  std::copy_n(static_cast<const int32_t*>(array.data()), wide.size(), wide.i64());
+  return wide;
+}
+
+Tensor optional_floats(Argument a, const py::object& array) { return array.is_none() ? Tensor() : floats(a, array); }
+Tensor optional_ids(Argument a, const py::object& array) { return array.is_none() ? Tensor() : ids(a, array); }
+Tensor optional_int64s(Argument a, const py::object& array) { return array.is_none() ? Tensor() : int64s(a, array); }
+
+Tensor writable(Argument a, const py::object& object) {
+  const auto f32 = py::dtype::of<float>();
+  auto array = checked(a, object, f32, f32, "float32");
+  check(a.op, array.is(object) && array.writeable(), "Expected ", a.name, " to be contiguous and writable.");
+  return view(array, DType::f32);
+}
+
+py::object numpy_from(const Tensor& tensor) {
+  if (!tensor.defined()) return py::none();
+  std::vector<py::ssize_t> shape;
+  for (int i = 0; i < tensor.shape().rank(); ++i) shape.push_back(tensor.shape()[i]);
+  const py::capsule owner(new Tensor(tensor), [](void* held) { delete static_cast<Tensor*>(held); });
+  switch (tensor.dtype()) {
+    case DType::i32: return py::array_t<int32_t>(shape, tensor.i32(), owner);
+    case DType::i64: return py::array_t<int64_t>(shape, tensor.i64(), owner);
+    case DType::u8: return py::array_t<uint8_t>(shape, tensor.u8(), owner);
+    default: return py::array_t<float>(shape, tensor.f32(), owner);
+  }
+}
+
+}  // namespace s2s

@@ -1,0 +1,34 @@
+// numpy arrays <-> tensors. Data are never converted silently, but for ids (int64 -> int32) and for strides (made contiguous).
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include "core/tensor.h"
+
+namespace s2s {
+
+namespace py = pybind11;
+
+// What an argument is called in messages: "[op] Expected name ...".
+struct Argument {
+  const char* op;
+  const char* name;
+};
+
+// A float32 array as it is; TypeError for anything else.
+Tensor floats(Argument argument, const py::object& array);
+// int32, or int64 whose values fit; TypeError for anything else.
+Tensor ids(Argument argument, const py::object& array);
+Tensor int64s(Argument argument, const py::object& array);
+// The same for None -> undefined.
+Tensor optional_floats(Argument argument, const py::object& array);
+Tensor optional_ids(Argument argument, const py::object& array);
+Tensor optional_int64s(Argument argument, const py::object& array);
+// A float32 array whose memory is written: contiguous, writable, not copied.
+Tensor writable(Argument argument, const py::object& array);
+
+// A numpy array that shares the tensor's memory and keeps it alive; None where undefined.
+py::object numpy_from(const Tensor& tensor);
+
+}  // namespace s2s

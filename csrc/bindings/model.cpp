@@ -1,0 +1,263 @@
+#include <pybind11/stl.h>
+
+#include <functional>
+#include <map>
+
+#include "bindings/array.h"
+#include "bindings/layer.h"
+#include "bindings/module.h"
+#include "bindings/search.h"
+#include "core/error.h"
+#include "model/network.h"
+#include "model/stepper.h"
+#include "ops/check.h"
+
+namespace s2s {
+namespace {
+
+using model::Config;
+using model::Network;
+using model::Source;
+using model::Target;
+
+template <class Enum>
+void choose(const char* field, const std::string& value, std::initializer_list<std::pair<const char*, Enum>> choices,
+            Enum& out) {
+  std::string names;
+  for (const auto& [name, choice] : choices) {
+    if (value == name) {
+      out = choice;
+      return;
+    }
+    names += (names.empty() ? "" : ", ") + std::string(name);
+  }
+  check("Seq2SeqConfig", false, "Expected ", field, " as one of ", names, ", got ", value, ".");
+}
+
+// One line per field: how a value of Python's configuration enters the native one.
+Config config_from(const py::dict& fields) {
+  using model::CellKind;
+  Config c;
+  const auto integer = [](auto& out) {
+    return [&out](const py::handle& v) { out = v.cast<std::remove_reference_t<decltype(out)>>(); };
+  };
+  const auto cell = [](const char* field, CellKind& out) {
+    return [=, &out](const py::handle& v) {
+      choose<CellKind>(field, v.cast<std::string>(), {{"lstm", CellKind::lstm}, {"gru", CellKind::gru}}, out);
+    };
+  };
+  const std::map<std::string, std::function<void(const py::handle&)>> readers = {
+      {"source_vocab_size", integer(c.source_vocab_size)},
+      {"source_features", integer(c.source_features)},
+      {"target_vocab_size", integer(c.target_vocab_size)},
+      {"source_embedding_dim", integer(c.source_embedding_dim)},
+      {"target_embedding_dim", integer(c.target_embedding_dim)},
+      {"encoder_cell", cell("encoder_cell", c.encoder_cell)},
+      {"decoder_cell", cell("decoder_cell", c.decoder_cell)},
+      {"encoder_layers", integer(c.encoder_layers)},
+      {"decoder_layers", integer(c.decoder_layers)},
+      {"encoder_hidden", integer(c.encoder_hidden)},
+      {"decoder_hidden", integer(c.decoder_hidden)},
+      {"bidirectional", integer(c.bidirectional)},
+      {"context",
+       [&](const py::handle& v) {
+         using model::ContextKind;
+         choose<ContextKind>("context", v.cast<std::string>(),
+                             {{"attention", ContextKind::attention}, {"last", ContextKind::last}, {"mean", ContextKind::mean}},
+                             c.context);
+       }},
+      {"attention_score",
+       [&](const py::handle& v) {
+         using model::ScoreKind;
+         choose<ScoreKind>("attention_score", v.cast<std::string>(),
+                           {{"dot", ScoreKind::dot}, {"general", ScoreKind::general}, {"mlp", ScoreKind::mlp}}, c.score);
+       }},
+      {"attention_dim", integer(c.attention_dim)},
+      {"input_feeding", integer(c.input_feeding)},
+      {"bridge",
+       [&](const py::handle& v) {
+         using model::BridgeKind;
+         choose<BridgeKind>("bridge", v.cast<std::string>(),
+                            {{"copy", BridgeKind::copy}, {"dense", BridgeKind::dense}, {"zero", BridgeKind::zero}}, c.bridge);
+       }},
+      {"tie_output", integer(c.tie_output)},
+      {"reset_after", integer(c.reset_after)},
+      {"dropout", integer(c.dropout)},
+      {"bos_id", integer(c.bos_id)},
+      {"eos_id", integer(c.eos_id)},
+      {"unk_id", integer(c.unk_id)},
+      {"pad_id", integer(c.pad_id)},
+  };
+  for (const auto& [key, value] : fields) {
+    const auto name = key.cast<std::string>();
+    const auto reader = readers.find(name);
+    check("Seq2SeqConfig", reader != readers.end(), "There is no field ", name, ".");
+    try {
+      reader->second(value);
+    } catch (const py::cast_error&) {
+      throw type_error(text("[Seq2SeqConfig] Expected ", name, " of another type than ",
+                            std::string(py::str(py::type::of(value).attr("__name__"))), "."));
+    }
+  }
+  return c;
+}
+
+Source source_from(const Network& network, const char* op, const py::object& values, const py::object& lengths) {
+  return {network.config().tokens_in() ? ids({op, "source"}, values) : floats({op, "source"}, values),
+          ids({op, "source_lengths"}, lengths)};
+}
+
+Target target_from(const char* op, const py::object& values, const py::object& lengths) {
+  return {ids({op, "target"}, values), ids({op, "target_lengths"}, lengths)};
+}
+
+void check_smoothing(const char* op, double value) {
+  check(op, value >= 0.0 && value <= 1.0, "Expected label_smoothing from 0 to 1, got ", value, ".");
+}
+
+// A decoder at work on an encoded batch, one call per step.
+class Session {
+ public:
+  Session(const Network& network, const Source& source, int64_t max_rows)
+      : network_(network), sources_(source.lengths.size()), max_rows_(max_rows) {
+    check("encode", max_rows >= sources_, "Expected max_rows of at least the ", sources_, " sources, got ", max_rows, ".");
+    stepper_ = std::make_unique<model::ModelStepper>(network, network.packed(), source, max_rows, true);
+  }
+
+  // New row j continues old row parents[j] with tokens[j]; returns log-probabilities [rows, V].
+  Tensor step(const Tensor& parents, const Tensor& tokens) {
+    const char* op = "step";
+    ops::expect_ids(op, "tokens", tokens, network_.config().target_vocab_size);
+    ops::expect(op, "tokens", tokens, {tokens.size()}, DType::i32);
+    ops::expect_ids(op, "parents", parents, rows_ ? rows_ : sources_);
+    ops::expect(op, "parents", parents, {tokens.size()}, DType::i32);
+    check(op, tokens.size() >= 1 && tokens.size() <= max_rows_, "Expected tokens for 1 to ", max_rows_, " rows, got ",
+          tokens.size(), ".");
+    stepper_->advance(parents.i32(), tokens.i32(), tokens.size());
+    rows_ = tokens.size();
+    return stepper_->copy_log_probs();
+  }
+
+  Tensor attention() {
+    int64_t stride = 0;
+    const float* weights = rows_ ? stepper_->attention(&stride) : nullptr;
+    if (!weights) return {};
+    const Tensor out = Tensor::empty({rows_, stride});
+    std::copy_n(weights, out.size(), out.f32());
+    return out;
+  }
+
+  const model::Memory& memory() const { return stepper_->memory(); }
+
+ private:
+  const Network& network_;
+  int64_t sources_, max_rows_, rows_ = 0;
+  std::unique_ptr<model::ModelStepper> stepper_;
+};
+
+}  // namespace
+
+void bind_model(py::module_& m) {
+  py::class_<Session>(m, "Session")
+      .def("step",
+           [](Session& self, const py::object& parents, const py::object& tokens) {
+             const Tensor p = ids({"step", "parents"}, parents), t = ids({"step", "tokens"}, tokens);
+             Tensor log_probs;
+             {
+               py::gil_scoped_release unlocked;
+               log_probs = self.step(p, t);
+             }
+             return numpy_from(log_probs);
+           })
+      .def("attention", [](Session& self) { return numpy_from(self.attention()); })
+      .def("memory", [](const Session& self) { return numpy_from(self.memory().states); })
+      .def("last", [](const Session& self) {
+        py::list layers;
+        for (const model::State& state : self.memory().last) {
+          layers.append(py::make_tuple(numpy_from(state.h), numpy_from(state.c)));
+        }
+        return layers;
+      });
+
+  py::class_<Network>(m, "Model")
+      .def(py::init([](const py::dict& config) { return std::make_unique<Network>(config_from(config)); }), py::arg("config"))
+      .def("layout", [](const Network& self) { return layout_of(self.parameters()); })
+      .def_property_readonly("params",
+                             [](Network& self) {
+                               self.watch();
+                               return numpy_from(self.parameters().values());
+                             })
+      .def_property_readonly("grads", [](const Network& self) { return numpy_from(self.parameters().gradients()); })
+      .def("weights_changed", &Network::weights_changed)
+      .def("load_parameter",
+           [](Network& self, const std::string& name, const py::object& value) {
+             const Tensor from = floats({"load", name.c_str()}, value), to = self.parameters().value(name);
+             ops::expect("load", name.c_str(), from, to.shape());
+             std::copy_n(from.f32(), from.size(), to.f32());
+             self.weights_changed();
+           })
+      .def("forward_backward",
+           [](Network& self, const py::object& source, const py::object& source_lengths, const py::object& target,
+              const py::object& target_lengths, const py::object& example_ids, uint32_t update, uint64_t seed,
+              double label_smoothing) {
+             const char* op = "forward_backward";
+             check_smoothing(op, label_smoothing);
+             const Source s = source_from(self, op, source, source_lengths);
+             const Target t = target_from(op, target, target_lengths);
+             const Tensor examples = optional_int64s({op, "example_ids"}, example_ids);
+             if (examples.defined()) ops::expect(op, "example_ids", examples, s.lengths.shape(), DType::i64);
+             model::LossSums sums;
+             {
+               py::gil_scoped_release unlocked;
+               sums = self.forward_backward(s, t, {seed, update, examples.i64()}, static_cast<float>(label_smoothing));
+             }
+             return py::make_tuple(sums.loss, sums.tokens, sums.correct);
+           })
+      .def("loss",
+           [](const Network& self, const py::object& source, const py::object& source_lengths, const py::object& target,
+              const py::object& target_lengths, double label_smoothing) {
+             check_smoothing("loss", label_smoothing);
+             const Source s = source_from(self, "loss", source, source_lengths);
+             const Target t = target_from("loss", target, target_lengths);
+             model::LossSums sums;
+             {
+               py::gil_scoped_release unlocked;
+               sums = self.loss(s, t, static_cast<float>(label_smoothing));
+             }
+             return py::make_tuple(sums.loss, sums.nll, sums.tokens, sums.correct);
+           })
+      .def("score",
+           [](const Network& self, const py::object& source, const py::object& source_lengths, const py::object& target,
+              const py::object& target_lengths) {
+             const Source s = source_from(self, "score", source, source_lengths);
+             const Target t = target_from("score", target, target_lengths);
+             Tensor nll;
+             {
+               py::gil_scoped_release unlocked;
+               nll = self.score(s, t);
+               for (int64_t i = 0; i < nll.size(); ++i) nll.f32()[i] = -nll.f32()[i];
+             }
+             return numpy_from(nll);
+           })
+      .def("generate",
+           [](const Network& self, const py::object& source, const py::object& source_lengths, const py::dict& options) {
+             const Source s = source_from(self, "generate", source, source_lengths);
+             const SearchOptions o = search_options_from_dict(options);
+             SearchResults results;
+             {
+               py::gil_scoped_release unlocked;
+               results = self.generate(s, o);
+             }
+             return results;
+           })
+      .def(
+          "encode",
+          [](const Network& self, const py::object& source, const py::object& source_lengths, int64_t max_rows) {
+            const Source s = source_from(self, "encode", source, source_lengths);
+            py::gil_scoped_release unlocked;
+            return std::make_unique<Session>(self, s, max_rows);
+          },
+          py::keep_alive<0, 1>());
+}
+
+}  // namespace s2s

@@ -1,0 +1,46 @@
+#include "bindings/module.h"
+
+#include <pybind11/stl.h>
+
+#include "bindings/search.h"
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/threads.h"
+#include "ops/backend.h"
+#include "ops/kernels.h"
+
+namespace s2s {
+
+namespace py = pybind11;
+
+void bind_runtime(py::module_& m) {
+  m.attr("__version__") = S2S_VERSION;
+  m.def("cpu_isa", [] { return kernels().name; });
+  m.def("cpu_isas", &cpu_isas);
+  m.def("set_num_threads", &set_num_threads, py::arg("threads"));
+  m.def("get_num_threads", &get_num_threads);
+  m.def("memory_stats", [] {
+    const MemoryStats s = memory_stats();
+    return py::dict(py::arg("in_use") = s.in_use, py::arg("kept") = s.kept, py::arg("system_calls") = s.system_calls);
+  });
+  m.def("release_memory", &release_memory);
+}
+
+}  // namespace s2s
+
+PYBIND11_MODULE(_native, m) {
+  m.doc() = "The native core of seq2seq_fast. Private: use the package's public modules.";
+  pybind11::register_exception_translator([](std::exception_ptr error) {
+    try {
+      if (error) std::rethrow_exception(error);
+    } catch (const s2s::type_error& e) {
+      pybind11::set_error(PyExc_TypeError, e.what());
+    }
+  });
+  s2s::bind_runtime(m);
+  s2s::bind_ops(m);
+  s2s::bind_optimizers(m);
+  s2s::bind_layer(m);
+  s2s::bind_search(m);
+  s2s::bind_model(m);
+}

@@ -1,0 +1,190 @@
+#include <pybind11/stl.h>
+
+#include "bindings/array.h"
+#include "bindings/module.h"
+#include "core/error.h"
+#include "math/philox.h"
+#include "ops/check.h"
+#include "ops/kernels.h"
+#include "ops/linear.h"
+
+namespace s2s {
+namespace {
+
+using Release = py::gil_scoped_release;
+
+py::tuple pair(const Tensor& a, const Tensor& b) { return py::make_tuple(numpy_from(a), numpy_from(b)); }
+
+void bind_products(py::module_& m) {
+  m.def("linear", [](const py::object& x, const py::object& weight, const py::object& bias) {
+    const Tensor a = floats({"linear", "x"}, x), w = floats({"linear", "weight"}, weight),
+                 b = optional_floats({"linear", "bias"}, bias);
+    Tensor y;
+    {
+      Release unlocked;
+      y = ops::linear(a, w, b);
+    }
+    return numpy_from(y);
+  });
+  m.def("linear_backward", [](const py::object& dy, const py::object& x, const py::object& weight) {
+    const char* op = "linear_backward";
+    const Tensor d = floats({op, "dy"}, dy), a = floats({op, "x"}, x), w = floats({op, "weight"}, weight);
+    ops::LinearGradient g;
+    {
+      Release unlocked;
+      g = ops::linear_backward(d, a, w);
+    }
+    return py::make_tuple(numpy_from(g.dx), numpy_from(g.dweight), numpy_from(g.dbias));
+  });
+  m.def("embedding", [](const py::object& index, const py::object& weight) {
+    const Tensor i = ids({"embedding", "ids"}, index), w = floats({"embedding", "weight"}, weight);
+    ops::expect_matrix("embedding", "weight", w);
+    const Tensor out = Tensor::empty({i.size(), w.dim(1)});
+    {
+      Release unlocked;
+      ops::embedding(i, w, out);
+    }
+    return numpy_from(out);
+  });
+  m.def("embedding_backward", [](const py::object& index, const py::object& dy, int64_t num_embeddings) {
+    const char* op = "embedding_backward";
+    const Tensor i = ids({op, "ids"}, index), d = floats({op, "dy"}, dy);
+    ops::expect_matrix(op, "dy", d);
+    check(op, num_embeddings >= 1, "Expected num_embeddings of at least 1, got ", num_embeddings, ".");
+    const Tensor dweight = Tensor::zeros({num_embeddings, d.dim(1)});
+    {
+      Release unlocked;
+      ops::embedding_backward(i, d, dweight);
+    }
+    return numpy_from(dweight);
+  });
+}
+
+void bind_softmax(py::module_& m) {
+  m.def("softmax", [](const py::object& x, bool log) {
+    const Tensor a = floats({log ? "log_softmax" : "softmax", "x"}, x), y = Tensor::empty(a.shape());
+    {
+      Release unlocked;
+      ops::softmax(a, y, log);
+    }
+    return numpy_from(y);
+  });
+  m.def("softmax_backward", [](const py::object& dy, const py::object& y, bool log) {
+    const char* op = log ? "log_softmax_backward" : "softmax_backward";
+    const Tensor d = floats({op, "dy"}, dy), out = floats({op, "y"}, y), dx = Tensor::empty(out.shape());
+    {
+      Release unlocked;
+      ops::softmax_backward(out, d, dx, log);
+    }
+    return numpy_from(dx);
+  });
+  m.def("cross_entropy", [](const py::object& logits, const py::object& targets, int32_t ignore_index, float smoothing) {
+    const char* op = "cross_entropy";
+    const Tensor z = floats({op, "logits"}, logits), t = ids({op, "targets"}, targets);
+    ops::expect_matrix(op, "logits", z);
+    ops::expect(op, "targets", t, {z.dim(0)}, DType::i32);
+    const Tensor losses = Tensor::empty({z.dim(0)}), d = Tensor::empty(z.shape());
+    {
+      Release unlocked;
+      ops::cross_entropy({z.dim(0), z.dim(1), z.f32(), t.i32(), ignore_index, smoothing, 1.0f, losses.f32(), nullptr,
+                          nullptr, d.f32()});
+    }
+    return pair(losses, d);
+  });
+  m.def("topk", [](const py::object& x, int64_t k) {
+    const Tensor a = floats({"topk", "x"}, x);
+    ops::expect_matrix("topk", "x", a);
+    check("topk", k >= 1 && k <= a.dim(1), "Expected k from 1 to ", a.dim(1), ", got ", k, ".");
+    const Tensor values = Tensor::empty({a.dim(0), k}), indices = Tensor::empty({a.dim(0), k}, DType::i32);
+    {
+      Release unlocked;
+      ops::topk(a, false, values, indices);
+    }
+    for (int64_t r = 0; r < a.dim(0); ++r) {
+      check("topk", indices.i32()[r * k] >= 0, "Expected x without NaN, got NaN in row ", r, ".");
+    }
+    return pair(values, indices);
+  });
+}
+
+// keys, values, lengths, energy as Python gives them.
+ops::Attention attention_memory(const char* op, const py::object& keys, const py::object& values, const py::object& lengths,
+                                const py::object& energy) {
+  ops::Attention a{floats({op, "keys"}, keys), floats({op, "values"}, values), {}, optional_floats({op, "energy"}, energy), 0};
+  return ops::with_lengths(op, a, ids({op, "lengths"}, lengths));
+}
+
+void bind_attention(py::module_& m) {
+  m.def("attention", [](const py::object& query, const py::object& keys, const py::object& values,
+                        const py::object& lengths, const py::object& example, const py::object& energy) {
+    const char* op = "attention";
+    const ops::Attention memory = attention_memory(op, keys, values, lengths, energy);
+    const Tensor q = floats({op, "query"}, query), e = ids({op, "example"}, example);
+    ops::expect_ids(op, "example", e, memory.offsets.size() - 1);
+    const Tensor context = Tensor::empty({q.dim(0), memory.values.dim(1)}), weights = Tensor::empty({q.dim(0), memory.longest});
+    {
+      Release unlocked;
+      ops::attention(memory, q, e, context, weights);
+    }
+    return pair(context, weights);
+  });
+  m.def("attention_backward", [](const py::object& dcontext, const py::object& query, const py::object& keys,
+                                 const py::object& values, const py::object& lengths, const py::object& example,
+                                 const py::object& energy) {
+    const char* op = "attention_backward";
+    const ops::Attention memory = attention_memory(op, keys, values, lengths, energy);
+    const Tensor d = floats({op, "dcontext"}, dcontext), q = floats({op, "query"}, query), e = ids({op, "example"}, example);
+    ops::expect_ids(op, "example", e, memory.offsets.size() - 1);
+    const Tensor context = Tensor::empty({q.dim(0), memory.values.dim(1)}), weights = Tensor::empty({q.dim(0), memory.longest}),
+                 dquery = Tensor::empty(q.shape()), dkeys = Tensor::zeros(memory.keys.shape()),
+                 dvalues = Tensor::zeros(memory.values.shape());
+    Tensor denergy;
+    {
+      Release unlocked;
+      ops::attention(memory, q, e, context, weights);
+      const Tensor partial =
+          memory.energy.defined() ? Tensor::zeros({memory.offsets.size() - 1, q.dim(1)}) : Tensor();
+      ops::attention_backward(memory, q, e, context, weights, d, dquery, dkeys, dvalues, partial);
+      if (partial.defined()) {
+        denergy = Tensor::zeros({q.dim(1)});
+        ops::column_sum(partial, denergy);
+      }
+    }
+    return py::make_tuple(numpy_from(dquery), numpy_from(dkeys), numpy_from(dvalues), numpy_from(denergy));
+  });
+}
+
+void bind_random(py::module_& m) {
+  m.def("dropout", [](const py::object& x, float p, uint64_t seed, uint32_t update, int32_t op_id, const py::object& example,
+                      const py::object& time) {
+    const char* op = "dropout";
+    const Tensor a = floats({op, "x"}, x), e = int64s({op, "example"}, example), t = ids({op, "time"}, time),
+                 y = Tensor::empty(a.shape());
+    {
+      Release unlocked;
+      ops::dropout(a, y, e, t, op_id, {p, seed, update});
+    }
+    return numpy_from(y);
+  });
+  m.def("philox", [](const py::array_t<uint32_t, py::array::c_style>& counters, uint32_t key0, uint32_t key1) {
+    check("philox", counters.ndim() == 2 && counters.shape(1) == 4, "Expected counter of shape [R, 4].");
+    py::array_t<uint32_t> out({counters.shape(0), py::ssize_t{4}});
+    for (py::ssize_t r = 0; r < counters.shape(0); ++r) {
+      const uint32_t* c = counters.data(r, 0);
+      const math::Philox words = math::philox({{c[0], c[1], c[2], c[3]}}, key0, key1);
+      std::copy_n(words.word, 4, out.mutable_data(r, 0));
+    }
+    return out;
+  });
+}
+
+}  // namespace
+
+void bind_ops(py::module_& m) {
+  bind_products(m);
+  bind_softmax(m);
+  bind_attention(m);
+  bind_random(m);
+}
+
+}  // namespace s2s

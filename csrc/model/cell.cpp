@@ -1,0 +1,141 @@
+#include "model/cell.h"
+
+#include "core/error.h"
+#include "ops/matmul.h"
+#include "ops/norm.h"
+#include "ops/reduce.h"
+
+namespace s2s::model {
+namespace {
+
+Tensor as_row(const Tensor& vector) { return vector.reshape({1, vector.size()}); }
+
+}  // namespace
+
+State State::empty(const CellConfig& config, int64_t sequences) {
+  return {Tensor::empty({sequences, config.hidden}),
+          config.kind == CellKind::lstm ? Tensor::empty({sequences, config.hidden}) : Tensor()};
+}
+
+State State::zeros(const CellConfig& config, int64_t sequences) {
+  State state = empty(config, sequences);
+  state.h.fill_zero();
+  if (state.c.defined()) state.c.fill_zero();
+  return state;
+}
+
+State State::rows(int64_t begin, int64_t count) const {
+  return {h.rows(begin, count), c.defined() ? c.rows(begin, count) : Tensor()};
+}
+
+Cell::Saved Cell::Saved::rows(int64_t begin, int64_t count) const {
+  return {gates.rows(begin, count), h_prev.rows(begin, count), extra.rows(begin, count),
+          dn.defined() ? dn.rows(begin, count) : Tensor()};
+}
+
+void Cell::declare(Parameters& all, const CellConfig& c, const std::string& prefix, const std::string& suffix) {
+  const int64_t rows = c.gates() * c.hidden;
+  all.add(prefix + "weight_ih" + suffix, {rows, c.input}, true);
+  all.add(prefix + "weight_hh" + suffix, {rows, c.hidden}, true);
+  if (!c.bias) return;
+  all.add(prefix + "bias_ih" + suffix, {rows}, false);
+  all.add(prefix + "bias_hh" + suffix, {rows}, false);
+}
+
+Cell::Cell(const Parameters& all, const CellConfig& config, const std::string& prefix, const std::string& suffix)
+    : config_(config),
+      w_ih_(parameter(all, prefix + "weight_ih" + suffix)),
+      w_hh_(parameter(all, prefix + "weight_hh" + suffix)) {
+  if (!config.bias) return;
+  b_ih_ = parameter(all, prefix + "bias_ih" + suffix);
+  b_hh_ = parameter(all, prefix + "bias_hh" + suffix);
+}
+
+Cell::Saved Cell::make_saved(int64_t rows) const {
+  const int64_t H = config_.hidden;
+  return {Tensor::empty({rows, config_.gates() * H}), Tensor::empty({rows, H}), Tensor::empty({rows, H}), Tensor()};
+}
+
+Cell::Packed Cell::pack(int64_t begin, int64_t count) const {
+  Packed packed;
+  packed.input = pack_input(begin, count);
+  if (b_ih_.defined()) {
+    packed.input_bias = Tensor::zeros({b_ih_.value.size()});
+    ops::add(as_row(b_ih_.value), as_row(packed.input_bias));
+  }
+  if (config_.kind == CellKind::lstm) {
+    if (b_hh_.defined()) ops::add(as_row(b_hh_.value), as_row(packed.input_bias));
+    packed.hidden.w_hh = ops::pack_transposed(w_hh_.value, 4);
+  } else {
+    packed.hidden = ops::pack_gru(w_hh_.value, config_.reset_after);
+    packed.hidden_bias = Tensor::zeros({3 * config_.hidden});
+    if (b_hh_.defined()) ops::add(as_row(b_hh_.value), as_row(packed.hidden_bias));
+  }
+  return packed;
+}
+
+ops::Packed Cell::pack_input(int64_t begin, int64_t count) const {
+  return ops::pack_transposed(w_ih_.value.columns(begin, count));
+}
+
+ops::Packed Cell::pack_input_backward(int64_t begin, int64_t count) const {
+  return ops::pack(w_ih_.value.columns(begin, count));
+}
+
+ops::PackedGru Cell::pack_hidden_backward() const {
+  if (config_.kind == CellKind::lstm) return {ops::pack(w_hh_.value), {}};
+  return ops::pack_gru_backward(w_hh_.value);
+}
+
+void Cell::input_product(const Packed& packed, const Tensor& x, const Tensor& gates) {
+  ops::matmul(x, packed.input, gates, {.bias = packed.input_bias});
+}
+
+void Cell::recur(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved, const State& initial,
+                 const Tensor& y, const State& last) const {
+  if (config_.kind == CellKind::lstm) {
+    ops::lstm(ragged, reverse, saved.gates, packed.hidden.w_hh, initial.h, initial.c, y, saved.h_prev, saved.extra, last.h,
+              last.c);
+  } else {
+    ops::gru(ragged, reverse, config_.reset_after, saved.gates, packed.hidden, packed.hidden_bias, initial.h, y,
+             saved.h_prev, saved.extra, last.h);
+  }
+}
+
+void Cell::recur_backward(const ops::PackedGru& packed, const Ragged& ragged, bool reverse, const Saved& saved,
+                          const Tensor& dy, const State& dstate) const {
+  if (config_.kind == CellKind::lstm) {
+    ops::lstm_backward(ragged, reverse, saved.gates, packed.w_hh, saved.extra, dy, dstate.h, dstate.c);
+  } else {
+    ops::gru_backward(ragged, reverse, config_.reset_after, saved.gates, saved.dn, packed, saved.h_prev, saved.extra, dy,
+                      dstate.h);
+  }
+}
+
+void Cell::add_hidden_gradients(const Saved& saved) const {
+  const int64_t H = config_.hidden;
+  if (b_ih_.defined()) {
+    const Tensor sums = Tensor::zeros({config_.gates() * H});
+    ops::column_sum(saved.gates, sums);
+    ops::add(as_row(sums), as_row(b_ih_.gradient));
+    if (config_.kind == CellKind::lstm) {
+      ops::add(as_row(sums), as_row(b_hh_.gradient));
+    } else {
+      ops::add(as_row(sums.rows(0, 2 * H)), as_row(b_hh_.gradient.rows(0, 2 * H)));
+      ops::column_sum(saved.dn, b_hh_.gradient.rows(2 * H, H));
+    }
+  }
+  if (config_.kind == CellKind::lstm) {
+    ops::matmul_transposed(saved.gates, saved.h_prev, w_hh_.gradient, true);
+  } else {
+    ops::matmul_transposed(saved.gates.columns(0, 2 * H), saved.h_prev, w_hh_.gradient.rows(0, 2 * H), true);
+    ops::matmul_transposed(saved.dn, config_.reset_after ? saved.h_prev : saved.extra, w_hh_.gradient.rows(2 * H, H),
+                           true);
+  }
+}
+
+void Cell::add_input_gradients(const Saved& saved, const Tensor& x, int64_t begin) const {
+  ops::matmul_transposed(saved.gates, x, w_ih_.gradient.columns(begin, x.dim(1)), true);
+}
+
+}  // namespace s2s::model

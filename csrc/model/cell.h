@@ -1,0 +1,82 @@
+// Cell: an LSTM or GRU layer in one direction: input product, recurrence, and their gradients. The one place of the network
+// that tells the two apart.
+#pragma once
+
+#include <string>
+
+#include "core/ragged.h"
+#include "model/parameters.h"
+#include "ops/gru.h"
+#include "ops/lstm.h"
+
+namespace s2s::model {
+
+enum class CellKind { lstm, gru };
+
+struct CellConfig {
+  CellKind kind = CellKind::lstm;
+  int64_t input = 0, hidden = 0;
+  bool bias = true;
+  bool reset_after = true;  // GRU only
+  int64_t gates() const { return kind == CellKind::lstm ? 4 : 3; }
+};
+
+// State of N sequences; c is undefined for a GRU.
+struct State {
+  Tensor h, c;  // [N, H]
+  static State empty(const CellConfig& config, int64_t sequences);
+  static State zeros(const CellConfig& config, int64_t sequences);
+  State rows(int64_t begin, int64_t count) const;
+};
+
+class Cell {
+ public:
+  Cell() = default;
+  // Registers prefix + {weight_ih, weight_hh, bias_ih, bias_hh} + suffix.
+  static void declare(Parameters& all, const CellConfig& config, const std::string& prefix, const std::string& suffix);
+  Cell(const Parameters& all, const CellConfig& config, const std::string& prefix, const std::string& suffix);
+
+  const CellConfig& config() const { return config_; }
+
+  // What forward keeps for backward; for inference, scratch. Rows as in Ragged.
+  struct Saved {
+    Tensor gates;   // [R, G * H] pre-activations, then activations, then gradients
+    Tensor h_prev;  // [R, H]
+    Tensor extra;   // [R, H] LSTM: c_prev; GRU: ops/gru.h's hn
+    Tensor dn;      // [R, H] GRU, backward only: gradient of the recurrent part of n
+    Saved rows(int64_t begin, int64_t count) const;
+  };
+  Saved make_saved(int64_t rows) const;
+
+  // Weights in the layout of the device, for forward and for backward.
+  struct Packed {
+    ops::Packed input;      // [C, G * H]
+    Tensor input_bias;      // [G * H]: b_ih, for an LSTM b_ih + b_hh; undefined without biases
+    ops::PackedGru hidden;  // LSTM: hidden.w_hh alone
+    Tensor hidden_bias;     // [3H] GRU
+  };
+  // Inputs may be taken in parts: columns [begin, begin + count) of w_ih.
+  Packed pack(int64_t begin, int64_t count) const;
+  Packed pack() const { return pack(0, config_.input); }
+  ops::Packed pack_input(int64_t begin, int64_t count) const;           // [count, G * H]
+  ops::Packed pack_input_backward(int64_t begin, int64_t count) const;  // [G * H, count]
+  ops::PackedGru pack_hidden_backward() const;
+
+  // gates = W_ih x + bias
+  static void input_product(const Packed& packed, const Tensor& x, const Tensor& gates);
+  // gates -> y, last; `initial` and `last` must not share memory.
+  void recur(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved, const State& initial,
+             const Tensor& y, const State& last) const;
+  // dy, dstate (of the last state) -> saved.gates and saved.dn hold gradients, dstate that of the initial state.
+  void recur_backward(const ops::PackedGru& packed, const Ragged& ragged, bool reverse, const Saved& saved,
+                      const Tensor& dy, const State& dstate) const;
+  // Adds the gradients of W_hh and the biases, and of columns of W_ih whose input was x [R, count].
+  void add_hidden_gradients(const Saved& saved) const;
+  void add_input_gradients(const Saved& saved, const Tensor& x, int64_t begin) const;
+
+ private:
+  CellConfig config_;
+  Parameter w_ih_, w_hh_, b_ih_, b_hh_;
+};
+
+}  // namespace s2s::model

@@ -1,0 +1,51 @@
+// The configuration of a network; python/seq2seq_fast/model.py has the same fields and says what they mean.
+#pragma once
+
+#include <cstdint>
+
+#include "model/recurrent_stack.h"
+
+namespace s2s::model {
+
+enum class ContextKind { attention, last, mean };
+enum class ScoreKind { dot, general, mlp };
+enum class BridgeKind { copy, dense, zero };
+
+struct Config {
+  int64_t source_vocab_size = 0, source_features = 0, target_vocab_size = 0;
+  int64_t source_embedding_dim = 256, target_embedding_dim = 256;
+  CellKind encoder_cell = CellKind::lstm, decoder_cell = CellKind::lstm;
+  int64_t encoder_layers = 1, decoder_layers = 1, encoder_hidden = 256, decoder_hidden = 256;
+  bool bidirectional = true;
+  ContextKind context = ContextKind::attention;
+  ScoreKind score = ScoreKind::general;
+  int64_t attention_dim = 0;
+  bool input_feeding = true;
+  BridgeKind bridge = BridgeKind::dense;
+  bool tie_output = false, reset_after = true;
+  float dropout = 0.0f;
+  int32_t bos_id = 1, eos_id = 2, unk_id = 3, pad_id = 0;
+
+  bool tokens_in() const { return source_vocab_size > 0; }
+  bool attends() const { return context == ContextKind::attention; }
+  int64_t encoder_input() const { return tokens_in() ? source_embedding_dim : source_features; }
+  int64_t memory_width() const { return encoder_hidden * (bidirectional ? 2 : 1); }
+  int64_t attentional_width() const { return tie_output ? target_embedding_dim : decoder_hidden; }
+  int64_t key_width() const {  // width of the attention's keys
+    if (score == ScoreKind::mlp) return attention_dim ? attention_dim : decoder_hidden;
+    return decoder_hidden;
+  }
+  int64_t feed_width() const { return input_feeding ? attentional_width() : 0; }
+
+  StackConfig encoder_stack() const {
+    return {{encoder_cell, encoder_input(), encoder_hidden, true, reset_after}, encoder_layers, bidirectional};
+  }
+  StackConfig decoder_stack() const {
+    return {{decoder_cell, target_embedding_dim + feed_width(), decoder_hidden, true, reset_after}, decoder_layers, false};
+  }
+
+  // Throws std::invalid_argument that names the field.
+  void validate() const;
+};
+
+}  // namespace s2s::model

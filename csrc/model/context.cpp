@@ -1,0 +1,107 @@
+#include "model/context.h"
+
+#include "ops/embedding.h"
+#include "ops/norm.h"
+#include "ops/reduce.h"
+#include "ops/rows.h"
+
+namespace s2s::model {
+
+void Context::declare(Parameters& all, const Config& c) {
+  if (!c.attends() || c.score == ScoreKind::dot) return;
+  const bool mlp = c.score == ScoreKind::mlp;
+  Linear::declare(all, "attention.key", c.key_width(), c.memory_width(), mlp);
+  if (!mlp) return;
+  Linear::declare(all, "attention.query", c.key_width(), c.decoder_hidden, false);
+  all.add("attention.energy.weight", {c.key_width()}, true);
+}
+
+Context::Context(const Parameters& all, const Config& config) : config_(config) {
+  if (!config.attends() || config.score == ScoreKind::dot) return;
+  key_ = Linear(all, "attention.key");
+  if (config.score != ScoreKind::mlp) return;
+  query_ = Linear(all, "attention.query");
+  energy_ = parameter(all, "attention.energy.weight");
+}
+
+Context::Prepared Context::prepare(const Memory& memory) const {
+  Prepared prepared;
+  if (config_.attends()) {
+    ops::Attention& a = prepared.attention;
+    a.values = memory.states;
+    a.offsets = memory.offsets;
+    a.longest = memory.longest;
+    a.keys = memory.states;
+    if (config_.score != ScoreKind::dot) {
+      a.keys = Tensor::empty({memory.states.dim(0), config_.key_width()});
+      key_.forward(key_.pack(), memory.states, a.keys);
+    }
+    if (config_.score == ScoreKind::mlp) {
+      a.energy = energy_.value;
+      prepared.query = query_.pack();
+    }
+  } else if (config_.context == ContextKind::last) {
+    prepared.fixed = memory.last.back().h;
+  } else {
+    prepared.fixed = Tensor::empty({memory.sequences(), config_.memory_width()});
+    ops::segment_mean(memory.states, memory.offsets, prepared.fixed);
+  }
+  return prepared;
+}
+
+void Context::forward(const Prepared& prepared, const Tensor& h, const Tensor& example, const Tensor& context,
+                      const Tensor& weights, const Tensor& query) const {
+  if (!config_.attends()) return ops::gather_rows(prepared.fixed, example, context);
+  if (config_.score == ScoreKind::mlp) query_.forward(prepared.query, h, query);
+  ops::attention(prepared.attention, config_.score == ScoreKind::mlp ? query : h, example, context, weights);
+}
+
+Context::Gradient Context::start_backward(const Memory& memory, const Prepared& prepared) const {
+  Gradient g;
+  if (config_.attends()) {
+    g.dkeys = Tensor::zeros(prepared.attention.keys.shape());
+    g.dvalues = Tensor::zeros(memory.states.shape());
+    if (config_.score == ScoreKind::mlp) {
+      g.denergy = Tensor::zeros({memory.sequences(), config_.key_width()});
+      g.query = query_.pack_backward();
+    }
+  } else {
+    g.dfixed = Tensor::zeros(prepared.fixed.shape());
+  }
+  return g;
+}
+
+void Context::backward(const Prepared& prepared, const Gradient& g, const Tensor& h, const Tensor& example,
+                       const Tensor& context, const Tensor& weights, const Tensor& query, const Tensor& dcontext,
+                       const Tensor& dquery, const Tensor& dh) const {
+  // Adding rows to rows by index, in the order of the rows, is what the embedding's gradient does.
+  if (!config_.attends()) return ops::embedding_backward(example, dcontext, g.dfixed);
+  const bool mlp = config_.score == ScoreKind::mlp;
+  ops::attention_backward(prepared.attention, mlp ? query : h, example, context, weights, dcontext, dquery, g.dkeys,
+                          g.dvalues, g.denergy);
+  if (mlp) {
+    ops::matmul(dquery, g.query, dh, {.accumulate = true});
+  } else {
+    ops::add(dquery, dh);
+  }
+}
+
+void Context::finish_backward(const Memory& memory, const Gradient& g, const Tensor& h, const Tensor& dquery,
+                              const Memory& dmemory) const {
+  if (config_.attends()) {
+    ops::add(g.dvalues, dmemory.states);
+    if (config_.score == ScoreKind::dot) return ops::add(g.dkeys, dmemory.states);
+    key_.add_gradients(memory.states, g.dkeys);
+    ops::matmul(g.dkeys, key_.pack_backward(), dmemory.states, {.accumulate = true});
+    if (config_.score == ScoreKind::mlp) {
+      query_.add_gradients(h, dquery);
+      ops::column_sum(g.denergy, energy_.gradient);
+    }
+  } else if (config_.context == ContextKind::last) {
+    ops::add(g.dfixed, dmemory.last.back().h);
+  } else {
+    ops::segment_mean_backward(g.dfixed, memory.offsets, dmemory.states);
+  }
+}
+
+}  // namespace s2s::model

@@ -1,0 +1,51 @@
+// Context: the function q that makes c_t from the memory: attention (dot, general, mlp), the last state, or the mean.
+#pragma once
+
+#include "model/encoder.h"
+#include "model/linear.h"
+#include "ops/attention.h"
+
+namespace s2s::model {
+
+class Context {
+ public:
+  Context() = default;
+  static void declare(Parameters& all, const Config& config);
+  Context(const Parameters& all, const Config& config);
+
+  // The memory made ready for many queries.
+  struct Prepared {
+    ops::Attention attention;  // keys, values, offsets, energy
+    Tensor fixed;              // [N, M] for last and mean
+    ops::Packed query;         // mlp
+  };
+  Prepared prepare(const Memory& memory) const;
+
+  // h [rows, Hd] (a view of columns), row r belonging to source example[r] -> context [rows, M] (a view of columns) and
+  // weights [rows, longest]. query [rows, A] is written for mlp, and kept for backward.
+  void forward(const Prepared& prepared, const Tensor& h, const Tensor& example, const Tensor& context,
+               const Tensor& weights, const Tensor& query) const;
+
+  struct Gradient {
+    Tensor dkeys;      // [sum S, A]; for dot and general
+    Tensor dvalues;    // [sum S, M]
+    Tensor denergy;    // [N, A]
+    Tensor dfixed;     // [N, M]
+    ops::Packed query;  // mlp: for the product with dquery
+  };
+  Gradient start_backward(const Memory& memory, const Prepared& prepared) const;
+  // dcontext -> dh added to; dquery [rows, A] is scratch for dot and general, kept for finish_backward for mlp.
+  void backward(const Prepared& prepared, const Gradient& gradient, const Tensor& h, const Tensor& example,
+                const Tensor& context, const Tensor& weights, const Tensor& query, const Tensor& dcontext,
+                const Tensor& dquery, const Tensor& dh) const;
+  // All rows of h and dquery at once -> gradient of the memory added to, and of the parameters.
+  void finish_backward(const Memory& memory, const Gradient& gradient, const Tensor& h, const Tensor& dquery,
+                       const Memory& dmemory) const;
+
+ private:
+  Config config_;
+  Linear key_, query_;
+  Parameter energy_;
+};
+
+}  // namespace s2s::model

@@ -1,0 +1,257 @@
+#include "model/decoder.h"
+
+#include "ops/activation.h"
+#include "ops/check.h"
+#include "ops/embedding.h"
+#include "ops/rows.h"
+
+namespace s2s::model {
+namespace {
+
+constexpr const char* kEmbedding = "decoder.embedding.weight";
+
+Tensor slice_if(const Tensor& t, int64_t begin, int64_t count) { return t.defined() ? t.rows(begin, count) : t; }
+
+std::vector<State> slice_states(const std::vector<State>& states, int64_t begin, int64_t count) {
+  std::vector<State> out;
+  out.reserve(states.size());
+  for (const State& state : states) out.push_back(state.rows(begin, count));
+  return out;
+}
+
+// The steps that are computed together: all of them, or one at a time where a step needs the last one's output.
+struct Block {
+  Ragged ragged;
+  int64_t begin, count;  // rows
+  int64_t previous;      // first row of the step before; -1 for the first
+};
+
+std::vector<Block> blocks_of(const Ragged& ragged, bool stepwise) {
+  std::vector<Block> blocks;
+  if (!stepwise) {
+    blocks.push_back({ragged, 0, ragged.rows(), -1});
+    return blocks;
+  }
+  for (int64_t t = 0; t < ragged.steps(); ++t) {
+    const int64_t count = ragged.batch_sizes[static_cast<size_t>(t)];
+    blocks.push_back({Ragged::single_step(count), ragged.row(t, 0), count, t ? ragged.row(t - 1, 0) : -1});
+  }
+  return blocks;
+}
+
+}  // namespace
+
+void Decoder::declare(Parameters& all, const Config& config) {
+  all.add(kEmbedding, {config.target_vocab_size, config.target_embedding_dim}, true);
+  RecurrentStack::declare(all, config.decoder_stack(), "decoder.rnn.");
+  Context::declare(all, config);
+  Linear::declare(all, "decoder.combine", config.attentional_width(), config.decoder_hidden + config.memory_width());
+}
+
+Decoder::Decoder(const Parameters& all, const Config& config)
+    : config_(config),
+      embedding_(parameter(all, kEmbedding)),
+      stack_(all, config.decoder_stack(), "decoder.rnn."),
+      context_(all, config),
+      combine_(all, "decoder.combine") {}
+
+Decoder::Packed Decoder::pack() const {
+  Packed packed;
+  const int64_t embedding = config_.target_embedding_dim;
+  packed.cells.push_back(cell(0).pack(0, embedding));
+  for (size_t l = 1; l < layers(); ++l) packed.cells.push_back(cell(l).pack());
+  if (config_.input_feeding) packed.feed = cell(0).pack_input(embedding, config_.feed_width());
+  packed.combine = combine_.pack();
+  return packed;
+}
+
+Decoder::Rows Decoder::Rows::slice(int64_t begin, int64_t count) const {
+  Rows part;
+  part.ids = ids.rows(begin, count);
+  part.example = example.rows(begin, count);
+  if (names.time.defined()) part.names = names.rows(begin, count);
+  part.embedded = embedded.rows(begin, count);
+  for (const Cell::Saved& c : cells) part.cells.push_back(c.rows(begin, count));
+  for (const Tensor& input : inputs) part.inputs.push_back(input.rows(begin, count));
+  part.hc = hc.rows(begin, count);
+  part.weights = slice_if(weights, begin, count);
+  part.query = slice_if(query, begin, count);
+  part.combined = combined.rows(begin, count);
+  part.attentional = attentional.rows(begin, count);
+  return part;
+}
+
+Decoder::Rows Decoder::make_rows(int64_t R, int64_t longest, bool dropout) const {
+  Rows rows;
+  rows.ids = Tensor::empty({R}, DType::i32);
+  rows.example = Tensor::empty({R}, DType::i32);
+  rows.embedded = Tensor::empty({R, config_.target_embedding_dim});
+  for (size_t l = 0; l < layers(); ++l) {
+    rows.cells.push_back(cell(l).make_saved(R));
+    if (l > 0) rows.inputs.push_back(Tensor::empty({R, config_.decoder_hidden}));
+  }
+  rows.hc = Tensor::empty({R, config_.decoder_hidden + config_.memory_width()});
+  if (config_.attends()) {
+    rows.weights = Tensor::empty({R, longest});
+    rows.query = Tensor::empty({R, config_.key_width()});
+  }
+  rows.combined = Tensor::empty({R, config_.attentional_width()});
+  rows.attentional = dropout ? Tensor::empty({R, config_.attentional_width()}) : rows.combined;
+  return rows;
+}
+
+std::vector<State> Decoder::make_states(int64_t sequences) const {
+  std::vector<State> states;
+  for (size_t l = 0; l < layers(); ++l) states.push_back(State::empty(stack_.config().cell, sequences));
+  return states;
+}
+
+void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepared, const Ragged& ragged,
+                            const Rows& rows, const Tensor& feed, const std::vector<State>& initial,
+                            const std::vector<State>& last, const Dropout& dropout) const {
+  const int64_t H = config_.decoder_hidden;
+  const Tensor h = rows.hc.columns(0, H), context = rows.hc.columns(H, config_.memory_width());
+  ops::embedding(rows.ids, embedding_.value, rows.embedded);
+  dropout.apply(rows.embedded, rows.names, kDropTarget);
+  for (size_t l = 0; l < layers(); ++l) {
+    const Tensor& input = l == 0 ? rows.embedded : rows.inputs[l - 1];
+    const bool top = l + 1 == layers();
+    const Tensor& y = top ? h : rows.inputs[l];
+    Cell::input_product(packed.cells[l], input, rows.cells[l].gates);
+    if (l == 0 && feed.defined()) ops::matmul(feed, packed.feed, rows.cells[0].gates, {.accumulate = true});
+    cell(l).recur(packed.cells[l], ragged, false, rows.cells[l], initial[l], y, last[l]);
+    if (!top) dropout.apply(y, rows.names, kDropDecoderLayer + static_cast<int>(l));
+  }
+  context_.forward(prepared, h, rows.example, context, rows.weights, rows.query);
+  combine_.forward(packed.combine, rows.hc, rows.combined, Activation::tanh);
+  if (dropout.active()) {
+    ops::dropout(rows.combined, rows.attentional, rows.names.example, rows.names.time, kDropAttentional, dropout.mask);
+  }
+}
+
+void Decoder::check_target(const Target& target, int64_t sequences) const {
+  const char* op = "decode";
+  ops::expect(op, "target_lengths", target.lengths, {sequences}, DType::i32);
+  int64_t total = 0;
+  for (int64_t n = 0; n < sequences; ++n) {
+    const int32_t length = target.lengths.i32()[n];
+    check(op, length >= 1, "Expected target_lengths of at least 1, got ", length, " at position ", n, ".");
+    total += length;
+  }
+  ops::expect(op, "target", target.ids, {total}, DType::i32);
+  ops::expect_ids(op, "target", target.ids, config_.target_vocab_size);
+}
+
+Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& prepared, const Memory& memory,
+                                const std::vector<State>& initial, const Target& target, const Dropout& dropout,
+                                const int64_t* example_ids) const {
+  const int64_t N = memory.sequences();
+  check_target(target, N);
+  Saved saved;
+  saved.ragged = Ragged(target.lengths.i32(), N);
+  const Ragged& ragged = saved.ragged;
+  saved.order = to_tensor(ragged.order);
+  saved.rows = make_rows(ragged.rows(), memory.longest, dropout.active());
+  saved.targets = Tensor::empty({ragged.rows()}, DType::i32);
+  const Tensor flat = flat_rows(ragged);
+  for (int64_t t = 0; t < ragged.steps(); ++t) {
+    for (int64_t i = 0; i < ragged.batch_sizes[static_cast<size_t>(t)]; ++i) {
+      const int64_t row = ragged.row(t, i);
+      saved.targets.i32()[row] = target.ids.i32()[flat.i32()[row]];
+      saved.rows.ids.i32()[row] = t ? target.ids.i32()[flat.i32()[row] - 1] : config_.bos_id;
+      saved.rows.example.i32()[row] = ragged.order[static_cast<size_t>(i)];
+    }
+  }
+  if (dropout.active()) saved.rows.names = row_names(ragged, example_ids);
+
+  std::vector<State> now = make_states(N), next = make_states(N);
+  for (size_t l = 0; l < layers(); ++l) {
+    ops::gather_rows(initial[l].h, saved.order, now[l].h);
+    if (now[l].c.defined()) ops::gather_rows(initial[l].c, saved.order, now[l].c);
+  }
+  for (const Block& block : blocks_of(ragged, config_.input_feeding)) {
+    const int64_t sequences = block.ragged.sequences();
+    const Tensor feed =
+        block.previous < 0 ? Tensor() : saved.rows.attentional.rows(block.previous, block.count);
+    forward_block(packed, prepared, block.ragged, saved.rows.slice(block.begin, block.count), feed,
+                  slice_states(now, 0, sequences), slice_states(next, 0, sequences), dropout);
+    std::swap(now, next);
+  }
+  return saved;
+}
+
+std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prepared, const Memory& memory,
+                                     const Tensor& dattentional, const Memory& dmemory, const Dropout& dropout) const {
+  const int64_t N = memory.sequences(), R = saved.ragged.rows(), H = config_.decoder_hidden;
+  const int64_t embedding = config_.target_embedding_dim;
+  Rows& all = saved.rows;
+  const ops::Packed combine = combine_.pack_backward();
+  const ops::Packed feed =
+      config_.input_feeding ? cell(0).pack_input_backward(embedding, config_.feed_width()) : ops::Packed{};
+  std::vector<ops::PackedGru> hidden;
+  std::vector<ops::Packed> input(1);
+  for (size_t l = 0; l < layers(); ++l) {
+    hidden.push_back(cell(l).pack_hidden_backward());
+    if (l > 0) input.push_back(cell(l).pack_input_backward(0, H));
+    if (config_.decoder_cell == CellKind::gru) all.cells[l].dn = Tensor::empty({R, H});
+  }
+  const Context::Gradient context_gradient = context_.start_backward(memory, prepared);
+  const Tensor dhc = Tensor::empty(all.hc.shape());
+  const Tensor dquery = config_.attends() ? Tensor::empty({R, config_.key_width()}) : Tensor();
+  const Tensor dinput = layers() > 1 ? Tensor::empty({R, H}) : Tensor();
+
+  std::vector<State> dstates;
+  for (size_t l = 0; l < layers(); ++l) dstates.push_back(State::zeros(stack_.config().cell, N));
+
+  const std::vector<Block> blocks = blocks_of(saved.ragged, config_.input_feeding);
+  for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
+    const Rows rows = all.slice(block->begin, block->count);
+    const Tensor da = dattentional.rows(block->begin, block->count);
+    const Tensor d = dhc.rows(block->begin, block->count);
+    const Tensor dh = d.columns(0, H), dcontext = d.columns(H, config_.memory_width());
+    dropout.apply(da, rows.names, kDropAttentional);
+    ops::tanh_backward(rows.combined, da, da);
+    ops::matmul(da, combine, d);
+    context_.backward(prepared, context_gradient, rows.hc.columns(0, H), rows.example,
+                      rows.hc.columns(H, config_.memory_width()), rows.weights, rows.query, dcontext,
+                      slice_if(dquery, block->begin, block->count), dh);
+    Tensor dy = dh;
+    for (size_t l = layers(); l-- > 0;) {
+      cell(l).recur_backward(hidden[l], block->ragged, false, rows.cells[l], dy,
+                             dstates[l].rows(0, block->ragged.sequences()));
+      if (l == 0) break;
+      dy = dinput.rows(block->begin, block->count);
+      ops::matmul(rows.cells[l].gates, input[l], dy);
+      dropout.apply(dy, rows.names, kDropDecoderLayer + static_cast<int>(l) - 1);
+    }
+    if (block->previous >= 0) {
+      ops::matmul(rows.cells[0].gates, feed, dattentional.rows(block->previous, block->count), {.accumulate = true});
+    }
+  }
+
+  combine_.add_gradients(all.hc, dattentional);
+  context_.finish_backward(memory, context_gradient, all.hc.columns(0, H), dquery, dmemory);
+  for (size_t l = 0; l < layers(); ++l) {
+    cell(l).add_hidden_gradients(all.cells[l]);
+    cell(l).add_input_gradients(all.cells[l], l == 0 ? all.embedded : all.inputs[l - 1], 0);
+  }
+  if (config_.input_feeding) {
+    const Tensor fed = Tensor::empty({R, config_.feed_width()});
+    ops::gather_rows(all.attentional, previous_rows(saved.ragged), fed);
+    cell(0).add_input_gradients(all.cells[0], fed, embedding);
+  }
+  const Tensor dembedded = Tensor::empty({R, embedding});
+  ops::matmul(all.cells[0].gates, cell(0).pack_input_backward(0, embedding), dembedded);
+  dropout.apply(dembedded, all.names, kDropTarget);
+  ops::embedding_backward(all.ids, dembedded, embedding_.gradient);
+
+  const Tensor position = to_tensor(saved.ragged.position);
+  std::vector<State> dinitial = make_states(N);
+  for (size_t l = 0; l < layers(); ++l) {
+    ops::gather_rows(dstates[l].h, position, dinitial[l].h);
+    if (dinitial[l].c.defined()) ops::gather_rows(dstates[l].c, position, dinitial[l].c);
+  }
+  return dinitial;
+}
+
+}  // namespace s2s::model

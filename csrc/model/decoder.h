@@ -1,0 +1,82 @@
+// Decoder: embedding, stacked cells, context, attentional layer a_t = tanh(W [h_t; c_t] + b).
+// Training without input feeding is one block of all steps; with it, and in inference, a block is one step. The equations of a
+// block are written once.
+#pragma once
+
+#include "model/bridge.h"
+#include "model/context.h"
+
+namespace s2s::model {
+
+// The target of a batch as the caller gives it: sequences one after the other, each with its end token, none with a start token.
+struct Target {
+  Tensor ids;      // int32 [sum T]
+  Tensor lengths;  // int32 [N]
+};
+
+class Decoder {
+ public:
+  Decoder() = default;
+  static void declare(Parameters& all, const Config& config);
+  Decoder(const Parameters& all, const Config& config);
+
+  struct Packed {
+    std::vector<Cell::Packed> cells;  // the first without the columns of input feeding
+    ops::Packed feed, combine;
+  };
+  Packed pack() const;
+
+  // The rows of one or many steps: what a step computes, and what backward needs of it.
+  struct Rows {
+    Tensor ids;                      // int32 [R] the tokens put in
+    Tensor example;                  // int32 [R] the source of each row
+    RowNames names;                  // for dropout
+    Tensor embedded;                 // [R, Et]
+    std::vector<Cell::Saved> cells;  // per layer
+    std::vector<Tensor> inputs;      // per layer but the first: [R, Hd]
+    Tensor hc;                       // [R, Hd + M] top h beside the context
+    Tensor weights;                  // [R, longest] attention
+    Tensor query;                    // [R, A] mlp
+    Tensor combined, attentional;    // [R, F] a_t before and after dropout
+    Rows slice(int64_t begin, int64_t count) const;
+  };
+  Rows make_rows(int64_t rows, int64_t longest, bool dropout) const;
+
+  // One block: rows.ids and rows.example are given, the rest of `rows` and `last` is written. feed: a_{t-1} of each row, or
+  // undefined at the first step. `initial` and `last` must not share memory.
+  void forward_block(const Packed& packed, const Context::Prepared& prepared, const Ragged& ragged, const Rows& rows,
+                     const Tensor& feed, const std::vector<State>& initial, const std::vector<State>& last,
+                     const Dropout& dropout) const;
+
+  struct Saved {
+    Ragged ragged{nullptr, 0};
+    Rows rows;
+    Tensor targets;  // int32 [R] the token to predict at each row
+    Tensor order;    // int32 [N]
+  };
+  // Teacher forcing over a whole batch; `initial` in the caller's order. Throws std::invalid_argument for a bad target.
+  Saved forward(const Packed& packed, const Context::Prepared& prepared, const Memory& memory,
+                const std::vector<State>& initial, const Target& target, const Dropout& dropout,
+                const int64_t* example_ids) const;
+
+  // dattentional [R, F] (used up) -> gradients of the initial states in the caller's order, and of the memory (added to);
+  // adds to the gradients of the parameters.
+  std::vector<State> backward(Saved& saved, const Context::Prepared& prepared, const Memory& memory,
+                              const Tensor& dattentional, const Memory& dmemory, const Dropout& dropout) const;
+
+  const Context& context() const { return context_; }
+  std::vector<State> make_states(int64_t sequences) const;
+
+ private:
+  void check_target(const Target& target, int64_t sequences) const;
+  const Cell& cell(size_t layer) const { return stack_.cell(static_cast<int64_t>(layer)); }
+  size_t layers() const { return static_cast<size_t>(config_.decoder_layers); }
+
+  Config config_;
+  Parameter embedding_;
+  RecurrentStack stack_;
+  Context context_;
+  Linear combine_;
+};
+
+}  // namespace s2s::model

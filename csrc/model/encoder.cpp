@@ -1,0 +1,124 @@
+#include "model/encoder.h"
+
+#include "ops/check.h"
+#include "ops/embedding.h"
+#include "ops/rows.h"
+
+namespace s2s::model {
+namespace {
+
+constexpr const char* kEmbedding = "encoder.embedding.weight";
+
+// ids[index], for ids of int32.
+Tensor gather_ids(const Tensor& ids, const Tensor& index) {
+  Tensor out = Tensor::empty({index.size()}, DType::i32);
+  for (int64_t r = 0; r < index.size(); ++r) out.i32()[r] = ids.i32()[index.i32()[r]];
+  return out;
+}
+
+}  // namespace
+
+void Encoder::declare(Parameters& all, const Config& config) {
+  if (config.tokens_in()) all.add(kEmbedding, {config.source_vocab_size, config.source_embedding_dim}, true);
+  RecurrentStack::declare(all, config.encoder_stack(), "encoder.rnn.");
+}
+
+Encoder::Encoder(const Parameters& all, const Config& config)
+    : config_(config), stack_(all, config.encoder_stack(), "encoder.rnn.") {
+  if (config.tokens_in()) embedding_ = parameter(all, kEmbedding);
+}
+
+void Encoder::check_source(const Source& source) const {
+  const char* op = "encode";
+  ops::expect_dtype(op, "source_lengths", source.lengths, DType::i32);
+  check(op, source.lengths.shape().rank() == 1, "Expected source_lengths of one dimension, got shape ",
+        source.lengths.shape(), ".");
+  check(op, source.lengths.size() > 0, "Expected source_lengths of at least one sequence, got none.");
+  int64_t total = 0;
+  for (int64_t n = 0; n < source.lengths.size(); ++n) {
+    const int32_t length = source.lengths.i32()[n];
+    check(op, length >= 1, "Expected source_lengths of at least 1, got ", length, " at position ", n, ".");
+    total += length;
+  }
+  if (config_.tokens_in()) {
+    ops::expect(op, "source", source.values, {total}, DType::i32);
+    ops::expect_ids(op, "source", source.values, config_.source_vocab_size);
+  } else {
+    ops::expect(op, "source", source.values, {total, config_.source_features});
+  }
+}
+
+Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& source, const Dropout& dropout,
+                        const int64_t* example_ids, Saved* saved) const {
+  check_source(source);
+  const int64_t N = source.lengths.size(), H = config_.encoder_hidden, M = config_.memory_width();
+  const Ragged ragged(source.lengths.i32(), N);
+  const Tensor from_flat = flat_rows(ragged);
+  const RowNames names = dropout.active() ? row_names(ragged, example_ids) : RowNames{};
+
+  const Tensor x = Tensor::empty({ragged.rows(), config_.encoder_input()});
+  Tensor ids;
+  if (config_.tokens_in()) {
+    ids = gather_ids(source.values, from_flat);
+    ops::embedding(ids, embedding_.value, x);
+    dropout.apply(x, names, kDropSource);
+  } else {
+    ops::gather_rows(source.values, from_flat, x);
+  }
+
+  const Tensor y = Tensor::empty({ragged.rows(), M});
+  const StackConfig stack = stack_.config();
+  RecurrentStack::States initial(static_cast<size_t>(stack.layers * stack.directions()), State::zeros(stack.cell, N)), last;
+  stack_.forward(packed, ragged, x, initial, y, last, dropout, names, kDropEncoderLayer, saved ? &saved->stack : nullptr);
+
+  Memory memory;
+  memory.offsets = flat_offsets(source.lengths.i32(), N);
+  memory.longest = ragged.steps();
+  memory.states = Tensor::empty({ragged.rows(), M});
+  ops::gather_rows(y, ragged_rows(ragged), memory.states);
+  const Tensor position = to_tensor(ragged.position);
+  for (int64_t l = 0; l < stack.layers; ++l) {
+    State joined{Tensor::empty({N, M}), stack.cell.kind == CellKind::lstm ? Tensor::empty({N, M}) : Tensor()};
+    for (int64_t d = 0; d < stack.directions(); ++d) {
+      const State& state = last[static_cast<size_t>(l * stack.directions() + d)];
+      ops::gather_rows(state.h, position, joined.h.columns(d * H, H));
+      if (joined.c.defined()) ops::gather_rows(state.c, position, joined.c.columns(d * H, H));
+    }
+    memory.last.push_back(joined);
+  }
+  if (saved) {
+    saved->ragged = ragged;
+    saved->ids = ids;
+    saved->flat_rows = from_flat;
+    saved->names = names;
+  }
+  return memory;
+}
+
+void Encoder::backward(Saved& saved, const Memory& gradient, const Dropout& dropout) const {
+  const Ragged& ragged = saved.ragged;
+  const int64_t N = ragged.sequences(), H = config_.encoder_hidden;
+  const StackConfig stack = stack_.config();
+  const Tensor dy = Tensor::empty({ragged.rows(), config_.memory_width()});
+  ops::gather_rows(gradient.states, saved.flat_rows, dy);
+
+  const Tensor order = to_tensor(ragged.order);
+  RecurrentStack::States dstates;
+  for (int64_t l = 0; l < stack.layers; ++l) {
+    const State& joined = gradient.last[static_cast<size_t>(l)];
+    for (int64_t d = 0; d < stack.directions(); ++d) {
+      State state = State::empty(stack.cell, N);
+      ops::gather_rows(joined.h.columns(d * H, H), order, state.h);
+      if (state.c.defined()) ops::gather_rows(joined.c.columns(d * H, H), order, state.c);
+      dstates.push_back(state);
+    }
+  }
+  const Tensor dx = config_.tokens_in() ? Tensor::empty({ragged.rows(), config_.encoder_input()}) : Tensor();
+  stack_.backward(ragged, saved.stack, dy, dstates, dx, dropout, saved.names, kDropEncoderLayer);
+  if (config_.tokens_in()) {
+    dropout.apply(dx, saved.names, kDropSource);
+    ops::embedding_backward(saved.ids, dx, embedding_.gradient);
+  }
+}
+
+}  // namespace s2s::model

@@ -1,0 +1,51 @@
+// Encoder: tokens or feature vectors -> the memory that the decoder reads, and the last states of every layer.
+#pragma once
+
+#include "model/config.h"
+
+namespace s2s::model {
+
+// The source of a batch as the caller gives it: sequences one after the other.
+struct Source {
+  Tensor values;   // int32 [sum S] ids, or float32 [sum S, features]
+  Tensor lengths;  // int32 [N]
+};
+
+// What a decoder needs of a source. Everything is in the caller's order of sequences.
+struct Memory {
+  Tensor states;           // [sum S, M] the top layer's outputs, sequence after sequence
+  Tensor offsets;          // int32 [N + 1]
+  int64_t longest = 0;
+  std::vector<State> last;  // per encoder layer, directions side by side: [N, M]; c for LSTMs
+  int64_t sequences() const { return offsets.size() - 1; }
+};
+
+class Encoder {
+ public:
+  Encoder() = default;
+  static void declare(Parameters& all, const Config& config);
+  Encoder(const Parameters& all, const Config& config);
+
+  struct Saved {
+    Ragged ragged{nullptr, 0};
+    Tensor ids;        // int32 [R] in ragged order, for token sources
+    Tensor flat_rows;  // int32 [R]
+    RowNames names;
+    RecurrentStack::Saved stack;
+  };
+
+  RecurrentStack::Packed pack() const { return stack_.pack(); }
+  // Throws std::invalid_argument for ids out of range, wrong shapes or lengths.
+  Memory forward(const RecurrentStack::Packed& packed, const Source& source, const Dropout& dropout,
+                 const int64_t* example_ids, Saved* saved) const;
+  // `gradient` has the shapes of the Memory; adds to the gradients of the parameters. Uses up `saved`.
+  void backward(Saved& saved, const Memory& gradient, const Dropout& dropout) const;
+
+ private:
+  void check_source(const Source& source) const;
+  Config config_;
+  Parameter embedding_;
+  RecurrentStack stack_;
+};
+
+}  // namespace s2s::model

@@ -1,0 +1,25 @@
+#include "model/linear.h"
+
+#include "ops/reduce.h"
+
+namespace s2s::model {
+
+void Linear::declare(Parameters& all, const std::string& prefix, int64_t outputs, int64_t inputs, bool bias) {
+  all.add(prefix + ".weight", {outputs, inputs}, true);
+  if (bias) all.add(prefix + ".bias", {outputs}, false);
+}
+
+Linear::Linear(const Parameters& all, const std::string& prefix) : weight_(parameter(all, prefix + ".weight")) {
+  if (all.has(prefix + ".bias")) bias_ = parameter(all, prefix + ".bias");
+}
+
+void Linear::forward(const ops::Packed& packed, const Tensor& x, const Tensor& y, Activation activation) const {
+  ops::matmul(x, packed, y, {.bias = bias_.value, .activation = activation});
+}
+
+void Linear::add_gradients(const Tensor& x, const Tensor& dy) const {
+  ops::matmul_transposed(dy, x, weight_.gradient, true);
+  if (bias_.defined()) ops::column_sum(dy, bias_.gradient);
+}
+
+}  // namespace s2s::model

@@ -1,0 +1,28 @@
+// Linear: y = activation(W x + b), with parameters prefix.weight [N, K] and prefix.bias [N].
+#pragma once
+
+#include "model/parameters.h"
+#include "ops/matmul.h"
+
+namespace s2s::model {
+
+class Linear {
+ public:
+  Linear() = default;
+  static void declare(Parameters& all, const std::string& prefix, int64_t outputs, int64_t inputs, bool bias = true);
+  Linear(const Parameters& all, const std::string& prefix);
+  Linear(Parameter weight, Parameter bias) : weight_(weight), bias_(bias) {}
+
+  int64_t outputs() const { return weight_.value.dim(0); }
+  ops::Packed pack() const { return ops::pack_transposed(weight_.value); }
+  ops::Packed pack_backward() const { return ops::pack(weight_.value); }
+  void forward(const ops::Packed& packed, const Tensor& x, const Tensor& y,
+               Activation activation = Activation::none) const;
+  // dy is the gradient before the activation.
+  void add_gradients(const Tensor& x, const Tensor& dy) const;
+
+ private:
+  Parameter weight_, bias_;
+};
+
+}  // namespace s2s::model

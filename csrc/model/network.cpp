@@ -1,0 +1,98 @@
+#include "model/network.h"
+
+#include "model/stepper.h"
+#include "ops/rows.h"
+
+namespace s2s::model {
+namespace {
+
+Parameters declare(const Config& config) {
+  config.validate();
+  Parameters all;
+  Encoder::declare(all, config);
+  Bridge::declare(all, config);
+  Decoder::declare(all, config);
+  Output::declare(all, config);
+  all.allocate();
+  return all;
+}
+
+// Zeros of the shapes of a memory: its gradient.
+Memory zero_gradient(const Memory& memory) {
+  Memory gradient;
+  gradient.offsets = memory.offsets;
+  gradient.states = Tensor::zeros(memory.states.shape());
+  for (const State& state : memory.last) {
+    gradient.last.push_back({Tensor::zeros(state.h.shape()), state.c.defined() ? Tensor::zeros(state.c.shape()) : Tensor()});
+  }
+  return gradient;
+}
+
+}  // namespace
+
+Network::Network(const Config& config)
+    : config_(config),
+      parameters_(declare(config)),
+      encoder_(parameters_, config),
+      bridge_(parameters_, config),
+      decoder_(parameters_, config),
+      output_(parameters_, config) {}
+
+LossSums Network::forward_backward(const Source& source, const Target& target, const TrainingStep& step, float smoothing) {
+  const Dropout dropout{{config_.dropout, step.seed, step.update}};
+  Encoder::Saved encoder_saved;
+  const Memory memory = encoder_.forward(encoder_.pack(), source, dropout, step.example_ids, &encoder_saved);
+  const std::vector<State> initial = bridge_.forward(memory);
+  const Context::Prepared prepared = decoder_.context().prepare(memory);
+  Decoder::Saved saved =
+      decoder_.forward(decoder_.pack(), prepared, memory, initial, target, dropout, step.example_ids);
+
+  parameters_.gradients().fill_zero();
+  const Tensor dattentional = Tensor::empty(saved.rows.attentional.shape());
+  const LossSums sums = output_.loss(saved.rows.attentional, saved.targets, smoothing, {}, dattentional);
+  const Memory dmemory = zero_gradient(memory);
+  const std::vector<State> dinitial = decoder_.backward(saved, prepared, memory, dattentional, dmemory, dropout);
+  bridge_.backward(memory, initial, dinitial, dmemory);
+  encoder_.backward(encoder_saved, dmemory, dropout);
+  return sums;
+}
+
+namespace {
+
+// Teacher forcing without dropout.
+Decoder::Saved decode(const Network& network, const Source& source, const Target& target) {
+  const auto packed = network.packed();
+  const Memory memory = network.encoder().forward(packed->encoder, source, {}, nullptr, nullptr);
+  return network.decoder().forward(packed->decoder, network.decoder().context().prepare(memory), memory,
+                                   network.bridge().forward(memory), target, {}, nullptr);
+}
+
+}  // namespace
+
+LossSums Network::loss(const Source& source, const Target& target, float smoothing) const {
+  const Decoder::Saved saved = decode(*this, source, target);
+  return output_.loss(saved.rows.attentional, saved.targets, smoothing, {}, {});
+}
+
+Tensor Network::score(const Source& source, const Target& target) const {
+  const Decoder::Saved saved = decode(*this, source, target);
+  const Tensor nll = Tensor::empty({saved.ragged.rows(), 1}), flat = Tensor::empty({saved.ragged.rows(), 1});
+  output_.loss(saved.rows.attentional, saved.targets, 0.0f, nll.reshape({nll.size()}), {});
+  ops::gather_rows(nll, ragged_rows(saved.ragged), flat);
+  return flat.reshape({flat.size()});
+}
+
+SearchResults Network::generate(const Source& source, SearchOptions options) const {
+  options.start_token = config_.bos_id;
+  if (options.end_tokens.empty()) options.end_tokens = {config_.eos_id};
+  validate(options, config_.target_vocab_size);
+  const int64_t sources = source.lengths.size();
+  ModelStepper stepper(*this, packed(), source, sources * options.beam_size, options.return_attention);
+  return s2s::generate(stepper, sources, options);
+}
+
+std::shared_ptr<const PackedNetwork> Network::packed() const {
+  return cache_.get(parameters_, [&] { return PackedNetwork{encoder_.pack(), decoder_.pack(), output_.pack()}; });
+}
+
+}  // namespace s2s::model

@@ -1,0 +1,61 @@
+// Network: the whole encoder-decoder. Loss and gradients of a batch, scores of given targets, search.
+#pragma once
+
+#include <memory>
+
+#include "model/decoder.h"
+#include "model/output.h"
+#include "model/packed_cache.h"
+#include "search/generate.h"
+
+namespace s2s::model {
+
+// What one step of training names its dropout masks by.
+struct TrainingStep {
+  uint64_t seed = 0;
+  uint32_t update = 0;
+  const int64_t* example_ids = nullptr;  // [N]; null: the position in the batch
+};
+
+// Every weight in the layout of the device, for inference.
+struct PackedNetwork {
+  RecurrentStack::Packed encoder;
+  Decoder::Packed decoder;
+  ops::Packed output;
+};
+
+class Network {
+ public:
+  explicit Network(const Config& config);
+
+  const Config& config() const { return config_; }
+  const Parameters& parameters() const { return parameters_; }
+  const Encoder& encoder() const { return encoder_; }
+  const Bridge& bridge() const { return bridge_; }
+  const Decoder& decoder() const { return decoder_; }
+  const Output& output() const { return output_; }
+
+  // Fills the gradients with those of loss / tokens, dropout on.
+  LossSums forward_backward(const Source& source, const Target& target, const TrainingStep& step, float smoothing);
+  LossSums loss(const Source& source, const Target& target, float smoothing) const;
+  // -log p of every target token, [sum T] in the caller's order.
+  Tensor score(const Source& source, const Target& target) const;
+  SearchResults generate(const Source& source, SearchOptions options) const;
+
+  std::shared_ptr<const PackedNetwork> packed() const;
+  // Python was given views of the parameters that it may write.
+  void watch() { cache_.watch(); }
+  void weights_changed() { cache_.drop(); }
+
+ private:
+  Config config_;
+  Parameters parameters_;
+  Encoder encoder_;
+  Bridge bridge_;
+  Decoder decoder_;
+  Output output_;
+
+  mutable PackedCache<PackedNetwork> cache_;
+};
+
+}  // namespace s2s::model

@@ -1,0 +1,47 @@
+#include "model/parameters.h"
+
+#include <cstring>
+
+#include "core/error.h"
+
+namespace s2s::model {
+
+void Parameters::add(const std::string& name, Shape shape, bool decay) {
+  constexpr int64_t kAlign = 16;  // floats in 64 bytes
+  check("parameters", index_.emplace(name, layout_.size()).second, "Expected names given once, got ", name, " twice.");
+  layout_.push_back({name, shape, size_, decay});
+  size_ += (shape.size() + kAlign - 1) / kAlign * kAlign;
+}
+
+void Parameters::allocate() {
+  values_ = Tensor::zeros({size_});
+  gradients_ = Tensor::zeros({size_});
+}
+
+Tensor Parameters::view(const Tensor& buffer, const std::string& name) const {
+  const auto found = index_.find(name);
+  check("parameters", found != index_.end(), "There is no parameter ", name, ".");
+  const ParameterView& p = layout_[found->second];
+  return buffer.rows(p.offset, p.shape.size()).reshape(p.shape);
+}
+
+// A hash of all parameters: eight independent multiply-and-add chains, as fast as the memory.
+uint64_t Parameters::fingerprint() const {
+  constexpr size_t kChains = 8;
+  uint64_t chain[kChains] = {1, 2, 3, 4, 5, 6, 7, 8};
+  const auto* bytes = static_cast<const unsigned char*>(values_.data());
+  const size_t words = static_cast<size_t>(values_.size()) / 2;  // views are padded to 16 floats
+  for (size_t i = 0; i + kChains <= words; i += kChains) {
+    for (size_t j = 0; j < kChains; ++j) {
+      uint64_t word;
+      std::memcpy(&word, bytes + 8 * (i + j), 8);
+      chain[j] = (chain[j] ^ word) * 0x9E3779B97F4A7C15u;
+      chain[j] ^= chain[j] >> 29;
+    }
+  }
+  uint64_t all = 0;
+  for (const uint64_t c : chain) all = (all ^ c) * 0xBF58476D1CE4E5B9u + (all >> 31);
+  return all;
+}
+
+}  // namespace s2s::model

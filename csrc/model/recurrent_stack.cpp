@@ -1,0 +1,90 @@
+#include "model/recurrent_stack.h"
+
+#include "ops/matmul.h"
+
+namespace s2s::model {
+namespace {
+
+CellConfig layer_config(const StackConfig& config, int64_t layer) {
+  CellConfig cell = config.cell;
+  if (layer > 0) cell.input = config.width();
+  return cell;
+}
+
+std::string suffix(int64_t layer, int64_t direction) {
+  return "_l" + std::to_string(layer) + (direction ? "_reverse" : "");
+}
+
+}  // namespace
+
+void RecurrentStack::declare(Parameters& all, const StackConfig& config, const std::string& prefix) {
+  for (int64_t l = 0; l < config.layers; ++l) {
+    for (int64_t d = 0; d < config.directions(); ++d) {
+      Cell::declare(all, layer_config(config, l), prefix, suffix(l, d));
+    }
+  }
+}
+
+RecurrentStack::RecurrentStack(const Parameters& all, const StackConfig& config, const std::string& prefix)
+    : config_(config) {
+  for (int64_t l = 0; l < config.layers; ++l) {
+    for (int64_t d = 0; d < config.directions(); ++d) {
+      cells_.emplace_back(all, layer_config(config, l), prefix, suffix(l, d));
+    }
+  }
+}
+
+RecurrentStack::Packed RecurrentStack::pack() const {
+  Packed packed;
+  for (const Cell& cell : cells_) packed.cells.push_back(cell.pack());
+  return packed;
+}
+
+void RecurrentStack::forward(const Packed& packed, const Ragged& ragged, const Tensor& x, const States& initial,
+                             const Tensor& y, States& last, const Dropout& dropout, const RowNames& names,
+                             int dropout_op, Saved* saved) const {
+  const int64_t R = ragged.rows(), H = config_.cell.hidden;
+  last.clear();
+  Tensor input = x;
+  for (int64_t l = 0; l < config_.layers; ++l) {
+    const bool top = l + 1 == config_.layers;
+    const Tensor output = top ? y : Tensor::empty({R, config_.width()});
+    for (int64_t d = 0; d < config_.directions(); ++d) {
+      const size_t at = static_cast<size_t>(l * config_.directions() + d);
+      const Cell::Saved kept = cells_[at].make_saved(R);
+      Cell::input_product(packed.cells[at], input, kept.gates);
+      last.push_back(State::empty(config_.cell, ragged.sequences()));
+      cells_[at].recur(packed.cells[at], ragged, d == 1, kept, initial[at], output.columns(d * H, H), last.back());
+      if (saved) saved->cells.push_back(kept);
+    }
+    if (saved) saved->inputs.push_back(input);
+    if (!top) dropout.apply(output, names, dropout_op + static_cast<int>(l));
+    input = output;
+  }
+}
+
+void RecurrentStack::backward(const Ragged& ragged, Saved& saved, const Tensor& dy, States& dstates, const Tensor& dx,
+                              const Dropout& dropout, const RowNames& names, int dropout_op) const {
+  const int64_t R = ragged.rows(), H = config_.cell.hidden;
+  Tensor doutput = dy;
+  for (int64_t l = config_.layers - 1; l >= 0; --l) {
+    const bool want = l > 0 || dx.defined();
+    const int64_t width = cell(l).config().input;
+    const Tensor dinput = l == 0 ? dx : Tensor::empty({R, width});
+    if (l + 1 < config_.layers) dropout.apply(doutput, names, dropout_op + static_cast<int>(l));
+    for (int64_t d = 0; d < config_.directions(); ++d) {
+      const size_t at = static_cast<size_t>(l * config_.directions() + d);
+      const Cell& c = cells_[at];
+      Cell::Saved& kept = saved.cells[at];
+      if (config_.cell.kind == CellKind::gru) kept.dn = Tensor::empty({R, H});
+      c.recur_backward(c.pack_hidden_backward(), ragged, d == 1, kept, doutput.columns(d * H, H), dstates[at]);
+      c.add_hidden_gradients(kept);
+      c.add_input_gradients(kept, saved.inputs[static_cast<size_t>(l)], 0);
+      if (want) ops::matmul(kept.gates, c.pack_input_backward(0, width), dinput, {.accumulate = d > 0});
+      kept = {};
+    }
+    doutput = dinput;
+  }
+}
+
+}  // namespace s2s::model

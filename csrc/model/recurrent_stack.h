@@ -1,0 +1,57 @@
+// RecurrentStack: layers of cells in one or both directions, with PyTorch's nn.LSTM / nn.GRU semantics, over a ragged batch.
+// Encoders are made of it, decoders without input feeding, and seq2seq_fast.nn.LSTM and GRU.
+#pragma once
+
+#include <vector>
+
+#include "model/cell.h"
+#include "model/rows.h"
+
+namespace s2s::model {
+
+struct StackConfig {
+  CellConfig cell;  // input: of the first layer
+  int64_t layers = 1;
+  bool bidirectional = false;
+  int64_t directions() const { return bidirectional ? 2 : 1; }
+  int64_t width() const { return directions() * cell.hidden; }
+};
+
+class RecurrentStack {
+ public:
+  RecurrentStack() = default;
+  static void declare(Parameters& all, const StackConfig& config, const std::string& prefix);
+  RecurrentStack(const Parameters& all, const StackConfig& config, const std::string& prefix);
+
+  const StackConfig& config() const { return config_; }
+  const Cell& cell(int64_t layer, int64_t direction = 0) const {
+    return cells_[static_cast<size_t>(layer * config_.directions() + direction)];
+  }
+
+  // States in the order of Ragged, one per layer and direction: index layer * directions + direction.
+  using States = std::vector<State>;
+
+  struct Saved {
+    std::vector<Tensor> inputs;      // per layer [R, C]
+    std::vector<Cell::Saved> cells;  // per layer and direction
+  };
+  struct Packed {
+    std::vector<Cell::Packed> cells;
+  };
+  Packed pack() const;
+
+  // x [R, C] -> y [R, D * H] (may be a view of columns) and the last states. `saved` may be null.
+  void forward(const Packed& packed, const Ragged& ragged, const Tensor& x, const States& initial, const Tensor& y,
+               States& last, const Dropout& dropout, const RowNames& names, int dropout_op, Saved* saved) const;
+
+  // dy [R, D * H] and dstates (of the last states) -> dx [R, C] (skipped where undefined), dstates of the initial ones;
+  // adds to the gradients of the parameters. Uses up `saved`.
+  void backward(const Ragged& ragged, Saved& saved, const Tensor& dy, States& dstates, const Tensor& dx,
+                const Dropout& dropout, const RowNames& names, int dropout_op) const;
+
+ private:
+  StackConfig config_;
+  std::vector<Cell> cells_;
+};
+
+}  // namespace s2s::model

@@ -1,0 +1,85 @@
+#include "model/rows.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace s2s::model {
+
+Tensor to_tensor(const std::vector<int32_t>& values) {
+  Tensor t = Tensor::empty({static_cast<int64_t>(values.size())}, DType::i32);
+  std::copy(values.begin(), values.end(), t.i32());
+  return t;
+}
+
+namespace {
+
+// Calls f(ragged row, t, caller's sequence) for every row.
+template <class F>
+void for_rows(const Ragged& ragged, const F& f) {
+  for (int64_t t = 0; t < ragged.steps(); ++t) {
+    for (int64_t i = 0; i < ragged.batch_sizes[static_cast<size_t>(t)]; ++i) {
+      f(ragged.row(t, i), t, ragged.order[static_cast<size_t>(i)]);
+    }
+  }
+}
+
+std::vector<int32_t> starts(const Ragged& ragged) {
+  std::vector<int32_t> begin(ragged.order.size() + 1, 0);
+  for (size_t n = 0; n < ragged.order.size(); ++n) {
+    begin[n + 1] = begin[n] + ragged.lengths[static_cast<size_t>(ragged.position[n])];
+  }
+  return begin;
+}
+
+}  // namespace
+
+Tensor flat_rows(const Ragged& ragged) {
+  const auto begin = starts(ragged);
+  Tensor index = Tensor::empty({ragged.rows()}, DType::i32);
+  for_rows(ragged, [&](int64_t row, int64_t t, int32_t n) {
+    index.i32()[row] = begin[static_cast<size_t>(n)] + static_cast<int32_t>(t);
+  });
+  return index;
+}
+
+Tensor ragged_rows(const Ragged& ragged) {
+  const auto begin = starts(ragged);
+  Tensor index = Tensor::empty({ragged.rows()}, DType::i32);
+  for_rows(ragged, [&](int64_t row, int64_t t, int32_t n) {
+    index.i32()[begin[static_cast<size_t>(n)] + t] = static_cast<int32_t>(row);
+  });
+  return index;
+}
+
+Tensor previous_rows(const Ragged& ragged) {
+  Tensor index = Tensor::empty({ragged.rows()}, DType::i32);
+  for (int64_t t = 0; t < ragged.steps(); ++t) {
+    for (int64_t i = 0; i < ragged.batch_sizes[static_cast<size_t>(t)]; ++i) {
+      index.i32()[ragged.row(t, i)] = t ? static_cast<int32_t>(ragged.row(t - 1, i)) : -1;
+    }
+  }
+  return index;
+}
+
+Tensor flat_offsets(const int32_t* lengths, int64_t count) {
+  Tensor offsets = Tensor::empty({count + 1}, DType::i32);
+  int64_t total = 0;
+  for (int64_t n = 0; n <= count; ++n) {
+    check("batch", total <= INT32_MAX, "Expected at most ", INT32_MAX, " rows in one batch, got more.");
+    offsets.i32()[n] = static_cast<int32_t>(total);
+    if (n < count) total += lengths[n];
+  }
+  return offsets;
+}
+
+RowNames row_names(const Ragged& ragged, const int64_t* example_ids) {
+  RowNames names{Tensor::empty({ragged.rows()}, DType::i64), Tensor::empty({ragged.rows()}, DType::i32)};
+  for_rows(ragged, [&](int64_t row, int64_t t, int32_t n) {
+    names.example.i64()[row] = example_ids ? example_ids[n] : n;
+    names.time.i32()[row] = static_cast<int32_t>(t);
+  });
+  return names;
+}
+
+}  // namespace s2s::model

@@ -1,0 +1,68 @@
+"""seq2seq_fast: train and run recurrent encoder-decoders in fused native kernels.
+
+Importing the package loads numpy and the native extension, nothing else; the names below are loaded when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from seq2seq_fast._native import __version__, cpu_isa, cpu_isas, get_num_threads, set_num_threads
+
+if TYPE_CHECKING:
+    from seq2seq_fast import nn, ops, search
+    from seq2seq_fast.data import Batch
+    from seq2seq_fast.model import Decoder, Encoder, Seq2Seq, Seq2SeqConfig
+    from seq2seq_fast.optim import SGD, Adagrad, Adam, AdamW
+    from seq2seq_fast.trainer import Trainer
+    from seq2seq_fast.vocab import Vocabulary
+
+_WHERE = {
+    "Adagrad": "optim",
+    "Adam": "optim",
+    "AdamW": "optim",
+    "Batch": "data",
+    "Decoder": "model",
+    "Encoder": "model",
+    "SGD": "optim",
+    "Seq2Seq": "model",
+    "Seq2SeqConfig": "model",
+    "Trainer": "trainer",
+    "Vocabulary": "vocab",
+}
+_MODULES = ("data", "files", "metrics", "model", "nn", "ops", "optim", "search", "tokenizers", "trainer", "vocab")
+
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Batch",
+    "Decoder",
+    "Encoder",
+    "Seq2Seq",
+    "Seq2SeqConfig",
+    "Trainer",
+    "Vocabulary",
+    "__version__",
+    "cpu_isa",
+    "cpu_isas",
+    "get_num_threads",
+    "nn",
+    "ops",
+    "search",
+    "set_num_threads",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"seq2seq_fast.{_WHERE[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"seq2seq_fast.{name}")
+    raise AttributeError(f"module 'seq2seq_fast' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE, *_MODULES})

@@ -1,0 +1,320 @@
+"""Seq2SeqConfig, Seq2Seq, Encoder, Decoder: the recurrent encoder-decoder, its loss, gradients and search."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seq2seq_fast import _native
+from seq2seq_fast._native import Hypothesis
+
+if TYPE_CHECKING:
+    from seq2seq_fast.data import Batch
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int32] | NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Seq2SeqConfig:
+    """What a network is made of. Values are checked when a network is built.
+
+    The encoder reads tokens (source_vocab_size) or feature vectors (source_features). Its states, M = encoder_hidden x directions
+    wide, are the memory. At each step the decoder's input is the last token's embedding, with input feeding beside the last
+    attentional vector; h is its top layer's output, c the context, a = tanh(W [h; c] + b), and the logits are W_o a + b_o.
+    """
+
+    target_vocab_size: int
+    source_vocab_size: int = 0
+    """0: the source is feature vectors [S, source_features]."""
+    source_features: int = 0
+    source_embedding_dim: int = 256
+    target_embedding_dim: int = 256
+    encoder_cell: str = "lstm"
+    """lstm or gru."""
+    decoder_cell: str = "lstm"
+    encoder_layers: int = 1
+    decoder_layers: int = 1
+    encoder_hidden: int = 256
+    """Of each direction."""
+    decoder_hidden: int = 256
+    bidirectional: bool = True
+    context: str = "attention"
+    """attention; last: the encoder's last state; mean: the mean of its states."""
+    attention_score: str = "general"
+    """dot, general (Luong et al. 2015) or mlp (Bahdanau et al. 2015)."""
+    attention_dim: int = 0
+    """mlp only; 0: decoder_hidden."""
+    input_feeding: bool = True
+    bridge: str = "dense"
+    """From the encoder's last states to the decoder's first: copy, dense (a tanh layer) or zero."""
+    tie_output: bool = False
+    """The output projection is the target embedding; a is then target_embedding_dim wide, else decoder_hidden."""
+    reset_after: bool = True
+    """GRU: the reset gate after the recurrent product (PyTorch, cuDNN) or before it (Keras' default, ONNX)."""
+    dropout: float = 0.0
+    """On embeddings, between layers and on a."""
+    bos_id: int = 1
+    eos_id: int = 2
+    unk_id: int = 3
+    pad_id: int = 0
+
+
+@dataclass(frozen=True)
+class LossResult:
+    """Sums over the target tokens of a batch, in nats."""
+
+    loss: float
+    """With label smoothing."""
+    nll: float
+    """Without."""
+    tokens: int
+    correct: int
+    """Tokens that were the most probable."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Sums over the target tokens of a training batch, dropout on, label smoothing in."""
+
+    loss: float
+    tokens: int
+    correct: int
+
+
+class EncoderState:
+    """An encoded batch with the decoder that is at work on it. Made by `Encoder` and `Seq2Seq.encode`."""
+
+    def __init__(self, session: _native.Session, lengths: Ids) -> None:
+        self._session = session
+        self.lengths = np.asarray(lengths)
+        """[N]"""
+
+    @property
+    def memory(self) -> Floats:
+        """[sum S, M] the states of the encoder's top layer, sequences one after the other."""
+        return self._session.memory()
+
+    @property
+    def last(self) -> list[tuple[Floats, Floats | None]]:
+        """The last states (h, c) of each encoder layer, directions side by side: [N, M]; c is None for a GRU."""
+        return self._session.last()
+
+
+class Encoder:
+    """The encoder of a network: `state = encoder(source, source_lengths)`."""
+
+    def __init__(self, model: Seq2Seq) -> None:
+        self._model = model
+
+    def __call__(self, source: Floats | Ids, source_lengths: Ids, max_rows: int | None = None) -> EncoderState:
+        """Encode a batch.
+
+        Args:
+            source: ids [sum S] or features [sum S, C], sequences one after the other.
+            source_lengths: [N], at least 1 each.
+            max_rows: the most rows a decoder step on it will have (beams and all); N where None.
+        """
+        rows = len(source_lengths) if max_rows is None else max_rows
+        return EncoderState(self._model.native.encode(source, source_lengths, rows), source_lengths)
+
+
+class Decoder:
+    """The decoder of a network, one step at a time, for searches of one's own (see also `search.beam_search`)."""
+
+    def __init__(self, model: Seq2Seq) -> None:
+        self._model = model
+
+    def step(
+        self, state: EncoderState, tokens: Ids | None = None, parents: Ids | None = None
+    ) -> tuple[Floats, Floats | None]:
+        """Advance every row by a token; the state moves on.
+
+        Args:
+            state: from `Seq2Seq.encode`. Its first step has a row per source.
+            tokens: [rows] the tokens emitted last; <bos> for every source where None, in the first step.
+            parents: [rows] the row of the last step (in the first: the source) that each row continues; 0 .. rows - 1 where
+                None.
+
+        Returns:
+            log-probabilities [rows, V], and attention weights [rows, longest source] or None.
+        """
+        if tokens is None:
+            tokens = np.full(len(state.lengths), self._model.config.bos_id, np.int32)
+        if parents is None:
+            parents = np.arange(len(tokens), dtype=np.int32)
+        log_probs = state._session.step(parents, tokens)
+        return log_probs, state._session.attention()
+
+
+class Seq2Seq:
+    """A recurrent encoder-decoder: loss, gradients, scores and search in one native call each.
+
+    Sequences of a batch lie one after the other, without padding; lengths tell them apart. Results do not depend on what else
+    is in the batch, nor on the number of threads.
+
+    Args:
+        config: what the network is made of.
+        seed: of the initial parameters.
+
+    Raises:
+        ValueError: a value of config; the message names the field.
+    """
+
+    def __init__(self, config: Seq2SeqConfig, seed: int = 0) -> None:
+        self.config = config
+        self.native = _native.Model(asdict(config))
+        self._layout = self.native.layout()
+        self._initialise(seed)
+        self.encoder = Encoder(self)
+        self.decoder = Decoder(self)
+
+    def _initialise(self, seed: int) -> None:
+        """Uniform in +-1 / sqrt(fan in) as PyTorch does for recurrent and linear layers; embeddings normal, deviation 0.1."""
+        rng = np.random.Generator(np.random.Philox(seed))
+        for name, shape, _, decay in self._layout:
+            if "embedding" in name:
+                value = rng.normal(0.0, 0.1, shape)
+            elif ".rnn." in name:
+                cell_hidden = self.config.encoder_hidden if "encoder" in name else self.config.decoder_hidden
+                bound = 1.0 / math.sqrt(cell_hidden)
+                value = rng.uniform(-bound, bound, shape)
+            elif decay:
+                bound = 1.0 / math.sqrt(shape[-1])
+                value = rng.uniform(-bound, bound, shape)
+            else:
+                value = np.zeros(shape)
+            self.native.load_parameter(name, value.astype(np.float32))
+
+    def _views(self, buffer: Floats) -> dict[str, Floats]:
+        return {
+            name: buffer[offset : offset + math.prod(shape)].reshape(shape)
+            for name, shape, offset, _ in self._layout
+        }
+
+    def parameters(self) -> dict[str, Floats]:
+        """Every parameter by name: writable views of one flat buffer. A change is noticed at the next call."""
+        return self._views(self.native.params)
+
+    def gradients(self) -> dict[str, Floats]:
+        """The last `forward_backward`'s gradients, views by the parameters' names."""
+        return self._views(self.native.grads)
+
+    @property
+    def flat_parameters(self) -> Floats:
+        """float32 [P]: the buffer itself. Views in it begin at multiples of 16 elements; what lies between is zero."""
+        return self.native.params
+
+    @property
+    def flat_gradients(self) -> Floats:
+        """float32 [P], laid out as flat_parameters."""
+        return self.native.grads
+
+    def layout(self) -> list[tuple[str, tuple[int, ...], int, bool]]:
+        """(name, shape, offset in flat_parameters, whether weight decay applies) of every parameter."""
+        return list(self._layout)
+
+    def weights_changed(self) -> None:
+        """Pack the weights anew at the next inference. Never needed for correct results; it saves a comparison."""
+        self.native.weights_changed()
+
+    def loss(self, batch: Batch, label_smoothing: float = 0.0) -> LossResult:
+        """Cross-entropy of the targets given the sources, without dropout."""
+        return LossResult(
+            *self.native.loss(
+                batch.source, batch.source_lengths, batch.target, batch.target_lengths, label_smoothing
+            )
+        )
+
+    def forward_backward(
+        self, batch: Batch, *, update: int = 0, seed: int = 0, label_smoothing: float = 0.0
+    ) -> StepResult:
+        """Loss, and the gradient of loss / tokens in `gradients()`, with dropout.
+
+        Args:
+            update: number of the training step; with seed and batch.example_ids it names the dropout masks.
+        """
+        return StepResult(
+            *self.native.forward_backward(
+                batch.source,
+                batch.source_lengths,
+                batch.target,
+                batch.target_lengths,
+                batch.example_ids,
+                update,
+                seed,
+                label_smoothing,
+            )
+        )
+
+    def score(self, batch: Batch) -> Floats:
+        """float32 [sum T]: the log-probability of every target token, sequences one after the other."""
+        return self.native.score(batch.source, batch.source_lengths, batch.target, batch.target_lengths)
+
+    def encode(self, source: Floats | Ids, source_lengths: Ids, max_rows: int | None = None) -> EncoderState:
+        """Encode a batch for `decoder.step`. See `Encoder`."""
+        return self.encoder(source, source_lengths, max_rows)
+
+    def generate(
+        self,
+        source: Floats | Ids,
+        source_lengths: Ids,
+        *,
+        beam_size: int = 1,
+        num_hypotheses: int = 1,
+        length_penalty: float = 1.0,
+        min_decoding_length: int = 0,
+        max_decoding_length: int = 256,
+        return_attention: bool = False,
+        **options: Any,
+    ) -> list[list[Hypothesis]]:
+        """Search for the best outputs: greedy for beam_size 1, else beam search. One native call for the whole batch.
+
+        Args:
+            source: ids [sum S] or features [sum S, C], sequences one after the other.
+            source_lengths: [N], at least 1 each.
+            beam_size: live hypotheses per source.
+            num_hypotheses: how many to return, at most beam_size.
+            length_penalty: hypotheses are ranked by log_prob / length ** length_penalty; the end token counts.
+            min_decoding_length: no end token before this many tokens.
+            max_decoding_length: steps at most.
+            return_attention: keep each token's attention weights.
+            options: others of `search.SearchOptions`.
+
+        Returns:
+            For each source its hypotheses, best first.
+
+        Raises:
+            ValueError, TypeError: an argument; the message names it.
+        """
+        return self.native.generate(
+            source,
+            source_lengths,
+            {
+                "beam_size": beam_size,
+                "num_hypotheses": num_hypotheses,
+                "length_penalty": length_penalty,
+                "min_decoding_length": min_decoding_length,
+                "max_decoding_length": max_decoding_length,
+                "return_attention": return_attention,
+                **options,
+            },
+        )
+
+    def save(self, folder: str | os.PathLike[str], **fields: Any) -> None:
+        """Write the model's folder. See `files.save_model`."""
+        from seq2seq_fast.files import save_model
+
+        save_model(folder, self, **fields)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Seq2Seq:
+        """Read a model's folder. See `files.load_model`, which also gives its vocabularies and tokenisers."""
+        from seq2seq_fast.files import load_model
+
+        return load_model(folder).model

@@ -1,0 +1,333 @@
+"""LSTM and GRU layers and cells. One native call per sequence batch; weights are packed once and again when they change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seq2seq_fast import _native
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int32] | NDArray[np.int64]
+
+
+class _Recurrent:
+    """What layers and cells share: parameters by name, training mode, dropout's counter."""
+
+    _kind: str
+    _suffix = ""  # of native parameter names, hidden from state_dict
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        bidirectional: bool,
+        reset_after: bool,
+        dropout: float,
+        seed: int,
+    ) -> None:
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.dropout, self.bidirectional = bias, dropout, bidirectional
+        self.seed = seed
+        self.training = False
+        self._update = 0
+        self._saved: _native.LayerSaved | None = None
+        self._native = _native.Layer(
+            self._kind, input_size, hidden_size, num_layers, bias, bidirectional, reset_after, dropout
+        )
+        # PyTorch's initialisation: uniform in +-1 / sqrt(H).
+        bound = 1.0 / math.sqrt(hidden_size)
+        rng = np.random.Generator(np.random.Philox(seed))
+        for value in self.parameters().values():
+            value[...] = rng.uniform(-bound, bound, value.shape)
+
+    def _views(self, buffer: Floats) -> dict[str, Floats]:
+        return {
+            name.removesuffix(self._suffix): buffer[offset : offset + math.prod(shape)].reshape(shape)
+            for name, shape, offset, _ in self._native.layout()
+        }
+
+    def parameters(self) -> dict[str, Floats]:
+        """Writable views of the parameters by name; a change is noticed at the next call."""
+        return self._views(self._native.params)
+
+    def gradients(self) -> dict[str, Floats]:
+        """Views of the last backward's gradients, named as the parameters."""
+        return self._views(self._native.grads)
+
+    def state_dict(self) -> dict[str, Floats]:
+        """Copies of the parameters under PyTorch's names."""
+        return {name: value.copy() for name, value in self.parameters().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take parameters from arrays, or anything numpy understands (CPU tensors of PyTorch too), of the same names.
+
+        Raises:
+            ValueError: a name is missing or unknown, or a shape differs; nothing is changed then.
+        """
+        own = self.parameters()
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unknown:
+            raise ValueError(
+                f"[load_state_dict] Expected the names {', '.join(own)}; "
+                f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}."
+            )
+        arrays = {}
+        for name, value in state.items():
+            detach = getattr(value, "detach", None)
+            array = np.asarray(detach().cpu() if detach else value)
+            if array.shape != own[name].shape:
+                raise ValueError(
+                    f"[load_state_dict] Expected {name} of shape {list(own[name].shape)}, got {list(array.shape)}."
+                )
+            if not np.issubdtype(array.dtype, np.floating):
+                raise TypeError(f"[load_state_dict] Expected {name} of floats, got {array.dtype}.")
+            arrays[name] = array
+        for name, array in arrays.items():
+            own[name][...] = array
+        self._native.weights_changed()
+
+    def train(self, mode: bool = True) -> Any:
+        """Training mode: dropout is on, and a call keeps what `backward` needs. Returns the layer."""
+        self.training = mode
+        self._saved = None
+        return self
+
+    def eval(self) -> Any:
+        """Inference mode, the mode a layer starts in. Returns the layer."""
+        return self.train(False)
+
+    def _forward(self, x: Any, lengths: Any, h0: Any, c0: Any) -> tuple[Floats, Floats, Floats | None]:
+        y, h, c, saved = self._native.forward(
+            x, lengths, h0, c0, self.training, self.seed, self._update & 0xFFFFFFFF
+        )
+        if self.training:
+            self._saved = saved
+            self._update += 1
+        return y, h, c
+
+    def _backward(self, dy: Any, dh: Any, dc: Any) -> tuple[Floats, Floats, Floats | None]:
+        saved, self._saved = self._saved, None
+        if saved is None:
+            raise RuntimeError(
+                f"[{type(self).__name__}] backward needs a call in training mode before it, and uses it up: call train(), "
+                "then the layer, then backward."
+            )
+        return self._native.backward(saved, dy, dh, dc)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.input_size}, {self.hidden_size})"
+
+
+def _checked(op: str, name: str, value: Any, rank: int) -> NDArray[Any]:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"[{op}] Expected {name} as a numpy array, got {type(value).__name__}.")
+    if value.ndim != rank:
+        raise ValueError(f"[{op}] Expected {name} of {rank} dimensions, got shape {list(value.shape)}.")
+    return value
+
+
+def _pair(op: str, name: str, value: Any) -> tuple[Any, Any]:
+    if value is None:
+        return None, None
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"[{op}] Expected {name} as a pair (h, c), got {type(value).__name__}.")
+    return value[0], value[1]
+
+
+class _Layer(_Recurrent):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        reset_after: bool,
+        seed: int,
+    ) -> None:
+        self.batch_first = batch_first
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, bidirectional, reset_after, dropout, seed
+        )
+
+    def _turn(self, name: str, array: Any) -> Any:
+        """[N, T, .] <-> [T, N, .] where batch_first."""
+        if array is None or not self.batch_first:
+            return array
+        return np.ascontiguousarray(_checked(self._kind, name, array, 3).swapaxes(0, 1))
+
+
+class LSTM(_Layer):
+    """Layers of LSTM in one or both directions, as torch.nn.LSTM, over batches of different lengths.
+
+    Args:
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as in PyTorch. dropout acts between
+            layers, in training mode.
+        seed: of the initial parameters and of dropout.
+    """
+
+    _kind = "lstm"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, True, seed
+        )
+
+    def __call__(
+        self, x: Floats, state: tuple[Floats, Floats] | None = None, lengths: Ids | None = None
+    ) -> tuple[Floats, tuple[Floats, Floats]]:
+        """Run whole sequences.
+
+        Args:
+            x: [T, N, C] ([N, T, C] with batch_first).
+            state: (h0, c0), each [L D, N, H]; zeros where None.
+            lengths: [N] steps of each sequence, 1 .. T, in any order; all T where None.
+
+        Returns:
+            y [T, N, D H] (batch_first: [N, T, D H]), zero past each length, and (h, c), each [L D, N, H], every sequence's
+            own last states.
+
+        Raises:
+            ValueError, TypeError: a shape, length or dtype is wrong; the message names the argument.
+        """
+        h0, c0 = _pair("lstm", "state", state)
+        y, h, c = self._forward(self._turn("x", x), lengths, h0, c0)
+        assert c is not None
+        return self._turn("y", y), (h, c)
+
+    def backward(
+        self, dy: Floats | None, dstate: tuple[Floats | None, Floats | None] | None = None
+    ) -> tuple[Floats, tuple[Floats, Floats]]:
+        """Gradients of the last call in training mode; those of the parameters are in `gradients()`.
+
+        Args:
+            dy: like y, or None.
+            dstate: (dh, dc) like (h, c), either or both None.
+
+        Returns:
+            dx like x, and (dh0, dc0).
+        """
+        dh, dc = _pair("lstm_backward", "dstate", dstate)
+        dx, dh0, dc0 = self._backward(self._turn("dy", dy), dh, dc)
+        assert dc0 is not None
+        return self._turn("dx", dx), (dh0, dc0)
+
+
+class GRU(_Layer):
+    """Layers of GRU in one or both directions, as torch.nn.GRU, over batches of different lengths.
+
+    Args:
+        reset_after: False puts the reset gate before the recurrent product (Keras' default, ONNX' linear_before_reset=0);
+            PyTorch and cuDNN put it after. Other arguments as in `LSTM`.
+    """
+
+    _kind = "gru"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        reset_after: bool = True,
+        *,
+        seed: int = 0,
+    ) -> None:
+        self.reset_after = reset_after
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, reset_after, seed
+        )
+
+    def __call__(
+        self, x: Floats, h0: Floats | None = None, lengths: Ids | None = None
+    ) -> tuple[Floats, Floats]:
+        """Run whole sequences: (y [T, N, D H], h [L D, N, H]). Arguments and errors as in `LSTM`."""
+        y, h, _ = self._forward(self._turn("x", x), lengths, h0, None)
+        return self._turn("y", y), h
+
+    def backward(self, dy: Floats | None, dh: Floats | None = None) -> tuple[Floats, Floats]:
+        """Gradients of the last call in training mode: (dx, dh0). See `LSTM.backward`."""
+        dx, dh0, _ = self._backward(self._turn("dy", dy), dh, None)
+        return self._turn("dx", dx), dh0
+
+
+class LSTMCell(_Recurrent):
+    """One step of an LSTM, as torch.nn.LSTMCell."""
+
+    _kind = "lstm"
+    _suffix = "_l0"
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, seed: int = 0) -> None:
+        super().__init__(input_size, hidden_size, 1, bias, False, True, 0.0, seed)
+
+    def __call__(
+        self, x: Floats, state: tuple[Floats, Floats] | None = None
+    ) -> tuple[Floats, Floats]:
+        """x [N, C], state (h, c) of [N, H] or None for zeros -> (h, c) of [N, H]."""
+        step = _checked("lstm_cell", "x", x, 2)[None]
+        h0, c0 = (
+            None if part is None else _checked("lstm_cell", name, part, 2)[None]
+            for name, part in zip(("h", "c"), _pair("lstm_cell", "state", state), strict=True)
+        )
+        _, h, c = self._forward(step, None, h0, c0)
+        assert c is not None
+        return h[0], c[0]
+
+    def backward(self, dstate: tuple[Floats, Floats]) -> tuple[Floats, tuple[Floats, Floats]]:
+        """(dh, dc) of the last call in training mode -> dx and (dh, dc) of its state."""
+        dh, dc = _pair("lstm_cell_backward", "dstate", dstate)
+        dx, dh0, dc0 = self._backward(
+            None,
+            None if dh is None else _checked("lstm_cell_backward", "dh", dh, 2)[None],
+            None if dc is None else _checked("lstm_cell_backward", "dc", dc, 2)[None],
+        )
+        assert dc0 is not None
+        return dx[0], (dh0[0], dc0[0])
+
+
+class GRUCell(_Recurrent):
+    """One step of a GRU, as torch.nn.GRUCell; reset_after as in `GRU`."""
+
+    _kind = "gru"
+    _suffix = "_l0"
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, reset_after: bool = True, *, seed: int = 0
+    ) -> None:
+        self.reset_after = reset_after
+        super().__init__(input_size, hidden_size, 1, bias, False, reset_after, 0.0, seed)
+
+    def __call__(self, x: Floats, h: Floats | None = None) -> Floats:
+        """x [N, C], h [N, H] or None for zeros -> h [N, H]."""
+        h0 = None if h is None else _checked("gru_cell", "h", h, 2)[None]
+        _, out, _ = self._forward(_checked("gru_cell", "x", x, 2)[None], None, h0, None)
+        result: Floats = out[0]
+        return result
+
+    def backward(self, dh: Floats) -> tuple[Floats, Floats]:
+        """dh of the last call in training mode -> (dx, dh of its state)."""
+        dx, dh0, _ = self._backward(None, _checked("gru_cell_backward", "dh", dh, 2)[None], None)
+        return dx[0], dh0[0]
