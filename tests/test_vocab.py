@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seq2seq_fast.vocab import SpecialTokens, Vocabulary
@@ -84,6 +84,7 @@ def test_a_token_that_is_no_string() -> None:
         Vocabulary(["a", 7])  # type: ignore[list-item]
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True))
 def test_the_file_holds_any_tokens(tokens: list[str]) -> None:
     vocabulary = Vocabulary(tokens, specials=NO_SPECIALS)

@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from seq2seq_fast import _native
+
 Float32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.uint8]
 """[P / 16] one flag for each 64 bytes of the flat buffer: whether weight decay applies."""
@@ -130,7 +132,7 @@ class Adam(Optimizer):
     def _update(self, parameters: Float32, gradients: Float32, lr: float, mask: Mask | None) -> None:
         m, v = self._state["exp_avg"], self._state["exp_avg_sq"]
         beta1, beta2 = self.betas
-        _kernels().adam_(
+        _native.adam_(
             parameters,
             gradients,
             m,
@@ -177,7 +179,7 @@ class SGD(Optimizer):
     def _update(self, parameters: Float32, gradients: Float32, lr: float, mask: Mask | None) -> None:
         buffer = self._state.get("momentum_buffer")
         first = self._steps == 1
-        _kernels().sgd_(
+        _native.sgd_(
             parameters, gradients, buffer, lr, self.momentum, self.weight_decay, self.nesterov, first, mask
         )
 
@@ -204,7 +206,7 @@ class Adagrad(Optimizer):
 
     def _update(self, parameters: Float32, gradients: Float32, lr: float, mask: Mask | None) -> None:
         lr = lr / (1 + (self._steps - 1) * self.lr_decay)
-        _kernels().adagrad_(parameters, gradients, self._state["sum"], lr, self.eps, self.weight_decay, mask)
+        _native.adagrad_(parameters, gradients, self._state["sum"], lr, self.eps, self.weight_decay, mask)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {kind.type: kind for kind in (Adam, AdamW, SGD, Adagrad)}
@@ -237,11 +239,10 @@ def clip_grad_norm_(gradients: Float32, max_norm: float) -> float:
     As `torch.nn.utils.clip_grad_norm_`. A norm that is not finite is returned and the gradients are left
     alone.
     """
-    kernels = _kernels()
-    norm = math.sqrt(kernels.squared_norm(gradients))
+    norm = math.sqrt(_native.squared_norm(gradients))
     factor = max_norm / (norm + 1e-6)
     if factor < 1 and norm != float("inf"):
-        kernels.scale_(gradients, factor)
+        _native.scale_(gradients, factor)
     return norm
 
 
@@ -252,9 +253,3 @@ def decay_mask(layout: list[tuple[str, tuple[int, ...], int, bool]], size: int) 
         if decay:
             mask[offset // 16 : -(-(offset + int(np.prod(shape))) // 16)] = 1
     return mask
-
-
-def _kernels() -> Any:
-    from seq2seq_fast import _native
-
-    return _native

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from seq2seq_fast import cpu_isa
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.interrupts import DeferredInterrupt
 from seq2seq_fast.optim import clip_grad_norm_, decay_mask
@@ -116,9 +117,9 @@ class TrainingRun:
         for name, value in mine["free"].items():
             if saved["free"].get(name) != value:
                 self.progress.line(f"Resuming with {name} {value!r}; it was {saved['free'].get(name)!r}.")
-        if checkpoint.instruction_set != instruction_set():
+        if checkpoint.instruction_set != cpu_isa():
             self.progress.line(
-                f"Resuming on {instruction_set()}; the checkpoint is from {checkpoint.instruction_set}: "
+                f"Resuming on {cpu_isa()}; the checkpoint is from {checkpoint.instruction_set}: "
                 "results will be as good, but not the same bits."
             )
         try:
@@ -324,7 +325,7 @@ class TrainingRun:
                     self.layout,
                     state.to_json(),
                     self.settings,
-                    instruction_set(),
+                    cpu_isa(),
                 ),
                 state.step,
             )
@@ -419,10 +420,3 @@ class TrainingRun:
         if trainer.max_minutes:
             done.append(state.seconds / (60 * trainer.max_minutes))
         return min(max(done), 1.0)
-
-
-def instruction_set() -> str:
-    """The name of the instruction set that the CPU kernels use here."""
-    from seq2seq_fast import _native
-
-    return str(_native.cpu_isa())
