@@ -1,8 +1,8 @@
-"""The options of `train`, one line each in `TRAIN_OPTIONS`: from it come the flags, the help, the check of the YAML file
-and the arguments of the objects built from them. Names are OpenNMT's where it has one.
+"""The options of `train`, one line each in `TRAIN_OPTIONS`. From the table come the flags and their help, the check of
+the YAML file, and the arguments of what is built; docs/cli.md lists it. Names are OpenNMT's where OpenNMT has one.
 
-An option reaches its objects by its targets: "model.dropout" is the argument `dropout` of Seq2SeqConfig. Where several
-options set one target the later line wins, so that `hidden_size` sets both widths and `enc_hid_size` one of them.
+A target says where a value goes: "model.dropout" is the argument `dropout` of Seq2SeqConfig. Where several options have
+the same target the later line wins, so that `hidden_size` sets both widths and `enc_hid_size` one of them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,25 @@ import typer
 __all__ = ["TRAIN_OPTIONS", "Option", "arguments_for", "load_config", "resolve", "takes_options"]
 
 Value = str | int | float | bool
-Kind = Literal["str", "int", "float", "bool", "path"]
+Kind = Literal["text", "path", "int", "float", "bool"]
 
-_TYPES: dict[Kind, type] = {"str": str, "int": int, "float": float, "bool": bool, "path": Path}
+_TYPES: dict[Kind, type] = {"text": str, "path": str, "int": int, "float": float, "bool": bool}
+_WANTED: dict[Kind, str] = {
+    "text": "text",
+    "path": "a path",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+}
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option. `default` None: left to the object it goes to (or to an earlier line of the table)."""
+    """One option.
+
+    `default` None leaves it to an earlier line with the same target, or to what the value goes to. With `zero_is_off`,
+    0 says "not at all", and the target gets no value.
+    """
 
     name: str
     kind: Kind
@@ -35,143 +46,235 @@ class Option:
     targets: tuple[str, ...]
     help: str
     choices: tuple[str, ...] = ()
-    flag: str = ""  # a short flag, "-c"
+    zero_is_off: bool = False
+
+    @property
+    def section(self) -> str:
+        """Where it stands in help and documentation."""
+        return self.targets[0].partition(".")[0]
 
     def parse(self, value: object, origin: str) -> Value | None:
-        """The value checked and converted; ValueError naming the option and where the value came from."""
+        """Return the value checked and converted, None for None; a wrong one is a ValueError that names the option."""
         if value is None:
             return None
         converted = self._convert(value)
         if converted is None:
-            a = "an" if self.kind == "int" else "a"
-            wanted = {"str": "text", "path": "path", "bool": "true or false"}.get(self.kind, self.kind)
-            raise ValueError(
-                f"{origin}: expected {'' if self.kind == 'bool' else a + ' '}{wanted} for {self.name}, got {value!r}"
-            )
+            raise ValueError(f"{origin}: expected {_WANTED[self.kind]} for {self.name}, got {value!r}.")
         if self.choices and converted not in self.choices:
             raise ValueError(
-                f"{origin}: expected one of {', '.join(self.choices)} for {self.name}, got '{value}'"
+                f"{origin}: expected one of {', '.join(self.choices)} for {self.name}, got {value!r}."
             )
         return converted
 
     def _convert(self, value: object) -> Value | None:
-        if self.kind == "bool":
-            return value if isinstance(value, bool) else None
-        if isinstance(value, bool):
+        if self.kind == "bool" or isinstance(value, bool):
+            return value if isinstance(value, bool) and self.kind == "bool" else None
+        if not isinstance(value, str | int | float):
             return None
-        if self.kind in ("str", "path"):
-            return str(value) if isinstance(value, str | int | float | Path) else None
+        if self.kind == "path":
+            return str(value)
+        if self.kind == "text":
+            return str(value).lower() if self.choices else str(value)
         try:
-            # From text too: YAML 1.1 reads 1e-3 as text.
-            number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+            number = float(value)  # from text too: YAML 1.1 reads 1e-3 as text
+        except ValueError:
             return None
         if self.kind == "float":
             return number
         return int(number) if number.is_integer() else None
 
 
-def arguments_for(section: str, options: Mapping[str, Value | None]) -> dict[str, Value]:
-    """The arguments that the options give to one section, "model" for example; options without a value give none."""
-    arguments: dict[str, Value] = {}
+def _o(
+    name: str,
+    kind: Kind,
+    default: Value | None,
+    targets: str,
+    help: str,
+    choices: Sequence[str] = (),
+    zero_is_off: bool = False,
+) -> Option:
+    return Option(name, kind, default, tuple(targets.split()), help, tuple(choices), zero_is_off)
+
+
+CELLS = ("lstm", "gru")
+OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad")
+VALIDATION_METRICS = ("loss", "perplexity", "exact_match", "word_error_rate", "token_error_rate")
+
+# fmt: off
+TRAIN_OPTIONS: tuple[Option, ...] = (
+    _o("train", "path", None, "data.train", "Training pairs: lines of source TAB target, plain or .gz."),
+    _o("valid", "path", None, "data.valid", "Validation pairs; further columns and lines of a source are references."),
+    _o("out", "path", None, "data.out", "Folder for the run: models (best, last), checkpoints, metrics.jsonl."),
+    _o("source_tokenizer", "text", "space", "data.source_tokenizer", "How sources are cut into tokens.", ("char", "space", "sentencepiece")),
+    _o("target_tokenizer", "text", "space", "data.target_tokenizer", "How targets are cut into tokens.", ("char", "space", "sentencepiece")),
+    _o("lowercase", "bool", False, "data.lowercase", "Lowercase sources and targets."),
+    _o("src_subword_model", "path", None, "data.src_subword_model", "SentencePiece model of the sources; learnt from --train where not given."),
+    _o("tgt_subword_model", "path", None, "data.tgt_subword_model", "SentencePiece model of the targets; learnt from --train where not given."),
+    _o("subword_vocab_size", "int", 8000, "data.subword_vocab_size", "Pieces of a SentencePiece model that is learnt, at most."),
+    _o("src_vocab_size", "int", 0, "data.src_vocab_size", "Source tokens kept, the most frequent (0: all).", zero_is_off=True),
+    _o("tgt_vocab_size", "int", 0, "data.tgt_vocab_size", "Target tokens kept, the most frequent (0: all).", zero_is_off=True),
+    _o("src_words_min_frequency", "int", 1, "data.src_words_min_frequency", "Source tokens seen less often become <unk>."),
+    _o("tgt_words_min_frequency", "int", 1, "data.tgt_words_min_frequency", "Target tokens seen less often become <unk>."),
+    _o("src_seq_length", "int", 0, "data.src_seq_length", "Leave out pairs with a longer source, in tokens (0: none).", zero_is_off=True),
+    _o("tgt_seq_length", "int", 0, "data.tgt_seq_length", "Leave out pairs with a longer target, in tokens (0: none).", zero_is_off=True),
+    _o("source_eos", "bool", False, "data.source_eos", "End sources with the end token, too."),
+
+    _o("rnn_type", "text", "lstm", "model.encoder_cell model.decoder_cell", "Recurrent cell.", CELLS),
+    _o("enc_rnn_type", "text", None, "model.encoder_cell", "Recurrent cell of the encoder.", CELLS),
+    _o("dec_rnn_type", "text", None, "model.decoder_cell", "Recurrent cell of the decoder.", CELLS),
+    _o("layers", "int", 1, "model.encoder_layers model.decoder_layers", "Recurrent layers of encoder and decoder."),
+    _o("enc_layers", "int", None, "model.encoder_layers", "Recurrent layers of the encoder."),
+    _o("dec_layers", "int", None, "model.decoder_layers", "Recurrent layers of the decoder."),
+    _o("hidden_size", "int", 256, "model.encoder_hidden model.decoder_hidden", "Width of encoder (each direction) and decoder."),
+    _o("enc_hid_size", "int", None, "model.encoder_hidden", "Width of the encoder, of each direction."),
+    _o("dec_hid_size", "int", None, "model.decoder_hidden", "Width of the decoder."),
+    _o("word_vec_size", "int", 256, "model.source_embedding_dim model.target_embedding_dim", "Width of the embeddings."),
+    _o("src_word_vec_size", "int", None, "model.source_embedding_dim", "Width of the source embedding."),
+    _o("tgt_word_vec_size", "int", None, "model.target_embedding_dim", "Width of the target embedding."),
+    _o("bidirectional", "bool", True, "model.bidirectional", "Encode in both directions (OpenNMT's brnn)."),
+    _o("context", "text", "attention", "model.context", "What the decoder sees of the source.", ("attention", "last", "mean")),
+    _o("global_attention", "text", "general", "model.attention_score", "Attention score.", ("dot", "general", "mlp")),
+    _o("attention_dim", "int", 0, "model.attention_dim", "Width of mlp attention (0: the decoder's)."),
+    _o("input_feed", "bool", True, "model.input_feeding", "Feed the attentional vector into the next step."),
+    _o("bridge", "text", "dense", "model.bridge", "From the encoder's last states to the decoder's first.", ("copy", "dense", "zero")),
+    _o("share_decoder_embeddings", "bool", False, "model.tie_output", "The output projection is the target embedding."),
+    _o("reset_after", "bool", True, "model.reset_after", "GRU: reset gate after the recurrent product, as in PyTorch."),
+    _o("dropout", "float", 0.0, "model.dropout", "On embeddings, between layers and on the attentional vector."),
+
+    _o("optim", "text", "adam", "optimizer.type", "Optimiser.", OPTIMIZERS),
+    _o("learning_rate", "float", 0.001, "optimizer.lr", "Learning rate."),
+    _o("weight_decay", "float", None, "optimizer.weight_decay", "Weight decay; biases are spared."),
+    _o("adam_beta1", "float", None, "optimizer.beta1", "adam, adamw: decay of the first moment (0.9)."),
+    _o("adam_beta2", "float", None, "optimizer.beta2", "adam, adamw: decay of the second moment (0.999)."),
+    _o("optim_eps", "float", None, "optimizer.eps", "adam, adamw, adagrad: added to the denominator."),
+    _o("momentum", "float", None, "optimizer.momentum", "sgd: momentum."),
+    _o("nesterov", "bool", None, "optimizer.nesterov", "sgd: Nesterov's momentum."),
+    _o("adagrad_accumulator_init", "float", None, "optimizer.initial_accumulator_value", "adagrad: where the sums begin."),
+    _o("learning_rate_decay", "float", 0.5, "scheduler.factor", "Factor on the learning rate when validation gets no better (1: constant rate)."),
+    _o("decay_patience", "int", 0, "scheduler.patience", "Validations without gain before the learning rate falls."),
+    _o("decay_threshold", "float", 0.0001, "scheduler.threshold", "The least gain that counts, as a part of the best."),
+    _o("min_learning_rate", "float", 0.0, "scheduler.min_lr", "The learning rate falls no lower."),
+    _o("warmup_steps", "int", 0, "scheduler.warmup_steps", "Steps over which the learning rate rises."),
+
+    _o("batch_size", "int", 2048, "trainer.batch_size", "Size of a batch, counted in --batch_type."),
+    _o("batch_type", "text", "tokens", "trainer.batch_type", "What --batch_size counts.", ("tokens", "examples")),
+    _o("bucket_size", "int", 16384, "trainer.bucket_size", "Examples that are sorted by length together."),
+    _o("max_epochs", "int", 0, "trainer.max_epochs", "Stop after so many epochs (0: no limit; 10 if there is none at all).", zero_is_off=True),
+    _o("train_steps", "int", 0, "trainer.max_steps", "Stop after so many steps (0: no limit).", zero_is_off=True),
+    _o("max_minutes", "float", 0.0, "trainer.max_minutes", "Stop after so many minutes (0: no limit).", zero_is_off=True),
+    _o("early_stopping", "int", 0, "trainer.early_stopping", "Stop after so many validations without gain (0: never).", zero_is_off=True),
+    _o("max_grad_norm", "float", 5.0, "trainer.max_grad_norm", "Scale gradients to this norm at most (0: never)."),
+    _o("label_smoothing", "float", 0.0, "trainer.label_smoothing", "Share of the probability spread over all tokens."),
+    _o("seed", "int", 0, "trainer.seed network.seed", "Of weights, order and dropout."),
+    _o("valid_metric", "text", "loss", "validation.metric", "What the best model is chosen by; all but loss and perplexity decode --valid.", VALIDATION_METRICS),
+    _o("valid_beam_size", "int", 1, "validation.beam_size", "Beam size of that decoding."),
+    _o("valid_max_length", "int", 256, "validation.max_decoding_length", "Longest output of that decoding, in tokens."),
+    _o("valid_steps", "int", 0, "trainer.validate_every", "Validate each so many steps (0: after each epoch).", zero_is_off=True),
+    _o("save_checkpoint_steps", "int", 0, "trainer.checkpoint_every", "Save each so many steps (0: after each epoch).", zero_is_off=True),
+    _o("keep_checkpoint", "int", 1, "trainer.keep_checkpoints", "Checkpoints that stay, the newest."),
+    _o("report_every", "int", 100, "trainer.report_every", "Report each so many steps."),
+    _o("threads", "int", 0, "run.threads", "Threads (0: as many as there are processors).", zero_is_off=True),
+)
+# fmt: on
+
+
+def arguments_for(section: str, options: Mapping[str, Value | None]) -> dict[str, Any]:
+    """Return the arguments that the options give to one section, "model" for example."""
+    arguments: dict[str, Any] = {}
     for option in TRAIN_OPTIONS:
-        value = options.get(option.name)
+        value = options[option.name]
+        if value is None or (option.zero_is_off and value == 0):
+            continue
         for target in option.targets:
             head, _, argument = target.partition(".")
-            if head == section and value is not None:
+            if head == section:
                 arguments[argument] = value
     return arguments
 
 
-def resolve(
-    flags: Mapping[str, object], file: Mapping[str, object], origin: str = "--config"
-) -> dict[str, Value | None]:
-    """Every option's value: the flag if given (not None), else the file's, else the default.
+def resolve(flags: Mapping[str, object], *files: tuple[str, Mapping[str, object]]) -> dict[str, Value | None]:
+    """Return every option's value: the flag if given (not None), else the first file's that has it, else the default.
 
-    ValueError names an unknown key of the file, with the nearest option, or a value of the wrong kind.
+    Args:
+        flags: values from the command line.
+        files: pairs of a file's name and its content.
+
+    Raises:
+        ValueError: a file has an unknown key (the message has the nearest option), or a value is of the wrong kind.
     """
-    known = {option.name: option for option in TRAIN_OPTIONS}
-    for key in file:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise ValueError(f"{origin}: unknown option {key}{hint}")
+    known = [option.name for option in TRAIN_OPTIONS]
+    for origin, content in files:
+        for key in content:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f" Did you mean {near[0]}?" if near else ""
+                raise ValueError(f"{origin}: unknown option {key}.{hint}")
+    sources = [("command line", flags), *files]
     values: dict[str, Value | None] = {}
     for option in TRAIN_OPTIONS:
-        value = option.parse(flags.get(option.name), "command line")
-        if value is None:
-            value = option.parse(file.get(option.name), origin)
-        values[option.name] = option.default if value is None else value
+        parsed = [option.parse(content.get(option.name), origin) for origin, content in sources]
+        values[option.name] = next((value for value in parsed if value is not None), option.default)
     return values
 
 
 def load_config(path: Path) -> dict[str, object]:
-    """The options in a YAML file (or JSON, which is YAML). Dashes in names are taken as underscores."""
+    """Read a file of options: YAML, or JSON where the name ends so. Dashes in names are taken as underscores."""
     text = path.read_text(encoding="utf-8")
     content: object
     if path.suffix == ".json":
         try:
             content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: not valid JSON: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: not valid JSON ({error}).") from None
     else:
         try:
             import yaml
-        except ImportError as error:
-            raise ImportError("A YAML file needs pyyaml: pip install 'seq2seq_fast[cli]'") from error
+        except ImportError:
+            raise ImportError("A YAML file needs an extra: pip install 'seq2seq_fast[cli]'") from None
         try:
             content = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+            raise ValueError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected lines like 'name: value', got a {type(content).__name__}")
+        raise ValueError(f"{path}: expected lines of 'option: value', got a {type(content).__name__}.")
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 
 
-def takes_options(
-    options: Sequence[Option],
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a typer command a flag for each option; they arrive in its keyword argument `flags`, None where not given."""
+def takes_options(options: Sequence[Option]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a typer command a flag for each option. They come in its argument `flags`, None where not given."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "flags"]
-        generated = [
-            inspect.Parameter(
-                option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(option)
-            )
-            for option in options
-        ]
-
         def command(**arguments: Any) -> None:
             flags = {option.name: arguments.pop(option.name) for option in options}
             function(flags=flags, **arguments)
 
-        own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        own = inspect.signature(function, eval_str=True).parameters.values()
+        parameters = [p.replace(kind=keyword) for p in own if p.name != "flags"]
+        parameters += [
+            inspect.Parameter(option.name, keyword, default=None, annotation=_annotation(option))
+            for option in options
+        ]
         command.__name__, command.__doc__ = function.__name__, function.__doc__
-        command.__signature__ = inspect.Signature([*own, *generated])  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in [*own, *generated]}
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
         return command
 
     return decorate
 
 
 def _annotation(option: Option) -> Any:
-    name = f"--{option.name}"
-    declarations = [f"{name}/--no_{option.name}"] if option.kind == "bool" else [name]
-    if option.flag:
-        declarations.append(option.flag)
+    flag = f"--{option.name}"
     default = option.default
     if isinstance(default, bool):
-        default = name[2:] if default else f"no_{option.name}"
+        default = option.name if default else f"no_{option.name}"
     info = typer.Option(
-        *declarations,
+        f"{flag}/--no_{option.name}" if option.kind == "bool" else flag,
         help=option.help,
         metavar="|".join(option.choices) or None,
         show_default=False if default is None else str(default),
-        rich_help_panel=option.targets[0].partition(".")[0].capitalize() + " options",
+        rich_help_panel=f"{option.section.capitalize()} options",
     )
     return Annotated[_TYPES[option.kind] | None, info]
-
-

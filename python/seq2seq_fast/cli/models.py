@@ -1,0 +1,50 @@
+"""Opening a model's folder for the commands that use one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from seq2seq_fast.files import CONFIG, load_model
+from seq2seq_fast.model import Seq2Seq
+from seq2seq_fast.text import TextField
+
+__all__ = ["TextModel", "model_folder", "open_model"]
+
+
+@dataclass(frozen=True)
+class TextModel:
+    """A model from text to text."""
+
+    model: Seq2Seq
+    source: TextField
+    target: TextField
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether outputs can be aligned with the source."""
+        return self.model.config.context == "attention"
+
+
+def model_folder(path: Path) -> Path:
+    """Return the model's folder that a path means: itself, or the best model in a training run's folder."""
+    if not (path / CONFIG).is_file():
+        for name in ("best", "last"):
+            if (path / name / CONFIG).is_file():
+                return path / name
+    return path
+
+
+def open_model(path: Path) -> TextModel:
+    """Load a model from text to text.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it is damaged, or it has no vocabularies.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such folder.")
+    folder = model_folder(path)
+    saved = load_model(folder)
+    if saved.source is None or saved.target is None:
+        raise ValueError(f"{folder}: this model was saved without vocabularies, so it takes no text.")
+    return TextModel(saved.model, saved.source, saved.target)

@@ -1,0 +1,204 @@
+"""`seq2seq-fast train`: from a file of pairs and options to a model's folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seq2seq_fast import set_num_threads, tsv
+from seq2seq_fast.atomic import write_bytes
+from seq2seq_fast.checkpoint import CheckpointFolder
+from seq2seq_fast.data import Dataset
+from seq2seq_fast.decoding import decoding_metric
+from seq2seq_fast.files import save_model
+from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
+from seq2seq_fast.optim import Optimizer, optimizer_from_settings
+from seq2seq_fast.schedule import ReduceLROnPlateau, Scheduler
+from seq2seq_fast.text import TextField
+from seq2seq_fast.tokenizers import SentencePieceTokenizer, Tokenizer, tokenizer_from_settings
+from seq2seq_fast.trainer import Metric, Trainer, TrainingInterrupted, TrainingResult
+from seq2seq_fast.vocab import Vocabulary
+
+from .options import Value, arguments_for, load_config, resolve
+
+OPTIONS_FILE = "options.json"
+"""In the run's folder: the options it was started with, for --resume."""
+
+
+def run_train(
+    flags: Mapping[str, object], *, config: Path | None = None, resume: bool = False, overwrite: bool = False
+) -> TrainingResult | None:
+    """Train as told by flags and a file of options; None if it was interrupted (and saved).
+
+    Raises:
+        ValueError, OSError: something is wrong with the options or the data; the message says what.
+    """
+    files: list[tuple[str, Mapping[str, object]]] = []
+    if config is not None:
+        files.append((str(config), load_config(config)))
+    options = resolve(flags, *files)
+    if options["out"] is None:
+        raise ValueError("train needs a folder for the run: --out DIR.")
+    out = Path(str(options["out"]))
+    if resume and overwrite:
+        raise ValueError("--resume and --overwrite exclude each other.")
+    if CheckpointFolder(out).latest() is not None and not (resume or overwrite):
+        raise ValueError(f"{out} holds a training run: go on with --resume, or start anew with --overwrite.")
+    if resume and (out / OPTIONS_FILE).exists():
+        files.append((str(out / OPTIONS_FILE), load_config(out / OPTIONS_FILE)))
+        options = resolve(flags, *files)
+    if options["train"] is None:
+        raise ValueError("train needs pairs to learn from: --train FILE.tsv.")
+    if threads := arguments_for("run", options).get("threads"):
+        set_num_threads(threads)
+
+    # Settings before data: a mistake in them should not wait until a large file is read.
+    optimizer, scheduler = make_optimizer(options), make_scheduler(options)
+    trainer_arguments = arguments_for("trainer", options)
+    source, target = make_fields(options, out, resume=resume)
+    train = read(options, "train", source, target)
+    valid = read(options, "valid", source, target) if options["valid"] is not None else None
+    metric = make_metric(options, source, target)
+    save_options(options, out)
+    model = Seq2Seq(
+        Seq2SeqConfig(
+            source_vocab_size=len(source.vocabulary),
+            target_vocab_size=len(target.vocabulary),
+            **arguments_for("model", options),
+            **{f"{name}_id": getattr(target.vocabulary, f"{name}_id") for name in ("bos", "eos", "unk", "pad")},
+        ),
+        **arguments_for("network", options),
+    )
+    trainer = Trainer(
+        model,
+        optimizer,
+        out=out,
+        scheduler=scheduler,
+        metric=metric,
+        save_model=lambda folder: save_model(folder, model, source=source, target=target),
+        resume_hint=f"seq2seq-fast train --out {out} --resume",
+        **trainer_arguments,
+    )
+    tell(
+        f"{len(train)} pairs, {len(source.vocabulary)} source and {len(target.vocabulary)} target tokens, "
+        f"{sum(view.size for view in model.parameters().values())} parameters."
+    )
+    try:
+        result = trainer.fit(train, valid, resume=resume, overwrite=overwrite)
+    except TrainingInterrupted as interruption:
+        tell(str(interruption))
+        return None
+    tell(f"The model is in {result.best or result.last}: seq2seq-fast translate --model {out}")
+    return result
+
+
+def make_fields(
+    options: Mapping[str, Value | None], out: Path, *, resume: bool
+) -> tuple[TextField, TextField]:
+    """Make tokenisers, and vocabularies of the training file's tokens."""
+    tokenizers = [
+        make_tokenizer(options, side, column, out, resume=resume) for column, side in enumerate(("src", "tgt"))
+    ]
+    counts = tsv.count_tokens(str(options["train"]), *tokenizers)
+    vocabularies = [
+        Vocabulary.build(
+            counted,
+            min_frequency=int(options[f"{side}_words_min_frequency"] or 1),
+            max_size=int(options[f"{side}_vocab_size"] or 0) or None,
+        )
+        for side, counted in zip(("src", "tgt"), counts, strict=True)
+    ]
+    return (
+        TextField(tokenizers[0], vocabularies[0], eos=bool(options["source_eos"])),
+        TextField(tokenizers[1], vocabularies[1]),
+    )
+
+
+def make_tokenizer(
+    options: Mapping[str, Value | None], side: str, column: int, out: Path, *, resume: bool
+) -> Tokenizer:
+    """Make one side's tokeniser. A SentencePiece model that is learnt is kept in `out`, for --resume."""
+    kind = options["source_tokenizer" if side == "src" else "target_tokenizer"]
+    lowercase = bool(options["lowercase"])
+    path = options[f"{side}_subword_model"]
+    if kind != "sentencepiece":
+        if path is not None:
+            raise ValueError(f"--{side}_subword_model is for the sentencepiece tokenizer, not for {kind}.")
+        return tokenizer_from_settings({"type": kind, "lowercase": lowercase})
+    if path is not None:
+        return SentencePieceTokenizer(str(path), lowercase=lowercase)
+    kept = out / f"{side}.sentencepiece.model"
+    if not (resume and kept.exists()):
+        tell(f"Learning a SentencePiece model of column {column + 1} of {options['train']}.")
+        tokenizer = SentencePieceTokenizer.train(
+            (columns[column] for _, columns in tsv.read_columns(str(options["train"]))),
+            vocab_size=int(options["subword_vocab_size"] or 0),
+            lowercase=lowercase,
+        )
+        out.mkdir(parents=True, exist_ok=True)
+        (content,) = tokenizer.files().values()
+        write_bytes(kept, content)
+    return SentencePieceTokenizer(kept, lowercase=lowercase)
+
+
+def read(options: Mapping[str, Value | None], name: str, source: TextField, target: TextField) -> Dataset:
+    """Read the training or the validation file."""
+    arguments = arguments_for("data", options)
+    data = tsv.read_tsv(
+        arguments[name],
+        source,
+        target,
+        max_source_length=arguments.get("src_seq_length"),
+        max_target_length=arguments.get("tgt_seq_length"),
+    )
+    if data.dropped:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items())
+        tell(f"Left out of {arguments[name]}: {reasons}.")
+    return data
+
+
+def make_optimizer(options: Mapping[str, Value | None]) -> Optimizer:
+    """Make the optimiser; an option that it does not have is a ValueError."""
+    arguments = arguments_for("optimizer", options)
+    first, second = arguments.pop("beta1", None), arguments.pop("beta2", None)
+    if first is not None or second is not None:
+        arguments["betas"] = (0.9 if first is None else first, 0.999 if second is None else second)
+    return optimizer_from_settings(arguments)
+
+
+def make_scheduler(options: Mapping[str, Value | None]) -> Scheduler:
+    """Make the schedule of the learning rate: falling on plateaus where there is validation."""
+    arguments: dict[str, Any] = arguments_for("scheduler", options)
+    if options["valid"] is None or arguments["factor"] == 1:
+        return Scheduler(warmup_steps=arguments["warmup_steps"])
+    return ReduceLROnPlateau(**arguments)
+
+
+def make_metric(options: Mapping[str, Value | None], source: TextField, target: TextField) -> str | Metric:
+    """Make what validations go by."""
+    arguments = arguments_for("validation", options)
+    name: str = arguments.pop("metric")
+    if name in ("loss", "perplexity"):
+        return name
+    if options["valid"] is None:
+        raise ValueError(f"--valid_metric {name} needs pairs to decode: --valid FILE.tsv.")
+    references = tsv.read_references(str(options["valid"]))
+    return decoding_metric(name, source, target, references, **arguments)
+
+
+def save_options(options: Mapping[str, Value | None], out: Path) -> None:
+    """Keep the options beside the run; paths are made absolute, so that --resume works from anywhere."""
+    kept = {name: value for name, value in options.items() if value is not None}
+    for name in ("train", "valid", "out", "src_subword_model", "tgt_subword_model"):
+        if name in kept:
+            kept[name] = str(Path(str(kept[name])).absolute())
+    out.mkdir(parents=True, exist_ok=True)
+    write_bytes(out / OPTIONS_FILE, (json.dumps(kept, indent=2) + "\n").encode())
+
+
+def tell(line: str) -> None:
+    """Say something on standard error, where the trainer's lines go."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,207 @@
+"""`seq2seq-fast translate` and `score`: lines in, lines out, in order, a batch at a time."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seq2seq_fast.data import Dataset
+from seq2seq_fast.decoding import decode
+
+from .lines import batches, is_standard, open_output, read_lines
+from .models import TextModel, open_model
+
+if TYPE_CHECKING:
+    from seq2seq_fast._native import Hypothesis
+
+SEPARATOR = " ||| "
+
+
+def run_translate(
+    folder: Path,
+    *,
+    src: Path | None,
+    out: Path | None,
+    batch_size: int,
+    batch_type: str,
+    n_best: int,
+    as_json: bool,
+    with_score: bool,
+    with_attention: bool,
+    **search: Any,
+) -> None:
+    """Translate lines to lines. An empty line stays empty."""
+    text_model = open_model(folder)
+    if with_attention and not text_model.has_attention:
+        raise ValueError("--with_attention: this model has no attention.")
+    if is_standard(src) and sys.stdin.isatty():
+        batch_size, batch_type = 1, "examples"  # someone types: answer each line
+    tokenized = ((text, text_model.source.tokenizer.tokenize(text)) for text in read_lines(src))
+    search |= {"num_hypotheses": n_best, "return_attention": as_json and text_model.has_attention}
+    index = 0
+    with open_output(out) as stream:
+        for batch in batches(tokenized, batch_size, _weight(batch_type)):
+            # A line without tokens has nothing to translate, whether or not the model ends sources with <eos>.
+            ids = [text_model.source.tokens_to_ids(tokens) if tokens else [] for _, tokens in batch]
+            for (text, tokens), hypotheses in zip(batch, decode(text_model.model, ids, **search), strict=True):
+                if as_json:
+                    record = as_record(text_model, text, tokens, hypotheses, with_attention=with_attention)
+                    lines = [json.dumps(record, ensure_ascii=False)]
+                else:
+                    lines = as_lines(text_model, index, hypotheses, n_best=n_best, with_score=with_score)
+                stream.writelines(f"{line}\n" for line in lines)
+                index += 1
+            stream.flush()
+
+
+def _weight(batch_type: str) -> Any:
+    if batch_type == "examples":
+        return lambda item: 1
+    return lambda item: max(1, len(item[1]))
+
+
+def as_lines(
+    text_model: TextModel, index: int, hypotheses: list[Hypothesis], *, n_best: int, with_score: bool
+) -> list[str]:
+    """Render one source's hypotheses: one line, or for n-best lists `index ||| text ||| score` each, as Moses does."""
+    decoded = [(one_line(text_model.target.decode(h.tokens)), f"{h.score:.4f}") for h in hypotheses]
+    if n_best > 1:
+        return [SEPARATOR.join((str(index), text, score)) for text, score in decoded]
+    text, score = decoded[0] if decoded else ("", f"{0.0:.4f}")
+    return [f"{score}{SEPARATOR}{text}" if with_score else text]
+
+
+def one_line(text: str) -> str:
+    """Keep an output on its line: a model of characters may emit a line feed."""
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def as_record(
+    text_model: TextModel,
+    text: str,
+    tokens: list[str],
+    hypotheses: list[Hypothesis],
+    *,
+    with_attention: bool = False,
+) -> dict[str, Any]:
+    """Render one source's hypotheses for JSON."""
+    return {
+        "source": text,
+        "source_tokens": tokens,
+        "hypotheses": [
+            _hypothesis_record(text_model, len(tokens), h, with_attention=with_attention) for h in hypotheses
+        ],
+    }
+
+
+def _hypothesis_record(
+    text_model: TextModel, source_length: int, hypothesis: Hypothesis, *, with_attention: bool
+) -> dict[str, Any]:
+    target = text_model.target
+    record: dict[str, Any] = {
+        "text": target.decode(hypothesis.tokens),
+        "tokens": target.vocabulary.decode(hypothesis.tokens),
+        "score": _number(hypothesis.score),
+        "log_prob": _number(hypothesis.log_prob),
+        "token_scores": [_number(x) for x in hypothesis.token_scores],
+        "finished": hypothesis.finished,
+    }
+    if hypothesis.attention is not None:
+        rows = hypothesis.attention[: len(hypothesis.tokens)]
+        best = rows.argmax(axis=1) if rows.size else []
+        # A pair [i, j]: target token j looks most at source token i. One that looks at the end token has none.
+        record["alignment"] = [[int(i), j] for j, i in enumerate(best) if i < source_length]
+        if with_attention:
+            record["attention"] = [[_number(x) for x in row] for row in hypothesis.attention]
+    return record
+
+
+def _number(x: float) -> float | None:
+    return round(float(x), 6) if math.isfinite(x) else None
+
+
+def run_score(
+    folder: Path,
+    *,
+    src: Path,
+    tgt: Path,
+    out: Path | None,
+    batch_size: int,
+    batch_type: str,
+    as_json: bool,
+    with_token_scores: bool,
+) -> None:
+    """Write the log-probability of each target line given its source line."""
+    if is_standard(src) and is_standard(tgt):
+        raise ValueError("--src and --tgt cannot both be standard input.")
+    text_model = open_model(folder)
+    source, target = text_model.source, text_model.target
+    tokenized = (
+        (src_text, source.tokenizer.tokenize(src_text), tgt_text, target.tokenizer.tokenize(tgt_text))
+        for src_text, tgt_text in _line_by_line(src, tgt)
+    )
+
+    def weight(item: tuple[str, list[str], str, list[str]]) -> int:
+        return 1 if batch_type == "examples" else max(len(item[1]), len(item[3]) + 1)
+
+    with open_output(out) as stream:
+        for batch in batches(tokenized, batch_size, weight):
+            pairs = [(src_tokens, tgt_tokens) for _, src_tokens, _, tgt_tokens in batch]
+            for (src_text, _, tgt_text, tokens), scores in zip(
+                batch, score_pairs(text_model, pairs), strict=True
+            ):
+                total = None if scores is None else float(np.sum(scores, dtype=np.float64))
+                each = None if scores is None else [_number(x) for x in scores]
+                if as_json:
+                    record = {
+                        "source": src_text,
+                        "target": tgt_text,
+                        "tokens": [*tokens, target.vocabulary.specials.eos],
+                        "log_prob": None if total is None else _number(total),
+                        "token_scores": each,
+                    }
+                    stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+                else:
+                    line = f"{math.nan if total is None else total:.4f}{SEPARATOR}{tgt_text}"
+                    if with_token_scores:
+                        line += SEPARATOR + " ".join(f"{x:.4f}" for x in ([] if scores is None else scores))
+                    stream.write(line + "\n")
+            stream.flush()
+
+
+def score_pairs(
+    text_model: TextModel, pairs: Iterable[tuple[list[str], list[str]]]
+) -> list[np.ndarray[Any, np.dtype[np.float32]] | None]:
+    """Return the log-probabilities of each target's tokens, the end token last; None for a source without tokens."""
+    pairs = list(pairs)
+    results: list[np.ndarray[Any, np.dtype[np.float32]] | None] = [None] * len(pairs)
+    places = [i for i, (source, _) in enumerate(pairs) if source]
+    if not places:
+        return results
+    eos_id = text_model.model.config.eos_id
+    data = Dataset.from_sequences(
+        [text_model.source.tokens_to_ids(pairs[i][0]) for i in places],
+        [text_model.target.tokens_to_ids(pairs[i][1]) for i in places],
+        eos_id=eos_id,
+    )
+    batch = data.batch(np.arange(len(data)))
+    ends = np.cumsum(batch.target_lengths)[:-1]
+    for i, scores in zip(places, np.split(text_model.model.score(batch), ends), strict=True):
+        results[i] = scores
+    return results
+
+
+def _line_by_line(src: Path, tgt: Path) -> Iterator[tuple[str, str]]:
+    pairs = itertools.zip_longest(read_lines(src), read_lines(tgt))
+    for number, (src_text, tgt_text) in enumerate(pairs, 1):
+        if src_text is None or tgt_text is None:
+            shorter, longer = (src, tgt) if src_text is None else (tgt, src)
+            raise ValueError(f"{shorter} has {number - 1} lines, {longer} has more; scoring takes them in pairs.")
+        yield src_text, tgt_text

@@ -1,0 +1,101 @@
+"""Decoding a whole set of sources, in batches of like length, and measuring what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seq2seq_fast.metrics import get_metric
+from seq2seq_fast.text import TextField
+
+if TYPE_CHECKING:
+    from seq2seq_fast._native import Hypothesis
+    from seq2seq_fast.model import Seq2Seq
+    from seq2seq_fast.trainer import Metric
+
+__all__ = ["best_tokens", "decode", "decoding_metric"]
+
+BATCH_TOKENS = 4096
+
+
+def decode(
+    model: Seq2Seq,
+    sources: Sequence[Sequence[int]],
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+    on_progress: Callable[[int], None] | None = None,
+    **search: Any,
+) -> list[list[Hypothesis]]:
+    """Decode any number of sources.
+
+    Args:
+        model: a model whose sources are token ids.
+        sources: ids of each source; one without ids gets no hypothesis.
+        batch_tokens: source tokens in a batch. It changes time and memory, not results.
+        on_progress: called after each batch with the number of sources done so far.
+        search: the options of `Seq2Seq.generate`.
+
+    Returns:
+        The hypotheses of each source, best first, in the order of the sources.
+    """
+    results: list[list[Hypothesis]] = [[] for _ in sources]
+    lengths = np.array([len(ids) for ids in sources], np.int64)
+    order = np.argsort(-lengths, kind="stable")  # longest first: what does not fit in memory fails at once
+    order = order[lengths[order] > 0]
+    start = 0
+    while start < len(order):
+        count = max(1, batch_tokens // int(lengths[order[start]]))
+        rows = order[start : start + count]
+        source = np.concatenate([np.asarray(sources[i], np.int32) for i in rows])
+        for i, hypotheses in zip(rows, model.generate(source, lengths[rows].astype(np.int32), **search), strict=True):
+            results[i] = hypotheses
+        start += len(rows)
+        if on_progress is not None:
+            on_progress(start)
+    return results
+
+
+def best_tokens(
+    model: Seq2Seq, source: TextField, target: TextField, texts: Sequence[str], **search: Any
+) -> list[list[str]]:
+    """Return the tokens of the best hypothesis of each text; `search` are the arguments of `decode`."""
+    decoded = decode(model, [source.encode(text) for text in texts], **search)
+    return [
+        target.vocabulary.decode(hypotheses[0].tokens, skip_special_tokens=True) if hypotheses else []
+        for hypotheses in decoded
+    ]
+
+
+def decoding_metric(
+    name: str,
+    source: TextField,
+    target: TextField,
+    references: Mapping[str, Sequence[str]],
+    **search: Any,
+) -> Metric:
+    """Make a validation metric for the Trainer that decodes a development set.
+
+    Args:
+        name: one of `metrics.available_metrics()`.
+        source: the model's source side.
+        target: its target side.
+        references: source texts and the target texts that are right for each (see `tsv.read_references`).
+        search: the arguments of `decode`; greedy search if there are none.
+
+    Raises:
+        ValueError: there is no metric of that name, or there are no references.
+    """
+    from seq2seq_fast.trainer import Metric
+
+    metric = get_metric(name)
+    if not references:
+        raise ValueError("[decoding_metric] Expected references for at least one source, got none.")
+    texts = list(references)
+    right = [[target.tokenizer.tokenize(text) for text in references[source_text]] for source_text in texts]
+
+    def measure(model: Seq2Seq) -> float:
+        return metric(best_tokens(model, source, target, texts, **search), right)
+
+    return Metric(name, measure, maximize=metric.higher_is_better)
