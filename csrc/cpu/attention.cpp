@@ -68,16 +68,17 @@ void add_scaled(float scale, const float* x, float* y, int64_t width) {
   }
 }
 
-// mlp: with e = energy (1 - tanh^2) dscore, dquery += e, dkey += e, denergy += tanh dscore.
+// mlp, t = tanh(query + key): dkey += energy (1 - t^2) dscore, denergy += t dscore, and for the query, since the dscores of a
+// row sum to zero, dquery -= energy t^2 dscore: without the part that would only cancel.
 void mlp_gradient(const AttentionArgs& x, float dscore, const float* query, const float* key, float* dquery, float* dkey,
                   float* denergy) {
   const Vec d = splat(dscore), one = splat(1.0f);
   for (int64_t a = 0; a < x.key_width; a += kLanes) {
     const int lanes = lanes_left(x.key_width, a);
     const Vec t = math::tanh(load(query + a, lanes) + load(key + a, lanes));
-    const Vec e = d * load(x.energy + a, lanes) * (one - t * t);
-    store(dquery + a, load(dquery + a, lanes) + e, lanes);
-    store(dkey + a, load(dkey + a, lanes) + e, lanes);
+    const Vec e = d * load(x.energy + a, lanes), square = t * t;
+    store(dquery + a, fma(-e, square, load(dquery + a, lanes)), lanes);
+    store(dkey + a, fma(e, one - square, load(dkey + a, lanes)), lanes);
     store(denergy + a, fma(d, t, load(denergy + a, lanes)), lanes);
   }
 }
@@ -88,15 +89,19 @@ void attend_backward(const AttentionBackwardArgs& g, int64_t row) {
   const float* query = x.query + row * x.query_stride;
   const float* dcontext = g.dcontext + row * g.dcontext_stride;
   const float* weights = x.weights + row * x.weights_stride;
+  float* dweights = g.dweights + row * x.weights_stride;
   float* dquery = g.dquery + row * g.dquery_stride;
   for (int64_t a = 0; a < x.key_width; ++a) dquery[a] = 0.0f;
 
-  // dscore_s = w_s (dw_s - sum w dw), where dw_s = dcontext . value_s, so that the sum is dcontext . context.
-  const float mean = dot(dcontext, x.context + row * x.context_stride, x.value_width);
+  // dscore_s = w_s (dw_s - mean), dw_s = dcontext . value_s, mean = sum w dw: in double, for the dscores to sum to zero.
+  double mean = 0.0;
+  for (int64_t s = 0; s < length; ++s) {
+    dweights[s] = dot(dcontext, x.values + (begin + s) * x.value_width, x.value_width);
+    mean += double{weights[s]} * dweights[s];
+  }
   for (int64_t s = 0; s < length; ++s) {
     const float* key = x.keys + (begin + s) * x.key_width;
-    const float* value = x.values + (begin + s) * x.value_width;
-    const float dscore = weights[s] * (dot(dcontext, value, x.value_width) - mean);
+    const float dscore = static_cast<float>(weights[s] * (dweights[s] - mean));
     add_scaled(weights[s], dcontext, g.dvalues + (begin + s) * x.value_width, x.value_width);
     float* dkey = g.dkeys + (begin + s) * x.key_width;
     if (x.energy) {

@@ -38,12 +38,12 @@ void one_row(const CrossEntropyArgs& x, int64_t r) {
   }
   const float top = row_max(logits, x.classes);
   const float total = sum_exp(logits, x.classes, top);
-  const float log_total = top + __builtin_logf(total);
-  const float nll = log_total - logits[target];
+  const float log_total = __builtin_logf(total);
+  const float nll = (top - logits[target]) + log_total;
   const float uniform = x.smoothing / static_cast<float>(x.classes);
   float loss = nll;
   if (x.smoothing != 0.0f) {
-    const float mean = log_total - row_sum(logits, x.classes) / static_cast<float>(x.classes);
+    const float mean = (top - row_sum(logits, x.classes) / static_cast<float>(x.classes)) + log_total;
     loss = (1.0f - x.smoothing) * nll + x.smoothing * mean;
   }
   x.losses[r] = loss;

@@ -6,6 +6,9 @@
 #include "cpu/vec.h"
 
 namespace s2s::S2S_ISA {
+namespace {
+constexpr int64_t kBlock = 32;  // rows summed before they enter the total
+}
 
 void column_sum(const ColumnSumArgs& x) {
   const int64_t blocks = (x.width + kLanes - 1) / kLanes;
@@ -15,12 +18,17 @@ void column_sum(const ColumnSumArgs& x) {
     for (int64_t b = range.begin; b < range.end; b += kWide) {
       const int64_t wide = range.end - b < kWide ? range.end - b : kWide;
       Vec sum[kWide] = {};
-      for (int64_t r = 0; r < x.rows; ++r) {
-        const float* row = x.x + r * x.x_stride;
-        for (int64_t v = 0; v < wide; ++v) {
-          const int64_t c = (b + v) * kLanes;
-          sum[v] = sum[v] + load(row + c, lanes_left(x.width, c));
+      for (int64_t first = 0; first < x.rows; first += kBlock) {  // sums of sums: rounding grows with their number only
+        Vec block[kWide] = {};
+        const int64_t last = x.rows - first < kBlock ? x.rows : first + kBlock;
+        for (int64_t r = first; r < last; ++r) {
+          const float* row = x.x + r * x.x_stride;
+          for (int64_t v = 0; v < wide; ++v) {
+            const int64_t c = (b + v) * kLanes;
+            block[v] = block[v] + load(row + c, lanes_left(x.width, c));
+          }
         }
+        for (int64_t v = 0; v < wide; ++v) sum[v] = sum[v] + block[v];
       }
       for (int64_t v = 0; v < wide; ++v) {
         const int64_t c = (b + v) * kLanes;

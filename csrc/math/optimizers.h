@@ -9,6 +9,7 @@ namespace s2s::math {
 template <class T>
 struct Adam {
   T lr, beta1, beta2, eps;
+  T rest2;                 // 1 - beta2, rounded once
   T step_size;             // lr / (1 - beta1^step)
   T inverse_root_correct;  // 1 / sqrt(1 - beta2^step)
   bool decoupled;
@@ -23,7 +24,7 @@ S2S_INLINE void adam_unit(const Adam<T>& o, T decay, T& param, T grad, T& m, T& 
     grad = fma(decay, param, grad);
   }
   m = fma(o.beta1, m - grad, grad);
-  v = fma(o.beta2, v, (one - o.beta2) * grad * grad);
+  v = fma(o.beta2, v, o.rest2 * grad * grad);
   param = param - o.step_size * m / fma(square_root(v), o.inverse_root_correct, o.eps);
 }
 

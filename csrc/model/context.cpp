@@ -91,7 +91,9 @@ void Context::finish_backward(const Memory& memory, const Gradient& g, const Ten
   if (config_.attends()) {
     ops::add(g.dvalues, dmemory.states);
     if (config_.score == ScoreKind::dot) return ops::add(g.dkeys, dmemory.states);
-    key_.add_gradients(memory.states, g.dkeys);
+    // Query, key and bias are summed before the tanh: the bias' gradient is the sum of dkeys' rows, and of dquery's, which are
+    // smaller.
+    key_.add_gradients(memory.states, g.dkeys, dquery);
     ops::matmul(g.dkeys, key_.pack_backward(), dmemory.states, {.accumulate = true});
     if (config_.score == ScoreKind::mlp) {
       query_.add_gradients(h, dquery);

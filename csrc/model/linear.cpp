@@ -17,9 +17,9 @@ void Linear::forward(const ops::Packed& packed, const Tensor& x, const Tensor& y
   ops::matmul(x, packed, y, {.bias = bias_.value, .activation = activation});
 }
 
-void Linear::add_gradients(const Tensor& x, const Tensor& dy) const {
+void Linear::add_gradients(const Tensor& x, const Tensor& dy, const Tensor& dy_for_bias) const {
   ops::matmul_transposed(dy, x, weight_.gradient, true);
-  if (bias_.defined()) ops::column_sum(dy, bias_.gradient);
+  if (bias_.defined()) ops::column_sum(dy_for_bias, bias_.gradient);
 }
 
 }  // namespace s2s::model

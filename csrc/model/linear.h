@@ -19,7 +19,9 @@ class Linear {
   void forward(const ops::Packed& packed, const Tensor& x, const Tensor& y,
                Activation activation = Activation::none) const;
   // dy is the gradient before the activation.
-  void add_gradients(const Tensor& x, const Tensor& dy) const;
+  void add_gradients(const Tensor& x, const Tensor& dy) const { add_gradients(x, dy, dy); }
+  // The same where another array has the column sums of dy, with less rounding.
+  void add_gradients(const Tensor& x, const Tensor& dy, const Tensor& dy_for_bias) const;
 
  private:
   Parameter weight_, bias_;

@@ -75,8 +75,9 @@ void attention_backward(const Attention& memory, const Tensor& query, const Tens
   expect(op, "dkeys", dkeys, memory.keys.shape());
   expect(op, "dvalues", dvalues, memory.values.shape());
   if (memory.energy.defined()) expect(op, "denergy", denergy, {sources, memory.keys.dim(1)});
+  const Tensor dweights = Tensor::empty(weights.shape());
   kernels().attention_backward({forward, sources, dcontext.f32(), dcontext.row_stride(), dquery.f32(),
-                                dquery.row_stride(), dkeys.f32(), dvalues.f32(),
+                                dquery.row_stride(), dweights.f32(), dkeys.f32(), dvalues.f32(),
                                 memory.energy.defined() ? denergy.f32() : nullptr});
 }
 

@@ -25,12 +25,13 @@ struct AttentionArgs {
 
 // dkeys, dvalues and denergy are added to, row after row; each source's sums are taken by one thread in row order.
 struct AttentionBackwardArgs {
-  AttentionArgs forward;        // with its outputs
+  AttentionArgs forward;        // with the weights it gave; context is not read
   int64_t sources;
   const float* dcontext;        // [rows, value_width]
   int64_t dcontext_stride;
   float* dquery;                // [rows, key_width] out
   int64_t dquery_stride;
+  float* dweights;              // [rows, weights_stride] scratch
   float* dkeys;                 // [sum S, key_width] added to
   float* dvalues;               // [sum S, value_width] added to
   float* denergy;               // [N, key_width] added to, one row per source (mlp), or null
