@@ -53,8 +53,7 @@ def test_agrees_with_pytorch(optimizer: Optimizer, torch: Any, rng: np.random.Ge
     assert_close(parameters, theirs.detach().numpy())
     for name, values in torch_optimizer.state[theirs].items():
         if values is not None:
-            # 1 - 0.999 in float32 is 1.3e-5 off, and PyTorch takes it in double.
-            assert_close(optimizer.state_dict()[name], values.numpy(), name, factor=2)
+            assert_close(optimizer.state_dict()[name], values.numpy(), name)
 
 
 @pytest.mark.parametrize("optimizer", KINDS, ids=str)

@@ -174,6 +174,10 @@ class CheckpointFolder:
 def average_checkpoints(paths: Iterable[StrPath]) -> dict[str, Float32]:
     """Return the mean of the parameters of several checkpoints, by name, summed in float64.
 
+        mean = average_checkpoints(CheckpointFolder("run").paths())
+        for name, view in model.parameters().items():
+            view[...] = mean[name]
+
     Raises:
         ValueError: there is no checkpoint, or they are of different models.
     """

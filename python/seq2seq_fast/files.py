@@ -2,9 +2,8 @@
 
     config.json               {"format_version": 1, "kind": "seq2seq", "model": the Seq2SeqConfig,
                                "source": a side, or null (feature vectors or bare ids), "target": likewise}
-    a side                    {"tokenizer": settings, "eos": whether ids end with eos, "vocabulary": a file's
-    name,
-                               "special_tokens": {"pad": ..., "bos": ..., "eos": ..., "unk": ...}}
+    a side                    {"tokenizer": settings, "eos": whether ids end with eos,
+                               "vocabulary": a file's name, "special_tokens": {"pad": ..., ..., "unk": ...}}
     model.safetensors         the parameters, float32, by PyTorch's names
     *_vocabulary.json         a JSON list of tokens, the id being the place in the list
 

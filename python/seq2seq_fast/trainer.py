@@ -8,8 +8,7 @@ The folder `out` then holds
 
     best/, last/                      models' folders: of the best validation, and of the end
     checkpoint-000001234.safetensors  what `resume` starts from
-    metrics.jsonl                     a line for each report ("event": "train") and validation ("event":
-    "valid")
+    metrics.jsonl                     a line for each report ("event": "train") and validation ("valid")
 
 Here stand the settings and what comes out; the loop itself is in training_run.py.
 """
@@ -143,8 +142,7 @@ class Trainer:
         scheduler: how the learning rate changes; default: it does not.
         early_stopping: stop after so many validations in a row that are no better (None: never).
         validate_every: in steps (None: after each epoch).
-        checkpoint_every: in steps (None: after each epoch). There is one at the start and one at the end,
-            too.
+        checkpoint_every: in steps (None: after each epoch). One is made at the start, one at the end.
         keep_checkpoints: so many of the newest stay, e.g. to average them.
         report_every: in steps.
         metric: "loss" (per token), "perplexity", or a `Metric`: what the best model, the scheduler and early

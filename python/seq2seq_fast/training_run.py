@@ -107,16 +107,17 @@ class TrainingRun:
         checkpoint = Checkpoint.load(path)
         if checkpoint.layout != self.layout or checkpoint.parameters.shape != (self.size,):
             raise ValueError(f"{path}: its parameters are not those of this model.")
-        saved, mine = checkpoint.settings, self.settings
-        for name, value in mine["fixed"].items():
-            if saved["fixed"].get(name) != value:
+        saved = checkpoint.settings.get("fixed", {})
+        for name, value in self.settings["fixed"].items():
+            if saved.get(name) != value:
                 raise ValueError(
-                    f"{path}: the run was started with {name} {saved['fixed'].get(name)!r}, got {value!r}; "
+                    f"{path}: the run was started with {name} {saved.get(name)!r}, got {value!r}; "
                     "a run is resumed on the same data in the same order."
                 )
-        for name, value in mine["free"].items():
-            if saved["free"].get(name) != value:
-                self.progress.line(f"Resuming with {name} {value!r}; it was {saved['free'].get(name)!r}.")
+        saved = checkpoint.settings.get("free", {})
+        for name, value in self.settings["free"].items():
+            if saved.get(name) != value:
+                self.progress.line(f"Resuming with {name} {value!r}; it was {saved.get(name)!r}.")
         if checkpoint.instruction_set != cpu_isa():
             self.progress.line(
                 f"Resuming on {cpu_isa()}; the checkpoint is from {checkpoint.instruction_set}: "
@@ -204,8 +205,7 @@ class TrainingRun:
                 self.model.flat_parameters, self.model.flat_gradients, lr=lr, decay_mask=self.decay_mask
             )
             self.model.weights_changed()
-            # A moving average of the weights would be one more flat buffer, updated here and kept in the
-            # checkpoint.
+            # A moving average of the weights would be one more flat buffer, updated here, kept in checkpoints.
             state.step += 1
             state.position += 1
             if state.position == len(batches):
