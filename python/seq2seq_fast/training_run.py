@@ -27,6 +27,7 @@ from seq2seq_fast.optim import clip_grad_norm_, decay_mask
 from seq2seq_fast.progress import open_progress
 from seq2seq_fast.trainer import Metric, TrainingDiverged, TrainingInterrupted, TrainingResult
 from seq2seq_fast.training_state import MetricsFile, TrainingState, Window
+from seq2seq_fast.validation import measure
 
 if TYPE_CHECKING:
     from seq2seq_fast.trainer import Trainer, TrainingData
@@ -205,7 +206,7 @@ class TrainingRun:
                 self.model.flat_parameters, self.model.flat_gradients, lr=lr, decay_mask=self.decay_mask
             )
             self.model.weights_changed()
-            # A moving average of the weights would be one more flat buffer, updated here, kept in checkpoints.
+            # A moving average of the weights would be one more flat buffer, updated here.
             state.step += 1
             state.position += 1
             if state.position == len(batches):
@@ -286,20 +287,7 @@ class TrainingRun:
         self.progress.line(f"step {state.step}  valid  {figures}" + ("  (best)" if better else ""))
 
     def _measure(self) -> dict[str, float]:
-        values: dict[str, float] = {}
-        if self.valid is not None:
-            nll, tokens, correct = 0.0, 0, 0
-            valid = self.valid
-            for examples in self.trainer.batching.in_order_of_length(
-                valid.source_lengths, valid.target_lengths
-            ):
-                result = self.model.loss(valid.batch(examples))
-                nll += float(result.nll)
-                tokens += int(result.tokens)
-                correct += int(result.correct)
-            values["loss"] = nll / tokens
-            values["perplexity"] = math.exp(min(nll / tokens, 700.0))
-            values["accuracy"] = correct / tokens
+        values = {} if self.valid is None else measure(self.model, self.valid, self.trainer.batching)
         metric = self.trainer.metric
         if isinstance(metric, Metric):
             values[metric.name] = float(metric.function(self.model))
