@@ -77,7 +77,7 @@ S2S_INLINE void step_product(const SequenceShape& s, int64_t t, const float* a, 
     const float* panel = weights + p * s.hidden * GATES * kLanes;
     for_tiles<max_rows(GATES) < 8 ? max_rows(GATES) : 8>(s.batch_sizes[t], [&](auto height, int64_t row) {
       constexpr int ROWS = decltype(height)::value;
-      Vec sum[ROWS][GATES] = {};
+      Vec sum[ROWS][GATES];
       tile<ROWS>(a + (s.offsets[t] + row) * s.hidden, s.hidden, 1, panel, s.hidden, sum);
       finish(row, p * kLanes, sum);
     });

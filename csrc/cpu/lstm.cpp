@@ -69,7 +69,7 @@ void lstm(const LstmArgs& x) {
         const float* panel = x.w_hh + p * s.hidden * kGates * kLanes;
         for_tiles<max_rows(kGates)>(s.batch_sizes[t], [&](auto height, int64_t row) {
           constexpr int ROWS = decltype(height)::value;
-          Vec sum[ROWS][kGates] = {};
+          Vec sum[ROWS][kGates];
           tile<ROWS>(h + row * s.hidden, s.hidden, 1, panel, s.hidden, sum);
           finish_rows(x, t, row, p * kLanes, sum);
         });

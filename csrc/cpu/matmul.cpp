@@ -70,7 +70,7 @@ void multiply(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p
         const float* panel = x.b + (p * x.k + k0) * kPanelWidth;
         for_tiles<kMaxRows>(rows, [&](auto height, int64_t row) {
           constexpr int H = decltype(height)::value;
-          Vec sum[H][kPanelVecs] = {};
+          Vec sum[H][kPanelVecs];
           if (copy_rows) {
             tile<H>(copied + row * depth, 1, H, panel, depth, sum);
           } else {

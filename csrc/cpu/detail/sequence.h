@@ -37,7 +37,7 @@ void add_product(const float* a, int64_t a_stride, int64_t depth, const float* b
   for (int64_t p = range.begin; p < range.end; ++p) {
     for_tiles<max_rows(kPanelVecs)>(rows, [&](auto height, int64_t row) {
       constexpr int ROWS = decltype(height)::value;
-      Vec sum[ROWS][kPanelVecs] = {};
+      Vec sum[ROWS][kPanelVecs];
       tile<ROWS>(a + row * a_stride, a_stride, 1, b + p * depth * kPanelWidth, depth, sum);
       for (int v = 0; v < kPanelVecs; ++v) {
         const int64_t unit = p * kPanelWidth + v * kLanes;

@@ -14,9 +14,10 @@ constexpr int kPanelWidth = kPanelVecs * kLanes;
 // Rows of a tile: the accumulators, the panel's vectors and one broadcast must fit the registers.
 constexpr int max_rows(int vecs) { return (kRegisters - vecs - (kRegisters == 16)) / vecs; }
 
-// a[r][k] = a[r * row_stride + k * k_stride]; b: [K][VECS * kLanes].
+// sum[r][v] = the product, summed over k in order. a[r][k] = a[r * row_stride + k * k_stride]; b: [K][VECS * kLanes].
 template <int ROWS, int VECS>
 S2S_INLINE void tile(const float* a, int64_t row_stride, int64_t k_stride, const float* b, int64_t K, Vec (&sum)[ROWS][VECS]) {
+  Vec local[ROWS][VECS] = {};  // an array of the caller's would be stored to memory at every k
   for (int64_t k = 0; k < K; ++k) {
     Vec column[VECS];
 #pragma GCC unroll 16
@@ -25,10 +26,15 @@ S2S_INLINE void tile(const float* a, int64_t row_stride, int64_t k_stride, const
     for (int r = 0; r < ROWS; ++r) {
       const Vec x = splat(a[r * row_stride]);
 #pragma GCC unroll 16
-      for (int v = 0; v < VECS; ++v) sum[r][v] = fma(x, column[v], sum[r][v]);
+      for (int v = 0; v < VECS; ++v) local[r][v] = fma(x, column[v], local[r][v]);
     }
     a += k_stride;
     b += VECS * kLanes;
+  }
+#pragma GCC unroll 32
+  for (int r = 0; r < ROWS; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < VECS; ++v) sum[r][v] = local[r][v];
   }
 }
 
