@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -105,3 +106,28 @@ class ReduceLROnPlateau(Scheduler):
         if state:  # empty: the learning rate was constant so far
             self._scale = float(state["scale"])
             self._best = Best(self.threshold, state["best"], int(state["since"]))
+
+
+@dataclass
+class CosineDecay(Scheduler):
+    """Let the learning rate fall along half a cosine (Loshchilov & Hutter 2017, without restarts).
+
+    Args:
+        steps: after so many steps it is min_lr.
+        min_lr: where it ends.
+    """
+
+    steps: int
+    min_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps < 1:
+            raise ValueError(f"[scheduler] Expected steps of at least 1, got {self.steps}.")
+        if self.min_lr < 0:
+            raise ValueError(f"[scheduler] Expected min_lr of at least 0, got {self.min_lr}.")
+
+    def lr(self, base: float, step: int) -> float:
+        done = min(1.0, (step - 1) / self.steps)
+        floor = min(base, self.min_lr)
+        return super().lr(floor + (base - floor) * 0.5 * (1.0 + math.cos(math.pi * done)), step)

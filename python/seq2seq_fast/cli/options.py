@@ -53,6 +53,13 @@ class Option:
         """Where it stands in help and documentation."""
         return self.targets[0].partition(".")[0]
 
+    @property
+    def shown_default(self) -> str:
+        """The default as help and documentation show it."""
+        if isinstance(self.default, bool):
+            return "yes" if self.default else "no"
+        return "" if self.default is None else f"{self.default:g}" if self.kind == "float" else str(self.default)
+
     def parse(self, value: object, origin: str) -> Value | None:
         """Return the value checked and converted, None for None; a wrong one is a ValueError that names the option."""
         if value is None:
@@ -154,6 +161,7 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("decay_patience", "int", 0, "scheduler.patience", "Validations without gain before the learning rate falls."),
     _o("decay_threshold", "float", 0.0001, "scheduler.threshold", "The least gain that counts, as a part of the best."),
     _o("min_learning_rate", "float", 0.0, "scheduler.min_lr", "The learning rate falls no lower."),
+    _o("cosine_steps", "int", 0, "scheduler.steps", "Let the learning rate fall along a cosine over so many steps, not on plateaus (0: do not).", zero_is_off=True),
     _o("warmup_steps", "int", 0, "scheduler.warmup_steps", "Steps over which the learning rate rises."),
 
     _o("batch_size", "int", 2048, "trainer.batch_size", "Size of a batch, counted in --batch_type."),
@@ -267,14 +275,10 @@ def takes_options(options: Sequence[Option]) -> Callable[[Callable[..., None]], 
 
 def _annotation(option: Option) -> Any:
     flag = f"--{option.name}"
-    default = option.default
-    if isinstance(default, bool):
-        default = option.name if default else f"no_{option.name}"
     info = typer.Option(
         f"{flag}/--no_{option.name}" if option.kind == "bool" else flag,
-        help=option.help,
-        metavar="|".join(option.choices) or None,
-        show_default=False if default is None else str(default),
-        rich_help_panel=f"{option.section.capitalize()} options",
+        help=option.help + ("" if option.default is None else f" [{option.shown_default}]"),
+        metavar="|".join(option.choices) or option.kind.upper(),
+        show_default=False,
     )
     return Annotated[_TYPES[option.kind] | None, info]

@@ -16,7 +16,7 @@ from seq2seq_fast.decoding import decoding_metric
 from seq2seq_fast.files import save_model
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import Optimizer, optimizer_from_settings
-from seq2seq_fast.schedule import ReduceLROnPlateau, Scheduler
+from seq2seq_fast.schedule import CosineDecay, ReduceLROnPlateau, Scheduler
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import SentencePieceTokenizer, Tokenizer, tokenizer_from_settings
 from seq2seq_fast.trainer import Metric, Trainer, TrainingInterrupted, TrainingResult
@@ -170,8 +170,10 @@ def make_optimizer(options: Mapping[str, Value | None]) -> Optimizer:
 
 
 def make_scheduler(options: Mapping[str, Value | None]) -> Scheduler:
-    """Make the schedule of the learning rate: falling on plateaus where there is validation."""
+    """Make the schedule of the learning rate: a cosine, or falling on plateaus where there is validation."""
     arguments: dict[str, Any] = arguments_for("scheduler", options)
+    if "steps" in arguments:
+        return CosineDecay(**{name: arguments[name] for name in ("steps", "min_lr", "warmup_steps")})
     if options["valid"] is None or arguments["factor"] == 1:
         return Scheduler(warmup_steps=arguments["warmup_steps"])
     return ReduceLROnPlateau(**arguments)
