@@ -54,26 +54,22 @@ class Function:
 LENGTHS, EXAMPLE = np.array([2, 1, 3, 1], np.int32), np.array([3, 0, 2], np.int32)
 LSTM, GRU = "w_ih:GC w_hh:GH b_ih:G b_hh:G", "w_ih:JC w_hh:JH b_ih:J b_hh:J"
 IDS = np.array([0, 5, 2], np.int32)
-RATE = [
-    (-0.1, ValueError),
-    (NAN, ValueError),
-    (float("inf"), ValueError),
-    ("fast", TypeError),
-    (None, TypeError),
-]
+RATE = [-0.1, NAN, float("inf"), "fast", None]
 BELOW_ONE = [*RATE, (1.0, ValueError)]
-WORD = [("plus", ValueError), (3, TypeError), (None, TypeError)]
+WORD = ["plus", 3, None]
+ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "decoupled": False}
+SGD = {"momentum": 0.9, "weight_decay": 0.0, "nesterov": False, "first": True}
 
 FUNCTIONS = {
     "linear": Function(ops.linear, "x:*K weight:NK bias:N"),
     "linear_backward": Function(ops.linear_backward, "dy:*N x:*K weight:NK"),
-    "embedding": Function(ops.embedding, "ids:R weight:VE", {"ids": IDS}, {"ids": 6}),
+    "embedding": Function(ops.embedding, "ids:* weight:VE", {"ids": IDS}, {"ids": 6}),
     "embedding_backward": Function(
         ops.embedding_backward,
-        "ids:R dy:RE",
+        "ids:* dy:*E",
         {"ids": IDS, "num_embeddings": 6},
         {"ids": 6},
-        {"num_embeddings": [(0, ValueError), (-1, ValueError), (2.5, TypeError), ("6", TypeError)]},
+        {"num_embeddings": [0, -1, 2.5, "6"]},
     ),
     "softmax": Function(ops.softmax, "x:*K"),
     "log_softmax": Function(ops.log_softmax, "x:*K"),
@@ -85,8 +81,8 @@ FUNCTIONS = {
         {"targets": IDS},
         {"targets": 6},
         {
-            "label_smoothing": [(-0.1, ValueError), (1.1, ValueError), (NAN, ValueError), ("x", TypeError)],
-            "ignore_index": [(1.5, TypeError), ("x", TypeError), (1 << 40, ValueError)],
+            "label_smoothing": [-0.1, 1.1, NAN, "x"],
+            "ignore_index": [1.5, "x", 1 << 40],
         },
     ),
     "attention": Function(
@@ -98,7 +94,7 @@ FUNCTIONS = {
     ),
     "attention_backward": Function(
         ops.attention_backward,
-        "dcontext:RM query:RA keys:UA values:UM lengths:N example:R weights:RT energy:A",
+        "dcontext:RM query:RA keys:UA values:UM lengths:N example:R energy:A",
         {"lengths": LENGTHS, "example": EXAMPLE, "score": "mlp"},
         {"example": 4},
         {"score": WORD},
@@ -121,14 +117,14 @@ FUNCTIONS = {
     ),
     "dropout": Function(
         ops.dropout,
-        "x:RK example:R time:R",
+        "x:*K example:R time:R",
         {"p": 0.5, "seed": 1, "example": IDS.astype(np.int64), "time": IDS},
         {},
         {
             "p": BELOW_ONE,
-            "seed": [(-1, ValueError), (1 << 64, ValueError), (0.5, TypeError), ("s", TypeError)],
-            "update": [(-1, ValueError), (1 << 32, ValueError), (0.5, TypeError)],
-            "op": [(-1, ValueError), (256, ValueError), (0.5, TypeError)],
+            "seed": [-1, 1 << 64, 0.5, "s"],
+            "update": [-1, 1 << 32, 0.5],
+            "op": [-1, 256, 0.5],
         },
     ),
     "philox": Function(
@@ -140,17 +136,17 @@ FUNCTIONS = {
         {"k": 2},
         {},
         {
-            "k": [(0, ValueError), (-1, ValueError), (7, ValueError), (1.5, TypeError), ("2", TypeError)],
-            "x": [(np.array([[1, NAN, 3]], np.float32), ValueError)],
+            "k": [0, -1, 7, 1.5, "2"],
+            "x": [np.array([[1, NAN, 3]], np.float32)],
         },
     ),
     "adam_": Function(
         ops.adam_,
-        "param:P grad:P m:P v:P decay_mask:2",
-        {"step": 1, "lr": 0.1, "decay_mask": np.ones(2, np.uint8)},
+        "param:P grad:P m:P v:P mask:2",
+        {"step": 1, "lr": 0.1, "mask": np.ones(2, np.uint8), **ADAM},
         {},
         {
-            "step": [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("1", TypeError)],
+            "step": [0, -1, 1.5, "1"],
             "lr": RATE,
             "eps": RATE,
             "weight_decay": RATE,
@@ -161,28 +157,28 @@ FUNCTIONS = {
     ),
     "sgd_": Function(
         ops.sgd_,
-        "param:P grad:P momentum_buf:P decay_mask:2",
-        {"lr": 0.1, "momentum": 0.9, "decay_mask": np.ones(2, np.uint8)},
+        "param:P grad:P momentum_buffer:P mask:2",
+        {"lr": 0.1, "mask": np.ones(2, np.uint8), **SGD},
         {},
         {"lr": RATE, "momentum": RATE, "weight_decay": RATE},
         in_place=True,
     ),
     "adagrad_": Function(
         ops.adagrad_,
-        "param:P grad:P sum:P decay_mask:2",
-        {"lr": 0.1, "decay_mask": np.ones(2, np.uint8)},
+        "param:P grad:P sum:P mask:2",
+        {"lr": 0.1, "mask": np.ones(2, np.uint8), "eps": 1e-10, "weight_decay": 0.0},
         {},
         {"lr": RATE, "eps": RATE, "weight_decay": RATE},
         in_place=True,
     ),
     "squared_norm": Function(ops.squared_norm, "x:P"),
-    "scale_": Function(ops.scale_, "x:P", {"factor": 2.0}, {}, {"factor": [("2", TypeError)]}, in_place=True),
+    "scale_": Function(ops.scale_, "x:P", {"factor": 2.0}, {}, {"factor": ["2"]}, in_place=True),
     "clip_grad_norm_": Function(
         ops.clip_grad_norm_,
         "grads:P",
         {"max_norm": 1.0},
         {},
-        {"max_norm": [(-1.0, ValueError), (NAN, ValueError), ("1", TypeError)]},
+        {"max_norm": [-1.0, NAN, "1"]},
         in_place=True,
     ),
 }
@@ -196,7 +192,7 @@ class Wrong:
     argument: str
     how: str
     value: Any
-    error: type[Exception]
+    error: type[Exception] | tuple[type[Exception], ...]
     names: tuple[str, ...]  # one of these arguments must be named
 
 
@@ -215,13 +211,15 @@ def wrong_arrays(name: str, argument: str) -> Iterator[Wrong]:
         yield wrong(np.dtype(dtype).name, valid.astype(dtype), TypeError)
     yield wrong("text", "text", TypeError)
     yield wrong("objects", valid.astype(object), TypeError)
-    if "*" not in letters:
-        yield wrong("one dimension more", valid[None], ValueError)
-    yield wrong("a number", valid.reshape(-1)[0], (TypeError if "*" in letters else ValueError))
+    related = tuple(a for a, other in function.dimensions.items() if set(letters) & set(other))
+    if "*" not in letters and argument != "mask":
+        yield wrong("one dimension more", valid[None], ValueError, related)
+    if letters != "*":
+        yield wrong("no dimension", np.asarray(valid.reshape(-1)[0]), ValueError, related)
 
     # A dimension that another argument shares, one longer than there.
     for axis, letter in enumerate(letters):
-        partners = [a for a, other in function.dimensions.items() if letter in other and letter != "*"]
+        partners = [a for a, other in function.dimensions.items() if letter in other]
         if len(partners) > 1 or letters.count(letter) > 1 or letter in "42":
             longer = np.concatenate([valid, valid.take([0], axis)], axis)
             yield wrong(f"{letter} too long", longer, ValueError, tuple(partners) or (argument,))
@@ -249,11 +247,11 @@ def every_wrong() -> Iterator[Wrong]:
             if argument in function.given and function.given[argument].dtype.kind == "i":
                 yield from wrong_integers(name, argument)
         for argument, values in function.bad.items():
-            for value, error in values:
-                yield Wrong(name, argument, repr(value), value, error, (argument,))
+            for value in values:
+                yield Wrong(name, argument, repr(value), value, (ValueError, TypeError), (argument,))
 
 
-@pytest.mark.parametrize("wrong", every_wrong(), ids=lambda w: f"{w.function}-{w.argument}-{w.how}")
+@pytest.mark.parametrize("wrong", list(every_wrong()), ids=lambda w: f"{w.function}-{w.argument}-{w.how}")
 def test_ops(wrong: Wrong) -> None:
     function = FUNCTIONS[wrong.function]
     arguments = function.arguments()
@@ -269,30 +267,42 @@ def test_good_input_is_good(name: str) -> None:
     function.call(**function.arguments())
 
 
+# Dimensions that a batch can lack: rows, sequences, steps, parameters; and classes and units, without which nothing is left.
+NEEDED = {"*": "R", "R": "R", "N": "NU", "T": "T", "P": "P", "V": "V", "H": "HGJ"}
+
+
 def empty_dimensions() -> Iterator[tuple[str, str]]:
     for name, function in FUNCTIONS.items():
-        for letter in sorted(set("".join(function.dimensions.values())) - set("42GJDU")):
-            yield name, "R" if letter == "*" else letter
+        for letter in NEEDED:
+            if letter in "".join(function.dimensions.values()) and (name, letter) not in {
+                ("linear", "N"),
+                ("linear_backward", "N"),
+            }:
+                yield name, letter
 
 
-@pytest.mark.parametrize(("name", "letter"), sorted(set(empty_dimensions())))
+@pytest.mark.parametrize(("name", "letter"), list(empty_dimensions()))
 def test_nothing_at_all(name: str, letter: str) -> None:
-    """Every array without elements along one dimension: an empty batch, a width of zero."""
+    """Every array without elements along one dimension, together: an empty batch."""
     function = FUNCTIONS[name]
-    arguments, named = function.arguments(), []
+    arguments = function.arguments()
     for argument, letters in function.dimensions.items():
         for axis, other in enumerate(letters.replace("*", "R")):
-            gates = {"H": "GJ", "N": "U", "T": "U"}.get(letter, "") if name != "linear" else ""
-            if other == letter or other in gates:
+            if other in NEEDED[letter]:
                 arguments[argument] = arguments[argument].take([], axis)
-                named.append(argument)
+    if "mask" in arguments:
+        arguments["mask"] = None
     with pytest.raises((ValueError, TypeError)) as caught:
         function.call(**arguments)
-    assert_says(caught.value, *named)
+    assert_says(caught.value, *arguments, "hidden_size")
 
 
 IN_PLACE = [
-    (name, a) for name, f in FUNCTIONS.items() if f.in_place for a in f.dimensions if a != "decay_mask"
+    (name, a)
+    for name, f in FUNCTIONS.items()
+    if f.in_place
+    for a in f.dimensions
+    if a not in ("mask", "grad")
 ]
 
 
@@ -301,11 +311,10 @@ def test_in_place_needs_the_array_itself(name: str, argument: str) -> None:
     """A copy made on the way in would be changed and lost: what cannot be written to is refused."""
     function = FUNCTIONS[name]
     arguments = function.arguments()
-    if argument != "grad":
-        arguments[argument].flags.writeable = False
-        with pytest.raises(ValueError) as caught:
-            function.call(**arguments)
-        assert_says(caught.value, argument)
+    arguments[argument].flags.writeable = False
+    with pytest.raises(ValueError) as caught:
+        function.call(**arguments)
+    assert_says(caught.value, argument)
     arguments = function.arguments()
     arguments[argument] = np.repeat(arguments[argument], 2)[::2]
     with pytest.raises(ValueError) as caught:

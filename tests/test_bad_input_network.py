@@ -133,7 +133,7 @@ def test_batches(
     with pytest.raises(error) as caught:
         getattr(model, method)(bad)
     lengths = {"source": ["source_lengths"], "target": ["target_lengths"]}
-    values = {"source_lengths": ["source"], "target_lengths": ["target"]}
+    values = {"source_lengths": ["source", "example_ids"], "target_lengths": ["target"]}
     assert_says(caught.value, name, *lengths.get(name, []), *values.get(name, []))
 
 
@@ -218,7 +218,7 @@ def test_generate(model: Seq2Seq, name: str, value: Any, error: type[Exception])
     good = {"source": np.ones(5, np.int32), "source_lengths": np.array([2, 3]), "beam_size": 2}
     with pytest.raises(error) as caught:
         model.generate(**good | {name: value})
-    assert_says(caught.value, name)
+    assert_says(caught.value, name, *(["source"] if name == "source_lengths" else []))
 
 
 def test_generate_for_nobody(model: Seq2Seq) -> None:

@@ -50,6 +50,24 @@ def test_a_certain_row_has_no_loss(device: Device) -> None:
     assert dlogits[1].tolist() == [-1, 0, 0, 0, 1, 0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_small_differences_of_large_logits(
+    device: Device, rng: np.random.Generator, label_smoothing: float
+) -> None:
+    """What all logits have in common does not cost precision, nor does a loss of nearly nothing."""
+    logits = (1e4 + rng.integers(0, 8, (6, 33)) / 8).astype(np.float32)
+    targets = rng.integers(0, 33, 6)
+    expected = reference.cross_entropy(double(logits), targets, label_smoothing=label_smoothing)
+    losses, _ = device.run(ops.cross_entropy, logits, targets, label_smoothing=label_smoothing)
+    assert_close(losses, expected)
+
+    confident = np.zeros((1, 33), np.float32)
+    confident[0, 4] = 12
+    expected = reference.cross_entropy(double(confident), np.array([4]), label_smoothing=label_smoothing)
+    losses, _ = device.run(ops.cross_entropy, confident, np.array([4]), label_smoothing=label_smoothing)
+    assert np.allclose(losses, expected, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
 def test_agrees_with_pytorch(
     device: Device, torch: Any, rng: np.random.Generator, label_smoothing: float
