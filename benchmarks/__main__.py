@@ -57,7 +57,7 @@ def main() -> None:
 
     about: dict[str, str | int | float] = dict(machine.describe())
     for threads in options.threads:
-        about[f"peak GFLOP/s, {threads} threads (PyTorch sgemm)"] = round(
+        about[f"peak GFLOP/s, {threads} threads (the best matrix product)"] = round(
             machine.peak_flops(threads) / 1e9, 1
         )
         for name, size in (("1 MiB", 2**20), ("16 MiB", 2**24), ("256 MiB", 2**28)):

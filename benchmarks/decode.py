@@ -45,7 +45,7 @@ def decode(size: Size, batch: int, beam: int) -> Case:
 
     def check() -> None:
         (tokens, scores), (peer_tokens, peer_scores) = ours(), peer()
-        assert_close("scores", np.array(scores), np.array(peer_scores))
+        assert_close("scores", scores, peer_scores)
         assert tokens == peer_tokens, "The two sides chose different tokens."
 
     return Case(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,9 +38,9 @@ class Comparison:
     peer: Samples
 
     @property
-    def ratios(self) -> np.ndarray:
+    def ratios(self) -> list[float]:
         """How many times as fast as the peer we were, pair by pair."""
-        return np.array(self.peer.blocks) / np.array(self.ours.blocks)
+        return [theirs / ours for ours, theirs in zip(self.ours.blocks, self.peer.blocks, strict=True)]
 
 
 def _block(call: Call, repeats: int, samples: Samples) -> None:
@@ -85,7 +85,7 @@ def compare(ours: Call, peer: Call, *, seconds: float, pairs: int) -> Comparison
     return result
 
 
-def fastest(calls: dict[str, Call], *, rounds: int = 7) -> str:
+def fastest(calls: Mapping[str, Call], *, rounds: int = 7) -> str:
     """The name of the call with the least median time over rounds in which each is called once."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
