@@ -57,12 +57,12 @@ def main() -> None:
 
     about: dict[str, str | int | float] = dict(machine.describe())
     for threads in options.threads:
-        about[f"peak GFLOP/s, {threads} threads (the best matrix product)"] = round(
+        about[f"GFLOP/s (best matrix product, threads {threads})"] = round(
             machine.peak_flops(threads) / 1e9, 1
         )
         for name, size in (("1 MiB", 2**20), ("16 MiB", 2**24), ("256 MiB", 2**28)):
             rate = round(machine.bandwidth(size, threads) / 1e9, 1)
-            about[f"GB/s, {threads} threads (streaming copy in {name})"] = rate
+            about[f"GB/s (streaming copy in {name}, threads {threads})"] = rate
     print(report.heading(about), flush=True)
 
     rows = []

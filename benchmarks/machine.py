@@ -59,7 +59,7 @@ def _fastest(call: Callable[[], object], seconds: float) -> float:
 
 @cache
 def peak_flops(threads: int) -> float:
-    """Operations a second of the best float32 matrix product here, PyTorch's or ours, with this many threads."""
+    """Operations a second of the best float32 matrix product here, PyTorch's or ours."""
     set_threads(threads)
     best = 0.0
     for size in (512, 1024, 2048):
