@@ -128,10 +128,3 @@ def test_a_metric_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
         return sum(map(len, hypotheses)) / len(hypotheses)
 
     assert metrics.get_metric("mean_length")([["a"], ["b", "c"]], [[["a"]], [["b"]]]) == 1.5
-
-
-def test_better() -> None:
-    up, down = metrics.get_metric("exact_match"), metrics.get_metric("word_error_rate")
-    assert up.better(0.5, 0.4) and not up.better(0.4, 0.5) and not up.better(0.5, 0.5)
-    assert down.better(0.4, 0.5) and not down.better(0.5, 0.4)
-    assert up.better(0.1, math.nan) and not up.better(math.nan, 0.1) and not up.better(math.nan, math.nan)

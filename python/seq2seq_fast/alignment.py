@@ -19,7 +19,8 @@ def _checked(source: Sequence[str], target: Sequence[str], attention: ArrayLike)
     expected = (len(target), len(source))
     if weights.shape != expected:
         raise ValueError(
-            f"[alignment] Expected attention of shape {list(expected)} (target, source), got {list(weights.shape)}."
+            f"[alignment] Expected attention of shape {list(expected)} (target, source), "
+            f"got {list(weights.shape)}."
         )
     return weights
 
@@ -27,9 +28,10 @@ def _checked(source: Sequence[str], target: Sequence[str], attention: ArrayLike)
 def render_alignment(
     source: Sequence[str], target: Sequence[str], attention: ArrayLike, *, encoding: str = "utf-8"
 ) -> str:
-    """The attention as lines of text: a column for each source token, a row for each target token, darker for more.
+    """Return the attention as lines of text: a column for each source token, a row for each target token.
 
-    attention: [len(target), len(source)], weights from 0 to 1. Where `encoding` has no block characters, ASCII is used.
+    attention: [len(target), len(source)], weights from 0 to 1. Where `encoding` has no block characters,
+    ASCII is used.
     """
     weights = _checked(source, target, attention)
     try:

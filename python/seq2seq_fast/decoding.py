@@ -49,7 +49,9 @@ def decode(
         count = max(1, batch_tokens // int(lengths[order[start]]))
         rows = order[start : start + count]
         source = np.concatenate([np.asarray(sources[i], np.int32) for i in rows])
-        for i, hypotheses in zip(rows, model.generate(source, lengths[rows].astype(np.int32), **search), strict=True):
+        for i, hypotheses in zip(
+            rows, model.generate(source, lengths[rows].astype(np.int32), **search), strict=True
+        ):
             results[i] = hypotheses
         start += len(rows)
         if on_progress is not None:

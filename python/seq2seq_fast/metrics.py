@@ -1,10 +1,10 @@
 """Task metrics: what a decoded sequence is worth next to its references.
 
-Every metric takes `hypotheses`, N token sequences, and `references`, for each of them one or more token sequences that
-count as right, and returns one number for the whole set. Tokens are anything hashable (strings or ids). With several
-references the best match counts. A set of no examples has no value: the result is nan.
+Every metric takes `hypotheses`, N token sequences, and `references`, for each of them one or more token
+sequences that count as right, and returns one number for the whole set. Tokens are anything hashable (strings
+or ids). With several references the best match counts. A set of no examples has no value: the result is nan.
 
-A new metric is a function under `@register_metric`; from then on trainer and command line know it by its name.
+A new metric is a function under `@register_metric`; the command line then knows it by its name.
 """
 
 from __future__ import annotations
@@ -41,12 +41,6 @@ class Metric:
 
     def __call__(self, hypotheses: Sequence[Tokens], references: References) -> float:
         return self.function(hypotheses, references)
-
-    def better(self, a: float, b: float) -> bool:
-        """Whether the value `a` is strictly better than `b`; nan is never better, and anything is better than nan."""
-        if math.isnan(a) or math.isnan(b):
-            return math.isnan(b) and not math.isnan(a)
-        return a > b if self.higher_is_better else a < b
 
 
 _registry: dict[str, Metric] = {}
@@ -107,7 +101,9 @@ def _check(hypotheses: Sequence[Tokens], references: References) -> None:
         )
     for i, alternatives in enumerate(references):
         if isinstance(alternatives, str):
-            raise TypeError(f"[metrics] Expected references[{i}] to be a list of token sequences, got a string.")
+            raise TypeError(
+                f"[metrics] Expected references[{i}] to be a list of token sequences, got a string."
+            )
         if not alternatives:
             raise ValueError(f"[metrics] Expected at least one reference for example {i}, got none.")
 
@@ -128,17 +124,20 @@ def exact_match(hypotheses: Sequence[Tokens], references: References) -> float:
 
 @register_metric("word_error_rate", higher_is_better=False)
 def word_error_rate(hypotheses: Sequence[Tokens], references: References) -> float:
-    """Share of hypotheses, 0 to 1, that equal none of their references: the WER of grapheme-to-phoneme, where a
-    hypothesis is one word. (The WER of speech recognition is `token_error_rate` with words as tokens.)
+    """Share of hypotheses, 0 to 1, that equal none of their references.
+
+    This is the WER of grapheme-to-phoneme, where a hypothesis is one word; the WER of speech recognition is
+    `token_error_rate` with words as tokens.
     """
     return 1.0 - exact_match(hypotheses, references)
 
 
 @register_metric("token_error_rate", higher_is_better=False)
 def token_error_rate(hypotheses: Sequence[Tokens], references: References) -> float:
-    """Edits to the closest reference / tokens of that reference, both summed over the set (the phoneme error rate of
-    grapheme-to-phoneme when tokens are phonemes). Of several closest references the first listed counts. It may
-    exceed 1, and is infinite when there are edits but every closest reference is empty.
+    """Edits to the closest reference / tokens of that reference, both summed over the set.
+
+    With phonemes as tokens this is the phoneme error rate. Of several closest references the first listed
+    counts. It may exceed 1, and is infinite when there are edits but every closest reference is empty.
     """
     _check(hypotheses, references)
     if not hypotheses:
@@ -155,8 +154,9 @@ def token_error_rate(hypotheses: Sequence[Tokens], references: References) -> fl
 
 
 def perplexity(nll: float, tokens: int) -> float:
-    """exp(nll / tokens), where `nll` is the sum of -log p (natural logarithm) of that many tokens; nan for no tokens,
-    inf where the exponential is too large for a float.
+    """Return exp(nll / tokens), `nll` being the sum of -log p (natural logarithm) of that many tokens.
+
+    It is nan for no tokens, and inf where the exponential is too large for a float.
     """
     if tokens < 0:
         raise ValueError(f"[perplexity] Expected tokens >= 0, got {tokens}.")

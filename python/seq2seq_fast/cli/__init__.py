@@ -1,7 +1,7 @@
 """The command line, `seq2seq-fast`: what stands here turns a user's mistake into a sentence and an exit code.
 
-Exit codes: 0 done; 2 the user's mistake (a bad option, a missing file), told in a sentence on standard error; 130
-interrupted (Ctrl-C); 1 the reader of our output went away, or a defect of ours (with its traceback).
+Exit codes: 0 done; 2 the user's mistake (a bad option, a missing file), told in a sentence on standard error;
+130 interrupted (Ctrl-C); 1 the reader of our output went away, or a defect of ours (with its traceback).
 """
 
 from __future__ import annotations

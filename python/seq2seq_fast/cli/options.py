@@ -1,23 +1,17 @@
-"""The options of `train`, one line each in `TRAIN_OPTIONS`. From the table come the flags and their help, the check of
-the YAML file, and the arguments of what is built; docs/cli.md lists it. Names are OpenNMT's where OpenNMT has one.
-
-A target says where a value goes: "model.dropout" is the argument `dropout` of Seq2SeqConfig. Where several options have
-the same target the later line wins, so that `hidden_size` sets both widths and `enc_hid_size` one of them.
-"""
+"""Options that may stand on the command line or in a file: their kinds, their checks, their flags."""
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-__all__ = ["TRAIN_OPTIONS", "Option", "arguments_for", "load_config", "resolve", "takes_options"]
+__all__ = ["Kind", "Option", "Value", "load_config", "takes_options"]
 
 Value = str | int | float | bool
 Kind = Literal["text", "path", "int", "float", "bool"]
@@ -36,8 +30,8 @@ _WANTED: dict[Kind, str] = {
 class Option:
     """One option.
 
-    `default` None leaves it to an earlier line with the same target, or to what the value goes to. With `zero_is_off`,
-    0 says "not at all", and the target gets no value.
+    `default` None leaves it to an earlier line with the same target, or to what the value goes to. With
+    `zero_is_off`, 0 says "not at all", and the target gets no value.
     """
 
     name: str
@@ -58,10 +52,12 @@ class Option:
         """The default as help and documentation show it."""
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
-        return "" if self.default is None else f"{self.default:g}" if self.kind == "float" else str(self.default)
+        if self.default is None:
+            return ""
+        return f"{self.default:g}" if self.kind == "float" else str(self.default)
 
     def parse(self, value: object, origin: str) -> Value | None:
-        """Return the value checked and converted, None for None; a wrong one is a ValueError that names the option."""
+        """Return the value checked and converted, None for None; ValueError names the option."""
         if value is None:
             return None
         converted = self._convert(value)
@@ -81,7 +77,7 @@ class Option:
         if self.kind == "path":
             return str(value)
         if self.kind == "text":
-            return str(value).lower() if self.choices else str(value)
+            return str(value).lower().replace("-", "_") if self.choices else str(value)
         try:
             number = float(value)  # from text too: YAML 1.1 reads 1e-3 as text
         except ValueError:
@@ -89,140 +85,6 @@ class Option:
         if self.kind == "float":
             return number
         return int(number) if number.is_integer() else None
-
-
-def _o(
-    name: str,
-    kind: Kind,
-    default: Value | None,
-    targets: str,
-    help: str,
-    choices: Sequence[str] = (),
-    zero_is_off: bool = False,
-) -> Option:
-    return Option(name, kind, default, tuple(targets.split()), help, tuple(choices), zero_is_off)
-
-
-CELLS = ("lstm", "gru")
-OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad")
-VALIDATION_METRICS = ("loss", "perplexity", "exact_match", "word_error_rate", "token_error_rate")
-
-# fmt: off
-TRAIN_OPTIONS: tuple[Option, ...] = (
-    _o("train", "path", None, "data.train", "Training pairs: lines of source TAB target, plain or .gz."),
-    _o("valid", "path", None, "data.valid", "Validation pairs; further columns and lines of a source are references."),
-    _o("out", "path", None, "data.out", "Folder for the run: models (best, last), checkpoints, metrics.jsonl."),
-    _o("source_tokenizer", "text", "space", "data.source_tokenizer", "How sources are cut into tokens.", ("char", "space", "sentencepiece")),
-    _o("target_tokenizer", "text", "space", "data.target_tokenizer", "How targets are cut into tokens.", ("char", "space", "sentencepiece")),
-    _o("lowercase", "bool", False, "data.lowercase", "Lowercase sources and targets."),
-    _o("src_subword_model", "path", None, "data.src_subword_model", "SentencePiece model of the sources; learnt from --train where not given."),
-    _o("tgt_subword_model", "path", None, "data.tgt_subword_model", "SentencePiece model of the targets; learnt from --train where not given."),
-    _o("subword_vocab_size", "int", 8000, "data.subword_vocab_size", "Pieces of a SentencePiece model that is learnt, at most."),
-    _o("src_vocab_size", "int", 0, "data.src_vocab_size", "Source tokens kept, the most frequent (0: all).", zero_is_off=True),
-    _o("tgt_vocab_size", "int", 0, "data.tgt_vocab_size", "Target tokens kept, the most frequent (0: all).", zero_is_off=True),
-    _o("src_words_min_frequency", "int", 1, "data.src_words_min_frequency", "Source tokens seen less often become <unk>."),
-    _o("tgt_words_min_frequency", "int", 1, "data.tgt_words_min_frequency", "Target tokens seen less often become <unk>."),
-    _o("src_seq_length", "int", 0, "data.src_seq_length", "Leave out pairs with a longer source, in tokens (0: none).", zero_is_off=True),
-    _o("tgt_seq_length", "int", 0, "data.tgt_seq_length", "Leave out pairs with a longer target, in tokens (0: none).", zero_is_off=True),
-    _o("source_eos", "bool", False, "data.source_eos", "End sources with the end token, too."),
-
-    _o("rnn_type", "text", "lstm", "model.encoder_cell model.decoder_cell", "Recurrent cell.", CELLS),
-    _o("enc_rnn_type", "text", None, "model.encoder_cell", "Recurrent cell of the encoder.", CELLS),
-    _o("dec_rnn_type", "text", None, "model.decoder_cell", "Recurrent cell of the decoder.", CELLS),
-    _o("layers", "int", 1, "model.encoder_layers model.decoder_layers", "Recurrent layers of encoder and decoder."),
-    _o("enc_layers", "int", None, "model.encoder_layers", "Recurrent layers of the encoder."),
-    _o("dec_layers", "int", None, "model.decoder_layers", "Recurrent layers of the decoder."),
-    _o("hidden_size", "int", 256, "model.encoder_hidden model.decoder_hidden", "Width of encoder (each direction) and decoder."),
-    _o("enc_hid_size", "int", None, "model.encoder_hidden", "Width of the encoder, of each direction."),
-    _o("dec_hid_size", "int", None, "model.decoder_hidden", "Width of the decoder."),
-    _o("word_vec_size", "int", 256, "model.source_embedding_dim model.target_embedding_dim", "Width of the embeddings."),
-    _o("src_word_vec_size", "int", None, "model.source_embedding_dim", "Width of the source embedding."),
-    _o("tgt_word_vec_size", "int", None, "model.target_embedding_dim", "Width of the target embedding."),
-    _o("bidirectional", "bool", True, "model.bidirectional", "Encode in both directions (OpenNMT's brnn)."),
-    _o("context", "text", "attention", "model.context", "What the decoder sees of the source.", ("attention", "last", "mean")),
-    _o("global_attention", "text", "general", "model.attention_score", "Attention score.", ("dot", "general", "mlp")),
-    _o("attention_dim", "int", 0, "model.attention_dim", "Width of mlp attention (0: the decoder's)."),
-    _o("input_feed", "bool", True, "model.input_feeding", "Feed the attentional vector into the next step."),
-    _o("bridge", "text", "dense", "model.bridge", "From the encoder's last states to the decoder's first.", ("copy", "dense", "zero")),
-    _o("share_decoder_embeddings", "bool", False, "model.tie_output", "The output projection is the target embedding."),
-    _o("reset_after", "bool", True, "model.reset_after", "GRU: reset gate after the recurrent product, as in PyTorch."),
-    _o("dropout", "float", 0.0, "model.dropout", "On embeddings, between layers and on the attentional vector."),
-
-    _o("optim", "text", "adam", "optimizer.type", "Optimiser.", OPTIMIZERS),
-    _o("learning_rate", "float", 0.001, "optimizer.lr", "Learning rate."),
-    _o("weight_decay", "float", None, "optimizer.weight_decay", "Weight decay; biases are spared."),
-    _o("adam_beta1", "float", None, "optimizer.beta1", "adam, adamw: decay of the first moment (0.9)."),
-    _o("adam_beta2", "float", None, "optimizer.beta2", "adam, adamw: decay of the second moment (0.999)."),
-    _o("optim_eps", "float", None, "optimizer.eps", "adam, adamw, adagrad: added to the denominator."),
-    _o("momentum", "float", None, "optimizer.momentum", "sgd: momentum."),
-    _o("nesterov", "bool", None, "optimizer.nesterov", "sgd: Nesterov's momentum."),
-    _o("adagrad_accumulator_init", "float", None, "optimizer.initial_accumulator_value", "adagrad: where the sums begin."),
-    _o("learning_rate_decay", "float", 0.5, "scheduler.factor", "Factor on the learning rate when validation gets no better (1: constant rate)."),
-    _o("decay_patience", "int", 0, "scheduler.patience", "Validations without gain before the learning rate falls."),
-    _o("decay_threshold", "float", 0.0001, "scheduler.threshold", "The least gain that counts, as a part of the best."),
-    _o("min_learning_rate", "float", 0.0, "scheduler.min_lr", "The learning rate falls no lower."),
-    _o("cosine_steps", "int", 0, "scheduler.steps", "Let the learning rate fall along a cosine over so many steps, not on plateaus (0: do not).", zero_is_off=True),
-    _o("warmup_steps", "int", 0, "scheduler.warmup_steps", "Steps over which the learning rate rises."),
-
-    _o("batch_size", "int", 2048, "trainer.batch_size", "Size of a batch, counted in --batch_type."),
-    _o("batch_type", "text", "tokens", "trainer.batch_type", "What --batch_size counts.", ("tokens", "examples")),
-    _o("bucket_size", "int", 16384, "trainer.bucket_size", "Examples that are sorted by length together."),
-    _o("max_epochs", "int", 0, "trainer.max_epochs", "Stop after so many epochs (0: no limit; 10 if there is none at all).", zero_is_off=True),
-    _o("train_steps", "int", 0, "trainer.max_steps", "Stop after so many steps (0: no limit).", zero_is_off=True),
-    _o("max_minutes", "float", 0.0, "trainer.max_minutes", "Stop after so many minutes (0: no limit).", zero_is_off=True),
-    _o("early_stopping", "int", 0, "trainer.early_stopping", "Stop after so many validations without gain (0: never).", zero_is_off=True),
-    _o("max_grad_norm", "float", 5.0, "trainer.max_grad_norm", "Scale gradients to this norm at most (0: never)."),
-    _o("label_smoothing", "float", 0.0, "trainer.label_smoothing", "Share of the probability spread over all tokens."),
-    _o("seed", "int", 0, "trainer.seed network.seed", "Of weights, order and dropout."),
-    _o("valid_metric", "text", "loss", "validation.metric", "What the best model is chosen by; all but loss and perplexity decode --valid.", VALIDATION_METRICS),
-    _o("valid_beam_size", "int", 1, "validation.beam_size", "Beam size of that decoding."),
-    _o("valid_max_length", "int", 256, "validation.max_decoding_length", "Longest output of that decoding, in tokens."),
-    _o("valid_steps", "int", 0, "trainer.validate_every", "Validate each so many steps (0: after each epoch).", zero_is_off=True),
-    _o("save_checkpoint_steps", "int", 0, "trainer.checkpoint_every", "Save each so many steps (0: after each epoch).", zero_is_off=True),
-    _o("keep_checkpoint", "int", 1, "trainer.keep_checkpoints", "Checkpoints that stay, the newest."),
-    _o("report_every", "int", 100, "trainer.report_every", "Report each so many steps."),
-    _o("threads", "int", 0, "run.threads", "Threads (0: as many as there are processors).", zero_is_off=True),
-)
-# fmt: on
-
-
-def arguments_for(section: str, options: Mapping[str, Value | None]) -> dict[str, Any]:
-    """Return the arguments that the options give to one section, "model" for example."""
-    arguments: dict[str, Any] = {}
-    for option in TRAIN_OPTIONS:
-        value = options[option.name]
-        if value is None or (option.zero_is_off and value == 0):
-            continue
-        for target in option.targets:
-            head, _, argument = target.partition(".")
-            if head == section:
-                arguments[argument] = value
-    return arguments
-
-
-def resolve(flags: Mapping[str, object], *files: tuple[str, Mapping[str, object]]) -> dict[str, Value | None]:
-    """Return every option's value: the flag if given (not None), else the first file's that has it, else the default.
-
-    Args:
-        flags: values from the command line.
-        files: pairs of a file's name and its content.
-
-    Raises:
-        ValueError: a file has an unknown key (the message has the nearest option), or a value is of the wrong kind.
-    """
-    known = [option.name for option in TRAIN_OPTIONS]
-    for origin, content in files:
-        for key in content:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f" Did you mean {near[0]}?" if near else ""
-                raise ValueError(f"{origin}: unknown option {key}.{hint}")
-    sources = [("command line", flags), *files]
-    values: dict[str, Value | None] = {}
-    for option in TRAIN_OPTIONS:
-        parsed = [option.parse(content.get(option.name), origin) for origin, content in sources]
-        values[option.name] = next((value for value in parsed if value is not None), option.default)
-    return values
 
 
 def load_config(path: Path) -> dict[str, object]:

@@ -22,7 +22,8 @@ from seq2seq_fast.tokenizers import SentencePieceTokenizer, Tokenizer, tokenizer
 from seq2seq_fast.trainer import Metric, Trainer, TrainingInterrupted, TrainingResult
 from seq2seq_fast.vocab import Vocabulary
 
-from .options import Value, arguments_for, load_config, resolve
+from .options import Value, load_config
+from .train_options import arguments_for, resolve
 
 OPTIONS_FILE = "options.json"
 """In the run's folder: the options it was started with, for --resume."""
@@ -68,7 +69,10 @@ def run_train(
             source_vocab_size=len(source.vocabulary),
             target_vocab_size=len(target.vocabulary),
             **arguments_for("model", options),
-            **{f"{name}_id": getattr(target.vocabulary, f"{name}_id") for name in ("bos", "eos", "unk", "pad")},
+            **{
+                f"{name}_id": getattr(target.vocabulary, f"{name}_id")
+                for name in ("bos", "eos", "unk", "pad")
+            },
         ),
         **arguments_for("network", options),
     )
@@ -100,7 +104,8 @@ def make_fields(
 ) -> tuple[TextField, TextField]:
     """Make tokenisers, and vocabularies of the training file's tokens."""
     tokenizers = [
-        make_tokenizer(options, side, column, out, resume=resume) for column, side in enumerate(("src", "tgt"))
+        make_tokenizer(options, side, column, out, resume=resume)
+        for column, side in enumerate(("src", "tgt"))
     ]
     counts = tsv.count_tokens(str(options["train"]), *tokenizers)
     vocabularies = [

@@ -48,9 +48,11 @@ def run_translate(
     index = 0
     with open_output(out) as stream:
         for batch in batches(tokenized, batch_size, _weight(batch_type)):
-            # A line without tokens has nothing to translate, whether or not the model ends sources with <eos>.
+            # A line without tokens has nothing to translate, even if the model ends sources with <eos>.
             ids = [text_model.source.tokens_to_ids(tokens) if tokens else [] for _, tokens in batch]
-            for (text, tokens), hypotheses in zip(batch, decode(text_model.model, ids, **search), strict=True):
+            for (text, tokens), hypotheses in zip(
+                batch, decode(text_model.model, ids, **search), strict=True
+            ):
                 if as_json:
                     record = as_record(text_model, text, tokens, hypotheses, with_attention=with_attention)
                     lines = [json.dumps(record, ensure_ascii=False)]
@@ -70,7 +72,7 @@ def _weight(batch_type: str) -> Any:
 def as_lines(
     text_model: TextModel, index: int, hypotheses: list[Hypothesis], *, n_best: int, with_score: bool
 ) -> list[str]:
-    """Render one source's hypotheses: one line, or for n-best lists `index ||| text ||| score` each, as Moses does."""
+    """Render one source's hypotheses: one line, or for n-best lists Moses' `index ||| text ||| score`."""
     decoded = [(one_line(text_model.target.decode(h.tokens)), f"{h.score:.4f}") for h in hypotheses]
     if n_best > 1:
         return [SEPARATOR.join((str(index), text, score)) for text, score in decoded]
@@ -116,7 +118,7 @@ def _hypothesis_record(
     if hypothesis.attention is not None:
         rows = hypothesis.attention[: len(hypothesis.tokens)]
         best = rows.argmax(axis=1) if rows.size else []
-        # A pair [i, j]: target token j looks most at source token i. One that looks at the end token has none.
+        # A pair [i, j]: target token j looks most at source token i. If that is the end token, there is none.
         record["alignment"] = [[int(i), j] for j, i in enumerate(best) if i < source_length]
         if with_attention:
             record["attention"] = [[_number(x) for x in row] for row in hypothesis.attention]
@@ -179,7 +181,10 @@ def run_score(
 def score_pairs(
     text_model: TextModel, pairs: Iterable[tuple[list[str], list[str]]]
 ) -> list[np.ndarray[Any, np.dtype[np.float32]] | None]:
-    """Return the log-probabilities of each target's tokens, the end token last; None for a source without tokens."""
+    """Return the log-probabilities of each target's tokens, the end token last.
+
+    A source without tokens gives None.
+    """
     pairs = list(pairs)
     results: list[np.ndarray[Any, np.dtype[np.float32]] | None] = [None] * len(pairs)
     places = [i for i, (source, _) in enumerate(pairs) if source]
@@ -203,5 +208,7 @@ def _line_by_line(src: Path, tgt: Path) -> Iterator[tuple[str, str]]:
     for number, (src_text, tgt_text) in enumerate(pairs, 1):
         if src_text is None or tgt_text is None:
             shorter, longer = (src, tgt) if src_text is None else (tgt, src)
-            raise ValueError(f"{shorter} has {number - 1} lines, {longer} has more; scoring takes them in pairs.")
+            raise ValueError(
+                f"{shorter} has {number - 1} lines, {longer} has more; scoring takes them in pairs."
+            )
         yield src_text, tgt_text

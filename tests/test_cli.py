@@ -1,0 +1,685 @@
+"""The command line, on a toy task that a model learns in seconds: spell a word in capitals, "abc" -> "A B C"."""
+
+from __future__ import annotations
+
+import gzip
+import inspect
+import io
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checks import bits
+from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
+from seq2seq_fast.cli import main
+from seq2seq_fast.cli.lines import batches
+from seq2seq_fast.cli.options import load_config
+from seq2seq_fast.cli.train import make_optimizer, make_scheduler
+from seq2seq_fast.cli.train_options import TRAIN_OPTIONS, arguments_for, resolve
+from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
+from seq2seq_fast.optim import OPTIMIZERS
+from seq2seq_fast.schedule import CosineDecay, ReduceLROnPlateau, Scheduler
+from seq2seq_fast.trainer import Trainer
+
+ROOT = Path(__file__).parent.parent
+
+
+class Result:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines]
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command line in this process; `stdin` is what it reads."""
+
+    def call(*arguments: object, stdin: str | bytes = "") -> Result:
+        content = stdin.encode() if isinstance(stdin, str) else stdin
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        code = end.value.code
+        return Result(0 if code is None else int(code), out, err)
+
+    return call
+
+
+def process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start the command line as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "seq2seq_fast", *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def spelt(word: str) -> str:
+    return " ".join(word.upper())
+
+
+def words(count: int, seed: int) -> list[str]:
+    rng = random.Random(seed)
+    return ["".join(rng.choices("abcdef", k=rng.randint(1, 6))) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for name, seed, count in (("train", 1, 2000), ("valid", 2, 60)):
+        (folder / f"{name}.tsv").write_text("".join(f"{w}\t{spelt(w)}\n" for w in words(count, seed)))
+    return folder
+
+
+SMALL = ("--hidden_size", 24, "--word_vec_size", 12, "--source_tokenizer", "char", "--learning_rate", 0.01)
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder. Dashes instead of underscores, on the way."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    arguments = [
+        *("train", "--train", data / "train.tsv", "--valid", data / "valid.tsv", "--out", out, *SMALL),
+        *("--batch-size", 300, "--max-epochs", 12, "--valid-metric", "word-error-rate", "--max_grad_norm", 1),
+    ]
+    with pytest.raises(SystemExit) as end:
+        main([str(a) for a in arguments])
+    assert end.value.code == 0
+    return out
+
+
+# ---- train
+
+
+def test_training_leaves_models_metrics_and_options(trained: Path) -> None:
+    assert (trained / "best" / "config.json").is_file()
+    assert (trained / "last" / "config.json").is_file()
+    validations = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    validations = [record for record in validations if record["event"] == "valid"]
+    assert len(validations) == 12
+    assert validations[-1]["word_error_rate"] < 0.2
+    options = json.loads((trained / "options.json").read_text())
+    assert options["hidden_size"] == 24
+    assert Path(options["train"]).is_absolute()
+
+
+def test_a_run_is_not_overwritten_by_accident(run: Run, trained: Path, data: Path) -> None:
+    before = (trained / "metrics.jsonl").read_bytes()
+    result = run("train", "--train", data / "train.tsv", "--out", trained)
+    assert result.code == 2
+    assert "--resume" in result.err
+    assert "--overwrite" in result.err
+    assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def outcome(out: Path) -> Any:
+    latest = CheckpointFolder(out).latest()
+    assert latest is not None
+    return latest.name, bits(Checkpoint.load(latest).parameters)
+
+
+def test_resume_takes_the_runs_options_and_ends_with_the_same_bits(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    common = ("train", "--train", data / "train.tsv", "--valid", data / "valid.tsv", *SMALL, "--dropout", 0.2)
+    assert run(*common, "--train_steps", 25, "--out", tmp_path / "whole").code == 0
+    assert run(*common, "--train_steps", 10, "--out", tmp_path / "parts").code == 0
+    result = run("train", "--out", tmp_path / "parts", "--resume", "--train_steps", 25)
+    assert result.code == 0
+    assert "Resuming at step 10" in result.err
+    assert outcome(tmp_path / "parts") == outcome(tmp_path / "whole")
+
+
+def test_overwrite_starts_anew(run: Run, data: Path, tmp_path: Path) -> None:
+    common = ("train", "--train", data / "train.tsv", *SMALL, "--out", tmp_path)
+    assert run(*common, "--train_steps", 2).code == 0
+    assert run(*common, "--train_steps", 1, "--overwrite").code == 0
+    latest = CheckpointFolder(tmp_path).latest()
+    assert latest is not None
+    assert "000000001" in latest.name
+
+
+def test_config_file_and_flags_over_it(run: Run, data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "small.yaml"
+    config.write_text(
+        f"train: {data / 'train.tsv'}\nsource-tokenizer: char\nrnn_type: GRU\nhidden_size: 16\n"
+        "word_vec_size: 8\nlearning_rate: 1e-3\ntrain_steps: 2\ninput_feed: false\n"
+    )
+    assert run("train", "-c", config, "--out", tmp_path / "run", "--enc_hid_size", 12).code == 0
+    model = json.loads((tmp_path / "run" / "last" / "config.json").read_text())["model"]
+    assert model["encoder_cell"] == model["decoder_cell"] == "gru"
+    assert (model["encoder_hidden"], model["decoder_hidden"]) == (12, 16)
+    assert model["input_feeding"] is False
+
+
+def test_gzip_sentencepiece_and_limits(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("sentencepiece")
+    train = tmp_path / "train.tsv.gz"
+    lines = [f"{w} {w[::-1]}\t{w[::-1]} {w}" for w in words(300, 3)]
+    train.write_bytes(gzip.compress("\n".join([*lines, "\tno source", "a b c d e f g\tlong"]).encode()))
+    common = ("train", "--train", train, "--source_tokenizer", "sentencepiece", "--target_tokenizer")
+    common += ("sentencepiece", "--subword_vocab_size", 40, "--src_seq_length", 10, "--hidden_size", 8)
+    out = tmp_path / "run"
+    result = run(*common, "--word_vec_size", 8, "--train_steps", 2, "--out", out)
+    assert result.code == 0, result.err
+    assert "empty source" in result.err
+    assert run("train", "--out", out, "--resume", "--train_steps", 3).code == 0
+    translated = run("translate", "--model", out, "--max_length", 5, stdin="ab ba\n")
+    assert translated.code == 0
+    assert len(translated.lines) == 1
+
+
+@pytest.fixture
+def bad_files(tmp_path: Path) -> Path:
+    """A folder of files that each have something wrong."""
+    for name, content in {
+        "unknown.yaml": "hiden_size: 3\n",
+        "wrong.yaml": "hidden_size: many\n",
+        "broken.yaml": "a: [1\n",
+        "scalar.yaml": "just words\n",
+        "broken.json": "{",
+        "no_tab.tsv": "a\tb\nno tab\n",
+        "empty.tsv": "\n\n",
+    }.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "latin.tsv").write_bytes(b"caf\xe9\tb\n")
+    (tmp_path / "cut.tsv.gz").write_bytes(gzip.compress(b"a\tb\n" * 1000)[:30])
+    return tmp_path
+
+
+TRAIN = "train --train {data}/train.tsv --out {bad}/run"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("nonsense", "nonsense"),
+        ("train --train {data}/train.tsv", "--out DIR"),
+        ("train --out {bad}/run", "--train FILE.tsv"),
+        ("train --train none.tsv --out {bad}/run", "none.tsv: No such file"),
+        ("train --train {bad}/no_tab.tsv --out {bad}/run", "no_tab.tsv, line 2: expected source TAB target"),
+        ("train --train {bad}/latin.tsv --out {bad}/run", "latin.tsv, line 1: not UTF-8"),
+        ("train --train {bad}/cut.tsv.gz --out {bad}/run", "not a whole gzip file"),
+        ("train --train {bad}/empty.tsv --out {bad}/run", "empty.tsv: no pair to read"),
+        (TRAIN + " --valid {bad}/none.tsv", "none.tsv: No such file"),
+        (TRAIN + " --hiden_size 3", "hiden_size"),
+        (TRAIN + " -c none.yaml", "none.yaml: No such file"),
+        (TRAIN + " -c {bad}/unknown.yaml", "unknown option hiden_size. Did you mean hidden_size?"),
+        (TRAIN + " -c {bad}/wrong.yaml", "wrong.yaml: expected a whole number for hidden_size, got 'many'"),
+        (TRAIN + " -c {bad}/broken.yaml", "broken.yaml: not valid YAML"),
+        (TRAIN + " -c {bad}/broken.json", "broken.json: not valid JSON"),
+        (TRAIN + " -c {bad}/scalar.yaml", "scalar.yaml: expected lines of 'option: value'"),
+        (TRAIN + " --hidden_size many", "hidden_size"),
+        (TRAIN + " --rnn_type qrnn", "expected one of lstm, gru for rnn_type, got 'qrnn'"),
+        (TRAIN + " --hidden_size 0", "hidden"),
+        (TRAIN + " --learning_rate -1", "lr"),
+        (TRAIN + " --momentum 0.9", "momentum"),
+        (TRAIN + " --batch_size 0", "batch_size"),
+        (TRAIN + " --valid_metric exact_match", "--valid FILE.tsv"),
+        (TRAIN + " --src_subword_model m", "--src_subword_model is for the sentencepiece tokenizer"),
+        (TRAIN + " --resume --overwrite", "exclude each other"),
+        ("translate --model {bad}/none", "none: no such folder"),
+        ("translate --model {bad}", "is not a model's folder"),
+        ("translate", "--model"),
+        ("translate --model {model} --src none.txt", "none.txt: No such file"),
+        ("translate --model {model} --src {bad}/latin.tsv", "latin.tsv, line 1: not UTF-8"),
+        ("translate --model {model} --out {bad}/no/folder", "No such file"),
+        ("translate --model {model} --n_best 3 --beam_size 2", "--n_best 3 is more than --beam_size 2"),
+        ("translate --model {model} --beam_size 0", "beam_size"),
+        ("translate --model {model} --batch_type lines", "expected examples or tokens"),
+        ("translate --model {model} --with_attention", "goes with --json"),
+        ("translate --model {model} --with_score --json", "for plain lines"),
+        ("score --model {model} --src - --tgt -", "cannot both be standard input"),
+        ("score --model {model} --src {bad}/no_tab.tsv --tgt {bad}/empty.tsv --beam_size 3", "beam_size"),
+        ("evaluate --model {model} --data none.tsv", "none.tsv: No such file"),
+        ("evaluate --model {model} --data {bad}/empty.tsv", "empty.tsv: no line to evaluate"),
+        ("evaluate --model {model} --data {bad}/no_tab.tsv --metrics bleu", "there is no 'bleu'"),
+        ("evaluate --model {model} --data {bad}/no_tab.tsv --metrics ,", "at least one"),
+        ("info --model {bad}/none", "none: no such folder"),
+        ("info --model {bad}", "is not a model's folder"),
+    ],
+)
+def test_a_users_mistake_is_a_sentence(
+    run: Run, data: Path, trained: Path, bad_files: Path, command: str, message: str
+) -> None:
+    result = run(*command.format(data=data, bad=bad_files, model=trained).split())
+    assert result.code == 2
+    assert message in " ".join(result.err.split())
+    assert "Traceback" not in result.err
+    assert result.out == ""
+
+
+def test_mistakes_come_with_their_traceback_on_request(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SEQ2SEQ_FAST_TRACEBACK", "1")
+    with pytest.raises(FileNotFoundError):
+        main(["info", "--model", str(tmp_path / "none")])
+
+
+# ---- the table of options
+
+
+def test_every_target_of_an_option_exists() -> None:
+    config = {field.name for field in fields(Seq2SeqConfig)}
+    trainer = set(inspect.signature(Trainer).parameters)
+    optimizers = {field.name for kind in OPTIMIZERS.values() for field in fields(kind)}
+    known = {
+        "model": config,
+        "trainer": trainer,
+        "network": {"seed"},
+        "optimizer": (optimizers - {"betas"}) | {"type", "beta1", "beta2"},
+        "scheduler": {field.name for kind in (ReduceLROnPlateau, CosineDecay) for field in fields(kind)},
+        "validation": {"metric", "beam_size", "max_decoding_length"},
+        "run": {"threads"},
+    }
+    for option in TRAIN_OPTIONS:
+        for target in option.targets:
+            section, _, argument = target.partition(".")
+            if section != "data":
+                assert argument in known[section], target
+    # ... and every setting of the network can be reached.
+    reached = {t.removeprefix("model.") for option in TRAIN_OPTIONS for t in option.targets}
+    assert config - reached == {
+        "source_vocab_size", "target_vocab_size", "source_features", "bos_id", "eos_id", "unk_id", "pad_id"
+    }  # fmt: skip
+
+
+def test_defaults_are_those_of_what_is_built() -> None:
+    options = resolve({})
+    for field in fields(Seq2SeqConfig):
+        arguments = arguments_for("model", options)
+        if field.name in arguments:
+            assert arguments[field.name] == field.default, field.name
+    parameters = inspect.signature(Trainer).parameters
+    for option in TRAIN_OPTIONS:
+        for target in option.targets:
+            section, _, argument = target.partition(".")
+            if section == "trainer":
+                default = 0 if option.zero_is_off else option.default
+                assert (parameters[argument].default or 0) == default, option.name
+    assert make_optimizer(options).settings() == {"type": "adam", "lr": 1e-3, "weight_decay": 0.0} | {
+        "betas": (0.9, 0.999), "eps": 1e-8
+    }  # fmt: skip
+    assert make_scheduler(resolve({"valid": "v.tsv"})) == ReduceLROnPlateau()
+    assert make_scheduler(options) == Scheduler()
+    assert make_scheduler(resolve({"valid": "v.tsv", "cosine_steps": 7})) == CosineDecay(7)
+
+
+def test_names_of_options_are_unique_and_documented() -> None:
+    names = [option.name for option in TRAIN_OPTIONS]
+    assert len(set(names)) == len(names)
+    documentation = (ROOT / "docs" / "cli.md").read_text()
+    for option in TRAIN_OPTIONS:
+        row = f"| `{option.name}` | {option.shown_default} | "
+        assert row in documentation, f"docs/cli.md has no line '{row}...'"
+
+
+def test_flags_win_over_files_and_earlier_files_over_later() -> None:
+    options = resolve({"dropout": 0.1}, ("a", {"dropout": 0.2, "layers": 2}), ("b", {"layers": 3, "seed": 4}))
+    assert (options["dropout"], options["layers"], options["seed"]) == (0.1, 2, 4)
+    assert arguments_for("model", options)["encoder_layers"] == 2
+
+
+def test_zero_turns_off_what_a_file_turned_on() -> None:
+    options = resolve({"early_stopping": 0}, ("file", {"early_stopping": 3}))
+    assert "early_stopping" not in arguments_for("trainer", options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("learning_rate", "1e-3", 1e-3),
+        ("learning_rate", 1, 1.0),
+        ("hidden_size", 64.0, 64),
+        ("rnn_type", "GRU", "gru"),
+        ("input_feed", False, False),
+        ("train", 12, "12"),
+        ("seed", None, 0),
+    ],
+)
+def test_values_of_a_file(name: str, value: object, expected: object) -> None:
+    found = resolve({}, ("file", {name: value}))[name]
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden_size", 1.5), ("hidden_size", True), ("hidden_size", [1]), ("dropout", "little"),
+        ("input_feed", "yes"), ("input_feed", 1), ("rnn_type", 3), ("train", ["a"]),
+    ],
+)  # fmt: skip
+def test_wrong_values_of_a_file(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"file: expected .* {name}, got"):
+        resolve({}, ("file", {name: value}))
+
+
+def test_a_json_file_is_a_config_too(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"hidden-size": 3}')
+    assert load_config(tmp_path / "c.json") == {"hidden_size": 3}
+    (tmp_path / "empty.yaml").write_text("")
+    assert load_config(tmp_path / "empty.yaml") == {}
+
+
+# ---- translate
+
+
+def test_translate_lines(run: Run, trained: Path) -> None:
+    asked = ["abc", "f", "deadbeef"[:6], "", "cab"]
+    result = run("translate", "--model", trained, stdin="\n".join(asked) + "\n")
+    assert result.code == 0
+    assert len(result.lines) == 5
+    assert result.lines[3] == ""
+    right = sum(line == spelt(word) for line, word in zip(result.lines, asked, strict=True))
+    assert right >= 4
+    assert run("translate", "--model", trained / "best", stdin="\n".join(asked)).out == result.out
+
+
+def test_translate_does_not_depend_on_batches_or_threads(run: Run, trained: Path) -> None:
+    text = "\n".join(words(40, 9))
+    once = run("translate", "--model", trained, stdin=text).out
+    assert run("translate", "--model", trained, "--batch_size", 1, "--threads", 1, stdin=text).out == once
+    assert (
+        run("translate", "--model", trained, "--batch-size", 7, "--batch-type", "tokens", stdin=text).out
+        == once
+    )
+
+
+def test_translate_files(run: Run, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.txt.gz").write_bytes(gzip.compress(b"\xef\xbb\xbfab\r\ncd\r\n"))
+    result = run(
+        "translate", "--model", trained, "--src", tmp_path / "in.txt.gz", "--out", tmp_path / "out.txt"
+    )
+    assert (result.code, result.out) == (0, "")
+    assert (tmp_path / "out.txt").read_text() == run("translate", "--model", trained, stdin="ab\ncd\n").out
+
+
+def test_translate_unknown_characters_and_odd_lines(run: Run, trained: Path) -> None:
+    result = run("translate", "--model", trained, stdin="a\u2028b\n\x0c\n日本\nno end")
+    assert result.code == 0
+    assert len(result.lines) >= 4
+
+
+def test_translate_nothing(run: Run, trained: Path) -> None:
+    result = run("translate", "--model", trained, stdin="")
+    assert (result.code, result.out) == (0, "")
+
+
+def test_translate_refuses_what_is_not_utf8(run: Run, trained: Path) -> None:
+    result = run("translate", "--model", trained, "--batch_size", 1, stdin=b"ab\n\xff\n")
+    assert result.code == 2
+    assert "standard input, line 2: not UTF-8" in result.err
+    assert len(result.lines) == 1
+
+
+def test_n_best_and_scores(run: Run, trained: Path) -> None:
+    result = run("translate", "--model", trained, "--n_best", 3, stdin="abc\n\nde\n")
+    parts = [line.split(" ||| ") for line in result.lines]
+    assert [p[0] for p in parts] == ["0"] * 3 + ["2"] * 3
+    scores = [float(p[2]) for p in parts]
+    assert scores[:3] == sorted(scores[:3], reverse=True)
+    scored = run("translate", "--model", trained, "--with_score", stdin="abc\n\nde\n").lines
+    assert scored == [f"{parts[0][2]} ||| {parts[0][1]}", "0.0000 ||| ", f"{parts[3][2]} ||| {parts[3][1]}"]
+
+
+def test_json(run: Run, trained: Path) -> None:
+    arguments = ("translate", "--model", trained, "--json", "--n_best", 2, "--with_attention")
+    first, empty = run(*arguments, stdin="abcd\n\n").records
+    assert first["source"] == "abcd"
+    assert first["source_tokens"] == list("abcd")
+    best, second = first["hypotheses"]
+    assert best["score"] >= second["score"]
+    assert best["text"].split() == best["tokens"]
+    assert len(best["token_scores"]) == len(best["tokens"]) + 1
+    assert sum(best["token_scores"]) == pytest.approx(best["log_prob"], abs=1e-4)
+    assert best["score"] == pytest.approx(best["log_prob"] / len(best["token_scores"]), abs=1e-4)
+    assert len(best["attention"]) == len(best["token_scores"])
+    assert all(sum(row) == pytest.approx(1, abs=1e-4) for row in best["attention"])
+    assert [j for _, j in best["alignment"]] == list(range(len(best["tokens"])))
+    assert all(0 <= i < 4 for i, _ in best["alignment"])
+    assert empty == {"source": "", "source_tokens": [], "hypotheses": []}
+
+
+def test_max_length_cuts_off(run: Run, trained: Path) -> None:
+    (record,) = run("translate", "--model", trained, "--json", "--max_length", 2, stdin="abcdef\n").records
+    assert len(record["hypotheses"][0]["tokens"]) <= 2
+
+
+# ---- score
+
+
+def test_score_agrees_with_translate(run: Run, trained: Path, tmp_path: Path) -> None:
+    asked = words(10, 5)
+    (tmp_path / "src").write_text("\n".join(asked))
+    found = run("translate", "--model", trained, "--json", "--src", tmp_path / "src").records
+    (tmp_path / "tgt").write_text("\n".join(r["hypotheses"][0]["text"] for r in found) + "\n")
+    arguments = ("score", "--model", trained, "--src", tmp_path / "src", "--tgt", tmp_path / "tgt")
+    scored = run(*arguments, "--json", "--batch_size", 3).records
+    for a, b in zip(scored, found, strict=True):
+        best = b["hypotheses"][0]
+        assert a["log_prob"] == pytest.approx(best["log_prob"], abs=1e-4)
+        assert a["token_scores"] == pytest.approx(best["token_scores"], abs=1e-4)
+        assert a["tokens"] == [*best["tokens"], "</s>"]
+    for line, a in zip(run(*arguments, "--with_token_scores").lines, scored, strict=True):
+        total, text, each = line.split(" ||| ")
+        assert float(total) == pytest.approx(a["log_prob"], abs=1e-3)
+        assert text == a["target"]
+        assert len(each.split()) == len(a["tokens"])
+
+
+def test_score_of_empty_lines(run: Run, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "tgt").write_text("A\n\n")
+    result = run("score", "--model", trained, "--src", "-", "--tgt", tmp_path / "tgt", stdin="\nab\n")
+    assert result.lines[0] == "nan ||| A"  # no source, no probability
+    assert float(result.lines[1].split(" ||| ")[0]) < 0  # an empty target is its end token
+    result = run(
+        "score", "--model", trained, "--src", "-", "--tgt", tmp_path / "tgt", "--json", stdin="\nab\n"
+    )
+    assert result.records[0]["log_prob"] is None
+
+
+def test_score_takes_as_many_targets_as_sources(run: Run, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "tgt").write_text("A\n")
+    result = run("score", "--model", trained, "--src", "-", "--tgt", tmp_path / "tgt", stdin="a\nb\n")
+    assert result.code == 2
+    assert "tgt has 1 lines" in result.err
+
+
+# ---- evaluate
+
+
+def test_evaluate(run: Run, trained: Path, data: Path, tmp_path: Path) -> None:
+    metrics = "exact_match,word_error_rate,token_error_rate,loss,perplexity"
+    arguments = ("evaluate", "--model", trained, "--data", data / "valid.tsv", "--metrics", metrics)
+    (found,) = run(*arguments, "--json", "--out", tmp_path / "predictions.tsv").records
+    assert found["sources"] == len(
+        {line.split("\t")[0] for line in (data / "valid.tsv").read_text().splitlines()}
+    )
+    values = found["metrics"]
+    assert list(values) == metrics.split(",")
+    assert values["exact_match"] == pytest.approx(1 - values["word_error_rate"])
+    assert values["exact_match"] > 0.8
+    assert 0 <= values["token_error_rate"] < values["word_error_rate"] + 1e-9
+    assert values["perplexity"] == pytest.approx(math.exp(values["loss"]))
+    predictions = [line.split("\t") for line in (tmp_path / "predictions.tsv").read_text().splitlines()]
+    right = sum(hypothesis in references for _, hypothesis, *references in predictions)
+    assert right / len(predictions) == pytest.approx(values["exact_match"])
+    table = run(*arguments).out
+    assert f"{100 * values['exact_match']:.2f} %" in table
+
+
+def test_evaluate_takes_the_best_of_several_references(run: Run, trained: Path, tmp_path: Path) -> None:
+    asked = ["abc", "de", "fab"]
+    translated = run("translate", "--model", trained, stdin="\n".join(asked)).lines
+    columns, lines = tmp_path / "columns.tsv", tmp_path / "lines.tsv"
+    columns.write_text("".join(f"{w}\tX Y\t{t}\n" for w, t in zip(asked, translated, strict=True)))
+    lines.write_text(
+        "".join(f"{w}\tX Y\n" for w in asked)
+        + "".join(f"{w}\t{t}\n" for w, t in zip(asked, translated, strict=True))
+    )
+    for file in (columns, lines):
+        (found,) = run("evaluate", "--model", trained, "--data", file, "--json").records
+        assert found["sources"] == 3
+        assert found["metrics"] == {"exact_match": 1.0, "token_error_rate": 0.0}
+
+
+# ---- info, doctor, the program itself
+
+
+def test_info(run: Run, trained: Path) -> None:
+    (facts,) = run("info", "--model", trained, "--json").records
+    assert facts["kind"] == "seq2seq"
+    assert facts["model"]["decoder_hidden"] == 24
+    assert facts["source"]["tokenizer"]["type"] == "char"
+    model = Seq2Seq.load(trained / "best")
+    assert facts["parameters"] == sum(view.size for view in model.parameters().values())
+    assert "decoder_hidden" in run("info", "--model", trained).out
+
+
+def test_doctor(run: Run) -> None:
+    result = run("doctor")
+    assert result.code == 0
+    for word in ("seq2seq_fast", "instruction set", "threads", "python", "numpy", "extra [sentencepiece]"):
+        assert word in result.out
+
+
+def test_version_and_help(run: Run) -> None:
+    import seq2seq_fast
+
+    assert run("--version").out.strip() == seq2seq_fast.__version__
+    for command in ("train", "translate", "score", "evaluate", "info", "demo", "doctor"):
+        result = run(command, "--help")
+        assert result.code == 0
+        assert "Usage: seq2seq-fast" in result.out
+    everything = run("train", "--help").out
+    assert all(f"--{option.name}" in everything for option in TRAIN_OPTIONS)
+
+
+def test_it_says_which_extra_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("seq2seq_fast.cli.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "typer", None)
+    with pytest.raises(SystemExit) as end:
+        main(["doctor"])
+    assert end.value.code == 2
+    assert "pip install 'seq2seq_fast[cli]'" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_error(trained: Path) -> None:
+    with process("translate", "--model", trained, "--batch_size", 1) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdin.write("ab\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == run_line(trained)  # answered before the next line comes
+        child.stdout.close()
+        try:
+            child.stdin.write("cd\n" * 1000)
+            child.stdin.close()
+        except BrokenPipeError:
+            pass
+        child.wait(60)
+        assert child.returncode == 1
+        assert child.stderr.read() == ""
+
+
+def run_line(trained: Path) -> str:
+    with process("translate", "--model", trained) as child:
+        out, err = child.communicate("ab\n", 60)
+        assert (child.returncode, err) == (0, "")
+        return out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is another thing there")
+def test_ctrl_c_while_translating_is_quiet(trained: Path) -> None:
+    with process("translate", "--model", trained, "--batch_size", 1) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdin.write("ab\n")
+        child.stdin.flush()
+        child.stdout.readline()
+        child.send_signal(signal.SIGINT)
+        child.wait(60)
+        assert child.returncode == 130
+        assert child.stderr.read() == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is another thing there")
+def test_ctrl_c_while_training_saves_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ("train", "--train", data / "train.tsv", "--out", out, *SMALL, "--max_epochs", 10000)
+    with process(*arguments, "--report_every", 1) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if line.startswith("step 3 "):
+                break
+        time.sleep(0.1)
+        child.send_signal(signal.SIGINT)
+        rest = child.stderr.read()
+        child.wait(60)
+        assert child.returncode == 130
+        assert "Traceback" not in rest
+        assert f"seq2seq-fast train --out {out} --resume" in rest
+    assert CheckpointFolder(out).latest() is not None
+
+
+# ---- batches of lines
+
+
+@pytest.mark.parametrize(
+    ("weights", "limit", "expected"),
+    [
+        ([], 3, []),
+        ([1, 1, 1], 3, [[1, 1, 1]]),
+        ([1, 1, 1, 1], 3, [[1, 1, 1], [1]]),
+        ([2, 2], 3, [[2], [2]]),
+        ([9, 1, 9], 3, [[9], [1], [9]]),
+        ([1, 9], 3, [[1], [9]]),
+    ],
+)
+def test_batches(weights: list[int], limit: int, expected: list[list[int]]) -> None:
+    assert list(batches(weights, limit, lambda weight: weight)) == expected
+
+
+def test_a_full_batch_does_not_wait_for_the_next_line() -> None:
+    taken = []
+
+    def source() -> Any:
+        for i in range(4):
+            taken.append(i)
+            yield i
+
+    next(batches(source(), 2, lambda _: 1))
+    assert taken == [0, 1]
