@@ -93,12 +93,15 @@ void attend_backward(const AttentionBackwardArgs& g, int64_t row) {
   float* dquery = g.dquery + row * g.dquery_stride;
   for (int64_t a = 0; a < x.key_width; ++a) dquery[a] = 0.0f;
 
-  // dscore_s = w_s (dw_s - mean), dw_s = dcontext . value_s, mean = sum w dw: in double, for the dscores to sum to zero.
-  double mean = 0.0;
+  // dscore_s = w_s (dw_s - mean), dw_s = dcontext . value_s, mean = sum w dw / sum w: in double, for the dscores to sum to
+  // zero, although the weights sum to one only to within rounding.
+  double mean = 0.0, total = 0.0;
   for (int64_t s = 0; s < length; ++s) {
     dweights[s] = dot(dcontext, x.values + (begin + s) * x.value_width, x.value_width);
     mean += double{weights[s]} * dweights[s];
+    total += double{weights[s]};
   }
+  mean /= total;
   for (int64_t s = 0; s < length; ++s) {
     const float* key = x.keys + (begin + s) * x.key_width;
     const float dscore = static_cast<float>(weights[s] * (dweights[s] - mean));

@@ -1,6 +1,7 @@
 """seq2seq_fast: train and run recurrent encoder-decoders in fused native kernels.
 
-Importing the package loads numpy and the native extension, nothing else; the names below are loaded when first used.
+Importing the package loads numpy and the native extension, nothing else; the names below are loaded when
+first used.
 """
 
 from __future__ import annotations
@@ -31,7 +32,19 @@ _WHERE = {
     "Trainer": "trainer",
     "Vocabulary": "vocab",
 }
-_MODULES = ("data", "files", "metrics", "model", "nn", "ops", "optim", "search", "tokenizers", "trainer", "vocab")
+_MODULES = (
+    "data",
+    "files",
+    "metrics",
+    "model",
+    "nn",
+    "ops",
+    "optim",
+    "search",
+    "tokenizers",
+    "trainer",
+    "vocab",
+)
 
 __all__ = [
     "SGD",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from seq2seq_fast import _native
 from seq2seq_fast._native import Hypothesis
+from seq2seq_fast.arguments import flag, integer, number
 
 if TYPE_CHECKING:
     from seq2seq_fast.data import Batch
@@ -24,9 +25,10 @@ Ids = NDArray[np.int32] | NDArray[np.int64]
 class Seq2SeqConfig:
     """What a network is made of. Values are checked when a network is built.
 
-    The encoder reads tokens (source_vocab_size) or feature vectors (source_features). Its states, M = encoder_hidden x directions
-    wide, are the memory. At each step the decoder's input is the last token's embedding, with input feeding beside the last
-    attentional vector; h is its top layer's output, c the context, a = tanh(W [h; c] + b), and the logits are W_o a + b_o.
+    The encoder reads tokens (source_vocab_size) or feature vectors (source_features). Its states, M =
+    encoder_hidden x directions wide, are the memory. At each step the decoder's input is the last token's
+    embedding, with input feeding beside the last attentional vector; h is its top layer's output, c the
+    context, a = tanh(W [h; c] + b), and the logits are W_o a + b_o.
     """
 
     target_vocab_size: int
@@ -54,9 +56,11 @@ class Seq2SeqConfig:
     bridge: str = "dense"
     """From the encoder's last states to the decoder's first: copy, dense (a tanh layer) or zero."""
     tie_output: bool = False
-    """The output projection is the target embedding; a is then target_embedding_dim wide, else decoder_hidden."""
+    """The output projection is the target embedding; a is then target_embedding_dim wide, else
+    decoder_hidden."""
     reset_after: bool = True
-    """GRU: the reset gate after the recurrent product (PyTorch, cuDNN) or before it (Keras' default, ONNX)."""
+    """GRU: the reset gate after the recurrent product (PyTorch, cuDNN) or before it (Keras' default,
+    ONNX)."""
     dropout: float = 0.0
     """On embeddings, between layers and on a."""
     bos_id: int = 1
@@ -102,7 +106,8 @@ class EncoderState:
 
     @property
     def last(self) -> list[tuple[Floats, Floats | None]]:
-        """The last states (h, c) of each encoder layer, directions side by side: [N, M]; c is None for a GRU."""
+        """The last states (h, c) of each encoder layer, directions side by side: [N, M]; c is None for a
+        GRU."""
         return self._session.last()
 
 
@@ -112,7 +117,9 @@ class Encoder:
     def __init__(self, model: Seq2Seq) -> None:
         self._model = model
 
-    def __call__(self, source: Floats | Ids, source_lengths: Ids, max_rows: int | None = None) -> EncoderState:
+    def __call__(
+        self, source: Floats | Ids, source_lengths: Ids, max_rows: int | None = None
+    ) -> EncoderState:
         """Encode a batch.
 
         Args:
@@ -125,7 +132,8 @@ class Encoder:
 
 
 class Decoder:
-    """The decoder of a network, one step at a time, for searches of one's own (see also `search.beam_search`)."""
+    """The decoder of a network, one step at a time, for searches of one's own (see also
+    `search.beam_search`)."""
 
     def __init__(self, model: Seq2Seq) -> None:
         self._model = model
@@ -138,8 +146,8 @@ class Decoder:
         Args:
             state: from `Seq2Seq.encode`. Its first step has a row per source.
             tokens: [rows] the tokens emitted last; <bos> for every source where None, in the first step.
-            parents: [rows] the row of the last step (in the first: the source) that each row continues; 0 .. rows - 1 where
-                None.
+            parents: [rows] the row of the last step (in the first: the source) that each row continues; 0
+                .. rows - 1 where None.
 
         Returns:
             log-probabilities [rows, V], and attention weights [rows, longest source] or None.
@@ -155,8 +163,8 @@ class Decoder:
 class Seq2Seq:
     """A recurrent encoder-decoder: loss, gradients, scores and search in one native call each.
 
-    Sequences of a batch lie one after the other, without padding; lengths tell them apart. Results do not depend on what else
-    is in the batch, nor on the number of threads.
+    Sequences of a batch lie one after the other, without padding; lengths tell them apart. Results do not
+    depend on what else is in the batch, nor on the number of threads.
 
     Args:
         config: what the network is made of.
@@ -167,6 +175,11 @@ class Seq2Seq:
     """
 
     def __init__(self, config: Seq2SeqConfig, seed: int = 0) -> None:
+        if not isinstance(config, Seq2SeqConfig):
+            raise TypeError(f"[Seq2Seq] Expected config as a Seq2SeqConfig, got {type(config).__name__}.")
+        for name in ("bidirectional", "input_feeding", "tie_output", "reset_after"):
+            flag("Seq2SeqConfig", name, getattr(config, name))
+        integer("Seq2Seq", "seed", seed, 0, 2**64 - 1)
         self.config = config
         self.native = _native.Model(asdict(config))
         self._layout = self.native.layout()
@@ -175,7 +188,8 @@ class Seq2Seq:
         self.decoder = Decoder(self)
 
     def _initialise(self, seed: int) -> None:
-        """Uniform in +-1 / sqrt(fan in) as PyTorch does for recurrent and linear layers; embeddings normal, deviation 0.1."""
+        """Uniform in +-1 / sqrt(fan in) as PyTorch does for recurrent and linear layers; embeddings normal,
+        deviation 0.1."""
         rng = np.random.Generator(np.random.Philox(seed))
         for name, shape, _, decay in self._layout:
             if "embedding" in name:
@@ -198,7 +212,8 @@ class Seq2Seq:
         }
 
     def parameters(self) -> dict[str, Floats]:
-        """Every parameter by name: writable views of one flat buffer. A change is noticed at the next call."""
+        """Every parameter by name: writable views of one flat buffer. A change is noticed at the next
+        call."""
         return self._views(self.native.params)
 
     def gradients(self) -> dict[str, Floats]:
@@ -207,7 +222,8 @@ class Seq2Seq:
 
     @property
     def flat_parameters(self) -> Floats:
-        """float32 [P]: the buffer itself. Views in it begin at multiples of 16 elements; what lies between is zero."""
+        """float32 [P]: the buffer itself. Views in it begin at multiples of 16 elements; what lies between
+        is zero."""
         return self.native.params
 
     @property
@@ -220,14 +236,19 @@ class Seq2Seq:
         return list(self._layout)
 
     def weights_changed(self) -> None:
-        """Pack the weights anew at the next inference. Never needed for correct results; it saves a comparison."""
+        """Pack the weights anew at the next inference. Never needed for correct results; it saves a
+        comparison."""
         self.native.weights_changed()
 
     def loss(self, batch: Batch, label_smoothing: float = 0.0) -> LossResult:
         """Cross-entropy of the targets given the sources, without dropout."""
         return LossResult(
             *self.native.loss(
-                batch.source, batch.source_lengths, batch.target, batch.target_lengths, label_smoothing
+                batch.source,
+                batch.source_lengths,
+                batch.target,
+                batch.target_lengths,
+                number("loss", "label_smoothing", label_smoothing),
             )
         )
 
@@ -246,9 +267,9 @@ class Seq2Seq:
                 batch.target,
                 batch.target_lengths,
                 batch.example_ids,
-                update,
-                seed,
-                label_smoothing,
+                integer("forward_backward", "update", update, 0, 2**32 - 1),
+                integer("forward_backward", "seed", seed, 0, 2**64 - 1),
+                number("forward_backward", "label_smoothing", label_smoothing),
             )
         )
 
@@ -273,14 +294,16 @@ class Seq2Seq:
         return_attention: bool = False,
         **options: Any,
     ) -> list[list[Hypothesis]]:
-        """Search for the best outputs: greedy for beam_size 1, else beam search. One native call for the whole batch.
+        """Search for the best outputs: greedy for beam_size 1, else beam search. One native call for the
+        whole batch.
 
         Args:
             source: ids [sum S] or features [sum S, C], sequences one after the other.
             source_lengths: [N], at least 1 each.
             beam_size: live hypotheses per source.
             num_hypotheses: how many to return, at most beam_size.
-            length_penalty: hypotheses are ranked by log_prob / length ** length_penalty; the end token counts.
+            length_penalty: hypotheses are ranked by log_prob / length ** length_penalty; the end token
+                counts.
             min_decoding_length: no end token before this many tokens.
             max_decoding_length: steps at most.
             return_attention: keep each token's attention weights.

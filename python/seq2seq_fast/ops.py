@@ -1,8 +1,8 @@
 """The kernels, one short function each: numpy arrays in, numpy arrays out.
 
-Floats are float32, ids int32 or int64; a wrong dtype is a TypeError, a wrong shape or value a ValueError, and the message names
-the argument. Nothing is changed in place but what a trailing underscore says. N is the batch, T time, C the input's width, H the
-hidden size, L layers, D directions (1 or 2), V classes.
+Floats are float32, ids int32 or int64; a wrong dtype is a TypeError, a wrong shape or value a ValueError,
+and the message names the argument. Nothing is changed in place but what a trailing underscore says. N is
+the batch, T time, C the input's width, H the hidden size, L layers, D directions (1 or 2), V classes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seq2seq_fast import _native
-from seq2seq_fast._native import adagrad_, adam_, scale_, sgd_, squared_norm
+from seq2seq_fast.arguments import array, flag, integer, number
 
 __all__ = [
     "adagrad_",
@@ -52,25 +52,12 @@ CellParams = Sequence[Any]
 """w_ih [G H, C], w_hh [G H, H], b_ih [G H], b_hh [G H]; G = 4 (i f g o) for an LSTM, 3 (r z n) for a GRU."""
 
 
-def _array(op: str, name: str, value: Any, least_rank: int = 1) -> NDArray[Any]:
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"[{op}] Expected {name} as a numpy array, got {type(value).__name__}.")
-    if value.ndim < least_rank:
-        raise ValueError(
-            f"[{op}] Expected {name} of at least {least_rank} dimensions, got shape {list(value.shape)}."
-        )
-    return value
-
-
 def _rows(op: str, name: str, value: Any) -> NDArray[Any]:
     """[..., W] as [R, W]."""
-    array = _array(op, name, value)
-    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
-
-
-def _same_shape(op: str, name: str, value: Any, shape: tuple[int, ...]) -> None:
-    if _array(op, name, value, 0).shape != shape:
-        raise ValueError(f"[{op}] Expected {name} of shape {list(shape)}, got {list(value.shape)}.")
+    rows = array(op, name, value)
+    if rows.ndim == 0:
+        raise ValueError(f"[{op}] Expected {name} of at least one dimension, got a scalar.")
+    return rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
 
 
 def linear(x: Floats, weight: Floats, bias: Floats | None = None) -> Floats:
@@ -91,25 +78,26 @@ def linear(x: Floats, weight: Floats, bias: Floats | None = None) -> Floats:
 def linear_backward(dy: Floats, x: Floats, weight: Floats) -> tuple[Floats, Floats, Floats]:
     """Gradients of `linear`: (dx [..., K], dweight [N, K], dbias [N])."""
     op = "linear_backward"
-    d = _rows(op, "dy", dy)
-    if dy.shape[:-1] != _array(op, "x", x).shape[:-1]:
-        raise ValueError(f"[{op}] Expected dy of leading shape {list(x.shape[:-1])}, got {list(dy.shape)}.")
-    dx, dweight, dbias = _native.linear_backward(d, _rows(op, "x", x), weight)
+    rows = _rows(op, "x", x)
+    outputs = array(op, "weight", weight, (None, None)).shape[0]
+    d = _rows(op, "dy", array(op, "dy", dy, (*x.shape[:-1], outputs)))
+    dx, dweight, dbias = _native.linear_backward(d, rows, weight)
     return dx.reshape(x.shape), dweight, dbias
 
 
 def embedding(ids: Ids, weight: Floats) -> Floats:
     """Rows of a table: ids [...] of 0 .. V - 1, weight [V, E] -> [..., E]."""
-    rows = _native.embedding(_array("embedding", "ids", ids, 0).reshape(-1), weight)
+    array("embedding", "weight", weight)
+    rows = _native.embedding(array("embedding", "ids", ids).reshape(-1), weight)
     return rows.reshape(*ids.shape, rows.shape[-1])
 
 
 def embedding_backward(ids: Ids, dy: Floats, num_embeddings: int) -> Floats:
     """Gradient of the table [num_embeddings, E]: rows of dy [..., E] added in their order."""
     op = "embedding_backward"
-    if _array(op, "dy", dy).shape[:-1] != _array(op, "ids", ids, 0).shape:
-        raise ValueError(f"[{op}] Expected dy of shape {[*ids.shape, 'E']}, got {list(dy.shape)}.")
-    return _native.embedding_backward(ids.reshape(-1), _rows(op, "dy", dy), num_embeddings)
+    flat = array(op, "ids", ids).reshape(-1)
+    rows = _rows(op, "dy", array(op, "dy", dy, (*ids.shape, None)))
+    return _native.embedding_backward(flat, rows, integer(op, "num_embeddings", num_embeddings, 1, 2**31 - 1))
 
 
 def softmax(x: Floats) -> Floats:
@@ -125,21 +113,22 @@ def log_softmax(x: Floats) -> Floats:
 def softmax_backward(dy: Floats, y: Floats) -> Floats:
     """dx of `softmax`, from its output y [..., V]."""
     op = "softmax_backward"
-    _same_shape(op, "dy", dy, _array(op, "y", y).shape)
+    array(op, "dy", dy, array(op, "y", y).shape)
     return _native.softmax_backward(_rows(op, "dy", dy), _rows(op, "y", y), False).reshape(y.shape)
 
 
 def log_softmax_backward(dy: Floats, y: Floats) -> Floats:
     """dx of `log_softmax`, from its output y [..., V]."""
     op = "log_softmax_backward"
-    _same_shape(op, "dy", dy, _array(op, "y", y).shape)
+    array(op, "dy", dy, array(op, "y", y).shape)
     return _native.softmax_backward(_rows(op, "dy", dy), _rows(op, "y", y), True).reshape(y.shape)
 
 
 def cross_entropy(
     logits: Floats, targets: Ids, ignore_index: int = -100, label_smoothing: float = 0.0
 ) -> tuple[Floats, Floats]:
-    """Cross-entropy over logits and its gradient in one pass (torch.nn.functional.cross_entropy, reduction="none").
+    """Cross-entropy over logits and its gradient in one pass (torch.nn.functional.cross_entropy,
+    reduction="none").
 
     Args:
         logits: [R, V].
@@ -150,7 +139,13 @@ def cross_entropy(
     Returns:
         losses [R] in nats, and dlogits [R, V], the gradient of their sum.
     """
-    return _native.cross_entropy(logits, targets, ignore_index, label_smoothing)
+    op = "cross_entropy"
+    return _native.cross_entropy(
+        array(op, "logits", logits),
+        array(op, "targets", targets),
+        integer(op, "ignore_index", ignore_index, -(2**31), 2**31 - 1),
+        number(op, "label_smoothing", label_smoothing, 0.0, 1.0),
+    )
 
 
 def _energy(op: str, score: str, energy: Floats | None) -> Floats | None:
@@ -172,7 +167,8 @@ def attention(
 ) -> tuple[Floats, Floats]:
     """Each query attends to the rows of its source (dot: Luong et al. 2015; mlp: Bahdanau et al. 2015).
 
-    dot: score = query . key; mlp: score = energy . tanh(query + key). "general" is dot with keys = linear(memory, W).
+    dot: score = query . key; mlp: score = energy . tanh(query + key). "general" is dot with keys =
+        linear(memory, W).
 
     Args:
         query: [R, A].
@@ -185,7 +181,17 @@ def attention(
     Returns:
         context [R, M] and weights [R, max S], zero past each source's length.
     """
-    return _native.attention(query, keys, values, lengths, example, _energy("attention", score, energy))
+    op = "attention"
+    _check_attention(op, query, keys, values, lengths, example)
+    return _native.attention(query, keys, values, lengths, example, _energy(op, score, energy))
+
+
+def _check_attention(op: str, query: Any, keys: Any, values: Any, lengths: Any, example: Any) -> None:
+    rows, width = array(op, "query", query, (None, None)).shape
+    total = array(op, "keys", keys, (None, width)).shape[0]
+    array(op, "values", values, (total, None))
+    array(op, "lengths", lengths, (None,))
+    array(op, "example", example, (rows,))
 
 
 def attention_backward(
@@ -195,44 +201,59 @@ def attention_backward(
     values: Floats,
     lengths: Ids,
     example: Ids,
-    weights: Floats | None = None,
     score: str = "dot",
     energy: Floats | None = None,
 ) -> tuple[Floats, Floats, Floats, Floats | None]:
     """Gradients of `attention`: (dquery, dkeys, dvalues, denergy or None). The weights are computed anew."""
     op = "attention_backward"
+    _check_attention(op, query, keys, values, lengths, example)
+    array(op, "dcontext", dcontext, (len(query), values.shape[1]))
     return _native.attention_backward(
         dcontext, query, keys, values, lengths, example, _energy(op, score, energy)
     )
 
 
-def _load(layer: _native.Layer, op: str, cells: Sequence[CellParams]) -> None:
-    """Copy (w_ih, w_hh, b_ih, b_hh) per layer and direction into a layer."""
-    layout, params = layer.layout(), layer.params
-    given = [value for cell in cells for value in cell]
-    if len(given) != len(layout):
-        raise ValueError(f"[{op}] Expected params of {len(layout)} arrays, got {len(given)}.")
-    for (name, shape, offset, _), value in zip(layout, given, strict=True):
-        _same_shape(op, name.removesuffix("_l0"), value, shape)
-        if value.dtype != np.float32:
-            raise TypeError(f"[{op}] Expected {name} of dtype float32, got {value.dtype}.")
-        params[offset : offset + value.size] = value.reshape(-1)
+_WEIGHTS = ("w_ih", "w_hh", "b_ih", "b_hh")
 
 
 def _stack(
-    kind: str, x: Any, params: Sequence[CellParams], bidirectional: bool, reset_after: bool = True
+    op: str,
+    x: Any,
+    params: Sequence[CellParams],
+    bidirectional: bool,
+    gates: int,
+    reset_after: bool = True,
 ) -> _native.Layer:
-    directions = 2 if bidirectional else 1
+    """A native layer with copies of (w_ih, w_hh, b_ih, b_hh) per layer and direction."""
+    directions = 2 if flag(op, "bidirectional", bidirectional) else 1
+    flag(op, "reset_after", reset_after)
+    if not isinstance(params, Sequence) or any(not isinstance(cell, Sequence) for cell in params):
+        raise TypeError(f"[{op}] Expected params as a list of (w_ih, w_hh, b_ih, b_hh).")
     if len(params) == 0 or len(params) % directions or any(len(cell) != 4 for cell in params):
         raise ValueError(
-            f"[{kind}] Expected params as (w_ih, w_hh, b_ih, b_hh) per layer and direction, got {len(params)} entries."
+            f"[{op}] Expected params as (w_ih, w_hh, b_ih, b_hh) per layer and direction, "
+            f"got {len(params)} entries."
         )
-    hidden = _array(kind, "w_hh", params[0][1], 2).shape[1]
-    width = _array(kind, "x", x).shape[-1]
-    layers = len(params) // directions
+    width = array(op, "x", x, (None,) * 3).shape[-1]
+    hidden = array(op, "w_hh", params[0][1], (None, None)).shape[1]
+    rows, layers = gates * hidden, len(params) // directions
+    kind = "lstm" if gates == 4 else "gru"
     layer = _native.Layer(kind, width, hidden, layers, True, bidirectional, reset_after, 0.0)
-    _load(layer, kind, params)
+    views = iter(_views(layer, layer.params))
+    for at, cell in enumerate(params):
+        inputs = width if at < directions else directions * hidden
+        for name, value, shape in zip(
+            _WEIGHTS, cell, ((rows, inputs), (rows, hidden), (rows,), (rows,)), strict=True
+        ):
+            next(views)[...] = array(op, name, value, shape, np.float32)
     return layer
+
+
+def _views(layer: _native.Layer, buffer: Floats) -> list[Floats]:
+    """Each parameter's part of a flat buffer."""
+    return [
+        buffer[offset : offset + math.prod(shape)].reshape(shape) for _, shape, offset, _ in layer.layout()
+    ]
 
 
 def lstm(
@@ -254,7 +275,8 @@ def lstm(
     Returns:
         y [T, N, D H], zero past each length, and h_n, c_n [L D, N, H], each sequence's own last states.
     """
-    y, h_n, c_n, _ = _stack("lstm", x, params, bidirectional).forward(x, lengths, h0, c0, False, 0, 0)
+    layer = _stack("lstm", x, params, bidirectional, 4)
+    y, h_n, c_n, _ = layer.forward(x, lengths, h0, c0, False, 0, 0)
     assert c_n is not None
     return y, h_n, c_n
 
@@ -269,38 +291,32 @@ def gru(
 ) -> tuple[Floats, Floats]:
     """A stack of GRU layers over a ragged batch (torch.nn.GRU): (y [T, N, D H], h_n [L D, N, H]).
 
-    reset_after=False puts the reset gate before the recurrent product, as in Cho et al. 2014, Keras' default and ONNX'
-    linear_before_reset=0. Other arguments as in `lstm`.
+    reset_after=False puts the reset gate before the recurrent product, as in Cho et al. 2014, Keras'
+    default and ONNX' linear_before_reset=0. Other arguments as in `lstm`.
     """
-    layer = _stack("gru", x, params, bidirectional, reset_after)
+    layer = _stack("gru", x, params, bidirectional, 3, reset_after)
     y, h_n, _, _ = layer.forward(x, lengths, h0, None, False, 0, 0)
     return y, h_n
 
 
-def _one_step(name: str, array: Any, op: str) -> NDArray[Any]:
-    value = _array(op, name, array)
-    if value.ndim != 2:
-        raise ValueError(f"[{op}] Expected {name} of two dimensions, got shape {list(value.shape)}.")
-    return value[None]
+def _cell(
+    op: str, gates: int, x: Any, states: dict[str, Any], weights: Sequence[Any], reset_after: bool = True
+) -> tuple[_native.Layer, NDArray[Any], list[NDArray[Any]]]:
+    """A layer of one step, x as [1, N, C], and the states as [1, N, H]."""
+    rows = array(op, "x", x, (None, None), np.float32).shape[0]
+    hidden = array(op, "w_hh", weights[1], (None, None)).shape[1]
+    steps = [array(op, name, state, (rows, hidden), np.float32)[None] for name, state in states.items()]
+    return _stack(op, x[None], [weights], False, gates, reset_after), x[None], steps
 
 
 def lstm_cell(
     x: Floats, h: Floats, c: Floats, w_ih: Floats, w_hh: Floats, b_ih: Floats, b_hh: Floats
 ) -> tuple[Floats, Floats]:
     """One step of an LSTM (torch.nn.LSTMCell): x [N, C], h and c [N, H] -> (h, c) [N, H]."""
-    op = "lstm_cell"
-    step = _one_step("x", x, op)
-    layer = _stack("lstm", step, [(w_ih, w_hh, b_ih, b_hh)], False)
-    _, h_n, c_n, _ = layer.forward(step, None, _one_step("h", h, op), _one_step("c", c, op), False, 0, 0)
+    layer, step, (h0, c0) = _cell("lstm_cell", 4, x, {"h": h, "c": c}, (w_ih, w_hh, b_ih, b_hh))
+    _, h_n, c_n, _ = layer.forward(step, None, h0, c0, False, 0, 0)
     assert c_n is not None
     return h_n[0], c_n[0]
-
-
-def _cell_gradients(layer: _native.Layer) -> list[Floats]:
-    return [
-        layer.grads[offset : offset + math.prod(shape)].reshape(shape)
-        for _, shape, offset, _ in layer.layout()
-    ]
 
 
 def lstm_cell_backward(
@@ -315,24 +331,21 @@ def lstm_cell_backward(
     b_hh: Floats,
 ) -> tuple[Floats, ...]:
     """Gradients of `lstm_cell`: (dx, dh, dc, dw_ih, dw_hh, db_ih, db_hh). The step is computed anew."""
-    op = "lstm_cell_backward"
-    step = _one_step("x", x, op)
-    layer = _stack("lstm", step, [(w_ih, w_hh, b_ih, b_hh)], False)
-    *_, saved = layer.forward(step, None, _one_step("h", h, op), _one_step("c", c, op), True, 0, 0)
+    states = {"h": h, "c": c, "dh": dh, "dc": dc}
+    layer, step, (h0, c0, dh_n, dc_n) = _cell("lstm_cell_backward", 4, x, states, (w_ih, w_hh, b_ih, b_hh))
+    *_, saved = layer.forward(step, None, h0, c0, True, 0, 0)
     assert saved is not None
-    dx, dh0, dc0 = layer.backward(saved, None, _one_step("dh", dh, op), _one_step("dc", dc, op))
+    dx, dh0, dc0 = layer.backward(saved, None, dh_n, dc_n)
     assert dc0 is not None
-    return (dx[0], dh0[0], dc0[0], *_cell_gradients(layer))
+    return (dx[0], dh0[0], dc0[0], *_views(layer, layer.grads))
 
 
 def gru_cell(
     x: Floats, h: Floats, w_ih: Floats, w_hh: Floats, b_ih: Floats, b_hh: Floats, reset_after: bool = True
 ) -> Floats:
     """One step of a GRU (torch.nn.GRUCell): x [N, C], h [N, H] -> h [N, H]. reset_after as in `gru`."""
-    op = "gru_cell"
-    step = _one_step("x", x, op)
-    layer = _stack("gru", step, [(w_ih, w_hh, b_ih, b_hh)], False, reset_after)
-    _, h_n, _, _ = layer.forward(step, None, _one_step("h", h, op), None, False, 0, 0)
+    layer, step, (h0,) = _cell("gru_cell", 3, x, {"h": h}, (w_ih, w_hh, b_ih, b_hh), reset_after)
+    _, h_n, _, _ = layer.forward(step, None, h0, None, False, 0, 0)
     result: Floats = h_n[0]
     return result
 
@@ -349,12 +362,12 @@ def gru_cell_backward(
 ) -> tuple[Floats, ...]:
     """Gradients of `gru_cell`: (dx, dh, dw_ih, dw_hh, db_ih, db_hh). The step is computed anew."""
     op = "gru_cell_backward"
-    step = _one_step("x", x, op)
-    layer = _stack("gru", step, [(w_ih, w_hh, b_ih, b_hh)], False, reset_after)
-    *_, saved = layer.forward(step, None, _one_step("h", h, op), None, True, 0, 0)
+    weights = (w_ih, w_hh, b_ih, b_hh)
+    layer, step, (h0, dh_n) = _cell(op, 3, x, {"h": h, "dh": dh}, weights, reset_after)
+    *_, saved = layer.forward(step, None, h0, None, True, 0, 0)
     assert saved is not None
-    dx, dh0, _ = layer.backward(saved, None, _one_step("dh", dh, op), None)
-    return (dx[0], dh0[0], *_cell_gradients(layer))
+    dx, dh0, _ = layer.backward(saved, None, dh_n, None)
+    return (dx[0], dh0[0], *_views(layer, layer.grads))
 
 
 def dropout(
@@ -368,8 +381,9 @@ def dropout(
 ) -> Floats:
     """Inverted dropout whose mask is a function of its names alone; its backward is the same call on dy.
 
-    Element u of a row is kept, times 1 / (1 - p), where uniform(philox(counter, key)) >= p. counter = (u // 4, time, example,
-    op | high bits of example << 8), key = (seed folded to 32 bits, update), word u % 4 (Salmon et al. 2011).
+    Element u of a row is kept, times 1 / (1 - p), where uniform(philox(counter, key)) >= p. counter = (u //
+    4, time, example, op | high bits of example << 8), key = (seed folded to 32 bits, update), word u % 4
+    (Salmon et al. 2011).
 
     Args:
         x: [R, W].
@@ -380,31 +394,147 @@ def dropout(
         example: int64 [R]; 0 .. R - 1 where None.
         time: int32 [R]; 0 where None.
     """
-    rows = _rows("dropout", "x", x)
-    who = np.arange(len(rows), dtype=np.int64) if example is None else example
-    when = np.zeros(len(rows), np.int32) if time is None else time
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"[dropout] Expected seed from 0 to 2^64 - 1, got {seed}.")
-    if not 0 <= update < 2**32:
-        raise ValueError(f"[dropout] Expected update from 0 to 2^32 - 1, got {update}.")
-    return _native.dropout(rows, p, seed, update, op, who, when).reshape(x.shape)
+    name = "dropout"
+    rows = _rows(name, "x", x)
+    who = np.arange(len(rows), dtype=np.int64) if example is None else array(name, "example", example)
+    when = np.zeros(len(rows), np.int32) if time is None else array(name, "time", time)
+    return _native.dropout(
+        rows,
+        number(name, "p", p),
+        integer(name, "seed", seed, 0, 2**64 - 1),
+        integer(name, "update", update, 0, 2**32 - 1),
+        integer(name, "op", op, 0, 255),
+        who,
+        when,
+    ).reshape(x.shape)
 
 
 def philox(counter: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """Philox 4x32-10 (Salmon et al. 2011): counter [R, 4], key [2] -> words [R, 4], all uint32."""
-    for name, value in (("counter", counter), ("key", key)):
-        if _array("philox", name, value).dtype != np.uint32:
-            raise TypeError(f"[philox] Expected {name} of dtype uint32, got {value.dtype}.")
-    if counter.ndim != 2 or counter.shape[1] != 4:
-        raise ValueError(f"[philox] Expected counter of shape [R, 4], got {list(counter.shape)}.")
-    if key.shape != (2,):
-        raise ValueError(f"[philox] Expected key of shape [2], got {list(key.shape)}.")
+    array("philox", "counter", counter, (None, 4), np.uint32)
+    array("philox", "key", key, (2,), np.uint32)
     return _native.philox(counter, int(key[0]), int(key[1]))
 
 
 def topk(x: Floats, k: int) -> tuple[Floats, NDArray[np.int32]]:
-    """The k largest of each row of x [R, V], descending, of equals the lower index first: values and indices [R, k]."""
-    return _native.topk(x, k)
+    """The k largest of each row of x [R, V], descending, of equals the lower index first: values and
+    indices [R, k]."""
+    width = array("topk", "x", x, (None, None)).shape[1]
+    return _native.topk(x, integer("topk", "k", k, 1, width))
+
+
+def _flat(op: str, name: str, value: Any) -> NDArray[Any]:
+    return array(op, name, value, (None,), np.float32)
+
+
+def adam_(
+    param: Floats,
+    grad: Floats,
+    m: Floats,
+    v: Floats,
+    step: int,
+    lr: float = 1e-3,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    mask: NDArray[np.uint8] | None = None,
+) -> None:
+    """One update by Adam (Kingma & Ba 2015; torch.optim.Adam), in place.
+
+    Args:
+        param, m, v: [P], written: parameters, first and second moments (zeros before the first step).
+        grad: [P].
+        step: 1 for the first.
+        decoupled: weight decay as in AdamW (Loshchilov & Hutter 2019).
+        mask: uint8 [ceil(P / 16)], one byte for each 16 parameters: bit 0, weight decay applies; bit 1,
+            frozen. None: decay everywhere.
+    """
+    op = "adam_"
+    _native.adam_(
+        _flat(op, "param", param),
+        _flat(op, "grad", grad),
+        _flat(op, "m", m),
+        _flat(op, "v", v),
+        integer(op, "step", step, 1, 2**62),
+        number(op, "lr", lr),
+        number(op, "beta1", beta1),
+        number(op, "beta2", beta2),
+        number(op, "eps", eps),
+        number(op, "weight_decay", weight_decay),
+        flag(op, "decoupled", decoupled),
+        mask,
+    )
+
+
+def sgd_(
+    param: Floats,
+    grad: Floats,
+    momentum_buffer: Floats | None = None,
+    lr: float = 1e-3,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+    first: bool = False,
+    mask: NDArray[np.uint8] | None = None,
+) -> None:
+    """One update by SGD (torch.optim.SGD), in place.
+
+    Args:
+        momentum_buffer: [P], written; needed where momentum is not 0.
+        first: the momentum buffer starts with this gradient.
+        param, grad, mask: as in `adam_`.
+    """
+    op = "sgd_"
+    _native.sgd_(
+        _flat(op, "param", param),
+        _flat(op, "grad", grad),
+        None if momentum_buffer is None else _flat(op, "momentum_buffer", momentum_buffer),
+        number(op, "lr", lr),
+        number(op, "momentum", momentum),
+        number(op, "weight_decay", weight_decay),
+        flag(op, "nesterov", nesterov),
+        flag(op, "first", first),
+        mask,
+    )
+
+
+def adagrad_(
+    param: Floats,
+    grad: Floats,
+    sum: Floats,
+    lr: float = 1e-2,
+    eps: float = 1e-10,
+    weight_decay: float = 0.0,
+    mask: NDArray[np.uint8] | None = None,
+) -> None:
+    """One update by Adagrad (Duchi et al. 2011; torch.optim.Adagrad), in place.
+
+    Args:
+        sum: [P], written: the squares of the gradients so far.
+        param, grad, mask: as in `adam_`.
+    """
+    op = "adagrad_"
+    _native.adagrad_(
+        _flat(op, "param", param),
+        _flat(op, "grad", grad),
+        _flat(op, "sum", sum),
+        number(op, "lr", lr),
+        number(op, "eps", eps),
+        number(op, "weight_decay", weight_decay),
+        mask,
+    )
+
+
+def squared_norm(x: Floats) -> float:
+    """The sum of the squares of x [P], the same for any number of threads."""
+    return _native.squared_norm(_flat("squared_norm", "x", x))
+
+
+def scale_(x: Floats, factor: float) -> None:
+    """x [P] times factor, in place."""
+    _native.scale_(_flat("scale_", "x", x), number("scale_", "factor", factor))
 
 
 def clip_grad_norm_(grads: Floats, max_norm: float) -> float:
@@ -413,9 +543,12 @@ def clip_grad_norm_(grads: Floats, max_norm: float) -> float:
     Returns:
         The norm before. Not finite: grads are left as they are.
     """
-    if not max_norm > 0:
-        raise ValueError(f"[clip_grad_norm_] Expected max_norm above 0, got {max_norm}.")
-    norm = math.sqrt(squared_norm(grads))
+    op = "clip_grad_norm_"
+    if number(op, "max_norm", max_norm) <= 0:
+        raise ValueError(f"[{op}] Expected max_norm above 0, got {max_norm}.")
+    if not _flat(op, "grads", grads).flags.c_contiguous or not grads.flags.writeable:
+        raise ValueError(f"[{op}] Expected grads to be contiguous and writable.")
+    norm = math.sqrt(_native.squared_norm(grads))
     if max_norm < norm < math.inf:
-        scale_(grads, max_norm / (norm + 1e-6))
+        _native.scale_(grads, max_norm / (norm + 1e-6))
     return norm

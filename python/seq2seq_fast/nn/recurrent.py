@@ -1,4 +1,5 @@
-"""LSTM and GRU layers and cells. One native call per sequence batch; weights are packed once and again when they change."""
+"""LSTM and GRU layers and cells. One native call per sequence batch; weights are packed once and again when
+they change."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seq2seq_fast import _native
+from seq2seq_fast.arguments import array, flag, integer, number
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32] | NDArray[np.int64]
@@ -32,9 +34,15 @@ class _Recurrent:
         dropout: float,
         seed: int,
     ) -> None:
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.dropout, self.bidirectional = bias, dropout, bidirectional
-        self.seed = seed
+        name = type(self).__name__
+        self.input_size = integer(name, "input_size", input_size, 1, 2**31 - 1)
+        self.hidden_size = integer(name, "hidden_size", hidden_size, 1, 2**31 - 1)
+        self.num_layers = integer(name, "num_layers", num_layers, 1, 64)
+        self.bias = flag(name, "bias", bias)
+        self.bidirectional = flag(name, "bidirectional", bidirectional)
+        flag(name, "reset_after", reset_after)
+        self.dropout = number(name, "dropout", dropout)
+        self.seed = integer(name, "seed", seed, 0, 2**64 - 1)
         self.training = False
         self._update = 0
         self._saved: _native.LayerSaved | None = None
@@ -66,11 +74,17 @@ class _Recurrent:
         return {name: value.copy() for name, value in self.parameters().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take parameters from arrays, or anything numpy understands (CPU tensors of PyTorch too), of the same names.
+        """Take parameters from arrays, or anything numpy understands (CPU tensors of PyTorch too), of the
+        same names.
 
         Raises:
             ValueError: a name is missing or unknown, or a shape differs; nothing is changed then.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"[load_state_dict] Expected state as a mapping of names to arrays, "
+                f"got {type(state).__name__}."
+            )
         own = self.parameters()
         missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unknown:
@@ -81,16 +95,17 @@ class _Recurrent:
         arrays = {}
         for name, value in state.items():
             detach = getattr(value, "detach", None)
-            array = np.asarray(detach().cpu() if detach else value)
-            if array.shape != own[name].shape:
+            values = np.asarray(detach().cpu() if detach else value)
+            if values.shape != own[name].shape:
                 raise ValueError(
-                    f"[load_state_dict] Expected {name} of shape {list(own[name].shape)}, got {list(array.shape)}."
+                    f"[load_state_dict] Expected {name} of shape {list(own[name].shape)}, "
+                    f"got {list(values.shape)}."
                 )
-            if not np.issubdtype(array.dtype, np.floating):
-                raise TypeError(f"[load_state_dict] Expected {name} of floats, got {array.dtype}.")
-            arrays[name] = array
-        for name, array in arrays.items():
-            own[name][...] = array
+            if not np.issubdtype(values.dtype, np.floating):
+                raise TypeError(f"[load_state_dict] Expected {name} of floats, got {values.dtype}.")
+            arrays[name] = values
+        for name, values in arrays.items():
+            own[name][...] = values
         self._native.weights_changed()
 
     def train(self, mode: bool = True) -> Any:
@@ -116,21 +131,13 @@ class _Recurrent:
         saved, self._saved = self._saved, None
         if saved is None:
             raise RuntimeError(
-                f"[{type(self).__name__}] backward needs a call in training mode before it, and uses it up: call train(), "
-                "then the layer, then backward."
+                f"[{type(self).__name__}] backward needs a call in training mode before it, and uses it up: "
+                "call train(), then the layer, then backward."
             )
         return self._native.backward(saved, dy, dh, dc)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.input_size}, {self.hidden_size})"
-
-
-def _checked(op: str, name: str, value: Any, rank: int) -> NDArray[Any]:
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"[{op}] Expected {name} as a numpy array, got {type(value).__name__}.")
-    if value.ndim != rank:
-        raise ValueError(f"[{op}] Expected {name} of {rank} dimensions, got shape {list(value.shape)}.")
-    return value
 
 
 def _pair(op: str, name: str, value: Any) -> tuple[Any, Any]:
@@ -154,24 +161,22 @@ class _Layer(_Recurrent):
         reset_after: bool,
         seed: int,
     ) -> None:
-        self.batch_first = batch_first
-        super().__init__(
-            input_size, hidden_size, num_layers, bias, bidirectional, reset_after, dropout, seed
-        )
+        self.batch_first = flag(type(self).__name__, "batch_first", batch_first)
+        super().__init__(input_size, hidden_size, num_layers, bias, bidirectional, reset_after, dropout, seed)
 
-    def _turn(self, name: str, array: Any) -> Any:
+    def _turn(self, name: str, value: Any) -> Any:
         """[N, T, .] <-> [T, N, .] where batch_first."""
-        if array is None or not self.batch_first:
-            return array
-        return np.ascontiguousarray(_checked(self._kind, name, array, 3).swapaxes(0, 1))
+        if value is None or not self.batch_first:
+            return value
+        return np.ascontiguousarray(array(self._kind, name, value, (None,) * 3).swapaxes(0, 1))
 
 
 class LSTM(_Layer):
     """Layers of LSTM in one or both directions, as torch.nn.LSTM, over batches of different lengths.
 
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as in PyTorch. dropout acts between
-            layers, in training mode.
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as in PyTorch.
+            dropout acts between layers, in training mode.
         seed: of the initial parameters and of dropout.
     """
 
@@ -204,8 +209,8 @@ class LSTM(_Layer):
             lengths: [N] steps of each sequence, 1 .. T, in any order; all T where None.
 
         Returns:
-            y [T, N, D H] (batch_first: [N, T, D H]), zero past each length, and (h, c), each [L D, N, H], every sequence's
-            own last states.
+            y [T, N, D H] (batch_first: [N, T, D H]), zero past each length, and (h, c), each [L D, N, H],
+            every sequence's own last states.
 
         Raises:
             ValueError, TypeError: a shape, length or dtype is wrong; the message names the argument.
@@ -237,8 +242,8 @@ class GRU(_Layer):
     """Layers of GRU in one or both directions, as torch.nn.GRU, over batches of different lengths.
 
     Args:
-        reset_after: False puts the reset gate before the recurrent product (Keras' default, ONNX' linear_before_reset=0);
-            PyTorch and cuDNN put it after. Other arguments as in `LSTM`.
+        reset_after: False puts the reset gate before the recurrent product (Keras' default, ONNX'
+            linear_before_reset=0); PyTorch and cuDNN put it after. Other arguments as in `LSTM`.
     """
 
     _kind = "gru"
@@ -274,45 +279,55 @@ class GRU(_Layer):
         return self._turn("dx", dx), dh0
 
 
-class LSTMCell(_Recurrent):
+class _Cell(_Recurrent):
+    _suffix = "_l0"
+
+    def _step(self, name: str, value: Any, rows: int | None, width: int) -> NDArray[Any] | None:
+        """[N, width] as [1, N, width]; None stays."""
+        if value is None:
+            return None
+        return array(f"{self._kind}_cell", name, value, (rows, width), np.float32)[None]
+
+    def _states(self, like: str, parts: tuple[Any, Any], rows: int | None) -> tuple[Any, Any]:
+        """A pair of states or of their gradients, prefixed `like` in messages."""
+        h, c = (
+            self._step(like + name, part, rows, self.hidden_size)
+            for name, part in zip(("h", "c"), parts, strict=True)
+        )
+        return h, c
+
+    def _input(self, x: Any) -> NDArray[Any]:
+        return array(f"{self._kind}_cell", "x", x, (None, self.input_size), np.float32)[None]
+
+
+class LSTMCell(_Cell):
     """One step of an LSTM, as torch.nn.LSTMCell."""
 
     _kind = "lstm"
-    _suffix = "_l0"
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, seed: int = 0) -> None:
         super().__init__(input_size, hidden_size, 1, bias, False, True, 0.0, seed)
 
-    def __call__(
-        self, x: Floats, state: tuple[Floats, Floats] | None = None
-    ) -> tuple[Floats, Floats]:
+    def __call__(self, x: Floats, state: tuple[Floats, Floats] | None = None) -> tuple[Floats, Floats]:
         """x [N, C], state (h, c) of [N, H] or None for zeros -> (h, c) of [N, H]."""
-        step = _checked("lstm_cell", "x", x, 2)[None]
-        h0, c0 = (
-            None if part is None else _checked("lstm_cell", name, part, 2)[None]
-            for name, part in zip(("h", "c"), _pair("lstm_cell", "state", state), strict=True)
-        )
+        step = self._input(x)
+        h0, c0 = self._states("", _pair("lstm_cell", "state", state), len(x))
         _, h, c = self._forward(step, None, h0, c0)
         assert c is not None
         return h[0], c[0]
 
     def backward(self, dstate: tuple[Floats, Floats]) -> tuple[Floats, tuple[Floats, Floats]]:
         """(dh, dc) of the last call in training mode -> dx and (dh, dc) of its state."""
-        dh, dc = _pair("lstm_cell_backward", "dstate", dstate)
-        dx, dh0, dc0 = self._backward(
-            None,
-            None if dh is None else _checked("lstm_cell_backward", "dh", dh, 2)[None],
-            None if dc is None else _checked("lstm_cell_backward", "dc", dc, 2)[None],
-        )
+        dh, dc = self._states("d", _pair("lstm_cell", "dstate", dstate), None)
+        dx, dh0, dc0 = self._backward(None, dh, dc)
         assert dc0 is not None
         return dx[0], (dh0[0], dc0[0])
 
 
-class GRUCell(_Recurrent):
+class GRUCell(_Cell):
     """One step of a GRU, as torch.nn.GRUCell; reset_after as in `GRU`."""
 
     _kind = "gru"
-    _suffix = "_l0"
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, reset_after: bool = True, *, seed: int = 0
@@ -322,12 +337,14 @@ class GRUCell(_Recurrent):
 
     def __call__(self, x: Floats, h: Floats | None = None) -> Floats:
         """x [N, C], h [N, H] or None for zeros -> h [N, H]."""
-        h0 = None if h is None else _checked("gru_cell", "h", h, 2)[None]
-        _, out, _ = self._forward(_checked("gru_cell", "x", x, 2)[None], None, h0, None)
+        step = self._input(x)
+        h0, _ = self._states("", (h, None), len(x))
+        _, out, _ = self._forward(step, None, h0, None)
         result: Floats = out[0]
         return result
 
     def backward(self, dh: Floats) -> tuple[Floats, Floats]:
         """dh of the last call in training mode -> (dx, dh of its state)."""
-        dx, dh0, _ = self._backward(None, _checked("gru_cell_backward", "dh", dh, 2)[None], None)
+        dh_n, _ = self._states("d", (dh, None), None)
+        dx, dh0, _ = self._backward(None, dh_n, None)
         return dx[0], dh0[0]

@@ -1,0 +1,70 @@
+"""Checks of what callers pass in: TypeError for a wrong type or dtype, ValueError for a wrong value or
+shape, naming the argument."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def integer(op: str, name: str, value: Any, least: int, most: int) -> int:
+    """Return a whole number from `least` to `most`; numpy's integers are welcome, bools and floats are
+    not."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"[{op}] Expected {name} as an integer, got {type(value).__name__}.")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"[{op}] Expected {name} as an integer, got {type(value).__name__}.") from None
+    if not least <= number <= most:
+        raise ValueError(f"[{op}] Expected {name} from {least} to {most}, got {number}.")
+    return number
+
+
+def number(op: str, name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
+    """Return a float from `least` to `most`, not NaN."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"[{op}] Expected {name} as a number, got {type(value).__name__}.")
+    result = float(value)
+    if not least <= result <= most:
+        raise ValueError(f"[{op}] Expected {name} from {least:g} to {most:g}, got {result:g}.")
+    return result
+
+
+def flag(op: str, name: str, value: Any) -> bool:
+    """Return a bool that is one."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"[{op}] Expected {name} as a bool, got {type(value).__name__}.")
+    return bool(value)
+
+
+def array(
+    op: str,
+    name: str,
+    value: Any,
+    shape: tuple[int | None, ...] | None = None,
+    dtype: type[np.generic] | None = None,
+) -> NDArray[Any]:
+    """Return a numpy array with at least one element.
+
+    Args:
+        shape: the shape it must have; None in it stands for any size. None: any shape.
+        dtype: the dtype it must have; None: any.
+    """
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"[{op}] Expected {name} as a numpy array, got {type(value).__name__}.")
+    if dtype is not None and value.dtype != dtype:
+        raise TypeError(f"[{op}] Expected {name} of dtype {np.dtype(dtype)}, got {value.dtype}.")
+    if shape is not None and (
+        len(shape) != value.ndim
+        or any(want not in (None, got) for want, got in zip(shape, value.shape, strict=True))
+    ):
+        wanted = ", ".join("*" if size is None else str(size) for size in shape)
+        raise ValueError(f"[{op}] Expected {name} of shape [{wanted}], got {list(value.shape)}.")
+    if value.size == 0:
+        raise ValueError(f"[{op}] Expected {name} of at least one element, got shape {list(value.shape)}.")
+    return value
