@@ -267,7 +267,7 @@ def test_good_input_is_good(name: str) -> None:
     function.call(**function.arguments())
 
 
-# Dimensions that a batch can lack: rows, sequences, steps, parameters; and classes and units, without which nothing is left.
+# Dimensions that may not be empty, with those that hang on them.
 NEEDED = {"*": "R", "R": "R", "N": "NU", "T": "T", "P": "P", "V": "V", "H": "HGJ"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import asdict
 from typing import Any
@@ -210,3 +211,58 @@ def test_large_agrees_with_pytorch(torch: Any, rng: np.random.Generator, cell: s
         rng,
         count=16,
     )
+
+
+@pytest.mark.parametrize("row", pairwise(OPTIONS), ids=name_of)
+def test_encoder_and_decoder_step(row: dict[str, Any], rng: np.random.Generator) -> None:
+    """A search of one's own: the memory, then steps whose rows change places and multiply."""
+    model = make(small_network(row), rng, scale=2.0)
+    o, batch = model.config, batch_for(model.config, rng, 4, 6, 3)
+    params = double({name: view.copy() for name, view in model.parameters().items()})
+    sources = [source for source, _, _ in batch.pairs()]
+    encoded = [reference.encode(o, params, source) for source in sources]
+    state = model.encode(batch.source, batch.source_lengths, max_rows=6)
+    assert_close(state.memory, np.concatenate([memory for memory, _ in encoded]), "memory")
+    for layer, last in enumerate(state.last):
+        parts = [
+            np.stack([states[layer][i] for _, states in encoded]) for i in range(len(encoded[0][1][layer]))
+        ]
+        assert_close([part for part in last if part is not None], parts, "last states")
+
+    at = [network.start_decoding(o, params, *parts) for parts in encoded]
+    tokens, parents = [o.bos_id] * 4, [0, 1, 2, 3]
+    for step in range(4):
+        given = {} if step == 0 else {"tokens": np.array(tokens), "parents": np.array(parents)}
+        log_probs, weights = model.decoder.step(state, **given)
+        at = [copy.copy(at[parent]) for parent in parents]
+        expected = [network.decode(o, params, a, token) for a, token in zip(at, tokens, strict=True)]
+        assert_close(log_probs, np.stack([reference.log_softmax(logits) for logits, _ in expected]), "log P")
+        if o.context != "attention":
+            assert weights is None
+        else:
+            for w, (_, right) in zip(weights, expected, strict=True):
+                assert_close(w[: len(right)], right, "attention")
+                assert np.all(w[len(right) :] == 0)
+        rows = int(rng.integers(2, 7))
+        parents = rng.integers(0, len(at), rows).tolist()
+        tokens = rng.integers(0, o.target_vocab_size, rows).tolist()
+
+
+@pytest.mark.parametrize("row", pairwise(OPTIONS, seed=2), ids=name_of)
+def test_greedy_follows_the_reference(row: dict[str, Any], rng: np.random.Generator) -> None:
+    """generate() with a beam of one: the most probable token at each step, with its score, until <eos>."""
+    model = make(small_network(row), rng, scale=4.0)
+    o, batch = model.config, batch_for(model.config, rng, 5, 6, 3)
+    params = double({name: view.copy() for name, view in model.parameters().items()})
+    outputs = model.generate(batch.source, batch.source_lengths, max_decoding_length=8)
+    for (source, _, _), (hypothesis,) in zip(batch.pairs(), outputs, strict=True):
+        at = network.start_decoding(o, params, *reference.encode(o, params, source))
+        tokens, scores = [o.bos_id], []
+        while tokens[-1] != o.eos_id and len(scores) < 8:
+            log_p = reference.log_softmax(network.decode(o, params, at, tokens[-1])[0])
+            tokens.append(int(log_p.argmax()))
+            scores.append(log_p[tokens[-1]])
+        assert hypothesis.finished == (tokens[-1] == o.eos_id)
+        assert list(hypothesis.tokens) == tokens[1 : len(tokens) - hypothesis.finished]
+        assert_close(hypothesis.token_scores, np.array(scores), "token scores")
+        assert np.isclose(hypothesis.log_prob, np.sum(scores), rtol=1e-5)

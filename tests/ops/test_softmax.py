@@ -22,7 +22,7 @@ def test_softmax(device: Device, rng: np.random.Generator, name: str, width: int
     y = device.run(getattr(ops, name), x)
     expected = getattr(reference, name)(double(x))
     assert y.dtype == np.float32
-    # Element by element, small probabilities too (below 1e-38 they are 0). The rounding of x - max counts as it is.
+    # Element by element, small probabilities too; below 1e-38 they are 0. x - max is rounded, as it must be.
     allowed = 3e-7 * (np.abs(x - x.max(axis=1, keepdims=True)) + 3)
     assert np.all(np.abs(y - expected) <= (allowed * expected + 2e-38 if name == "softmax" else allowed))
     dx = device.run(getattr(ops, name + "_backward"), dy, y)

@@ -8,7 +8,7 @@ with it.
 
 from __future__ import annotations
 
-from reference.attention import attention
+from reference.attention import attend, attention
 from reference.autodiff import finite_difference_vjp, vjp
 from reference.basic import cross_entropy, embedding, linear, log_softmax, softmax, topk
 from reference.network import Options, decode, encode, log_probabilities, parameter_shapes, sequence_loss
@@ -20,6 +20,7 @@ __all__ = [
     "Options",
     "adagrad",
     "adam",
+    "attend",
     "attention",
     "clip_grad_norm",
     "cross_entropy",
