@@ -171,7 +171,7 @@ void bind_random(py::module_& m) {
     py::array_t<uint32_t> out({counters.shape(0), py::ssize_t{4}});
     for (py::ssize_t r = 0; r < counters.shape(0); ++r) {
       const uint32_t* c = counters.data(r, 0);
-      const math::Philox words = math::philox({{c[0], c[1], c[2], c[3]}}, key0, key1);
+      const math::Philox words = math::philox(math::Philox{{c[0], c[1], c[2], c[3]}}, key0, key1);
       std::copy_n(words.word, 4, out.mutable_data(r, 0));
     }
     return out;

@@ -1,30 +1,33 @@
-// Rows are split over threads. Each call of philox serves four units; kLanes calls side by side make the vectors.
+// Rows are split over threads. A call of philox serves four units; kLanes calls are made at once.
 #include "ops/dropout.h"
 
 #include "core/threads.h"
+#include "cpu/detail/random.h"
 #include "cpu/table.h"
-#include "cpu/vec.h"
-#include "math/philox.h"
 
 namespace s2s::S2S_ISA {
 namespace {
 
-constexpr int kBlocks = 16;  // philox calls made together, for the compiler to vectorise
-
 void one_row(const DropoutArgs& x, int64_t r) {
   const float* from = x.x + r * x.x_stride;
   float* to = x.y + r * x.y_stride;
-  const float keep = 1.0f / (1.0f - x.p);
+  const Vec keep = splat(1.0f / (1.0f - x.p)), threshold = splat(x.p), zero = splat(0.0f);
   const uint32_t key0 = math::dropout_key0(x.seed);
-  for (int64_t u = 0; u < x.width; u += 4 * kBlocks) {
-    float uniform[4 * kBlocks];
-    for (int b = 0; b < kBlocks; ++b) {
-      const math::Philox random =
-          math::philox(math::dropout_counter(u / 4 + b, x.time[r], x.example[r], x.op), key0, x.update);
-      for (int w = 0; w < 4; ++w) uniform[4 * b + w] = math::uniform(random.word[w]);
+  NativeWords blocks;
+  for (uint32_t i = 0; i < kLanes; ++i) blocks[i] = i;
+  for (int64_t u = 0; u < x.width; u += 4 * kLanes) {
+    const math::Philox first = math::dropout_counter(u / 4, x.time[r], x.example[r], x.op);
+    math::Words<WordVec> counter;
+    for (int w = 0; w < 4; ++w) counter.word[w].v = first.word[w] - NativeWords{};
+    counter.word[0].v += blocks;
+    NativeWords words[4];
+    in_order(math::philox(counter, key0, x.update), words);
+    for (int w = 0; w < 4; ++w) {
+      const int64_t at = u + w * kLanes;
+      if (at >= x.width) break;
+      const int lanes = lanes_left(x.width, at);
+      store(to + at, select_less(uniform(words[w]), threshold, zero, load(from + at, lanes) * keep), lanes);
     }
-    const int64_t count = x.width - u < 4 * kBlocks ? x.width - u : 4 * kBlocks;
-    for (int64_t i = 0; i < count; ++i) to[u + i] = uniform[i] >= x.p ? from[u + i] * keep : 0.0f;
   }
 }
 

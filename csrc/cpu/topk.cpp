@@ -27,7 +27,7 @@ void one_row(const TopkArgs& x, int64_t r) {
   int64_t size = 0;
   for (int64_t i = 0; i < x.width; i += kLanes) {
     const int lanes = lanes_left(x.width, i);
-    if (size == x.k && !(max_lanes(load(row + i, lanes, -__builtin_inff())) > values[x.k - 1])) continue;
+    if (size == x.k && !any_greater(load(row + i, lanes, -__builtin_inff()), splat(values[x.k - 1]))) continue;
     for (int j = 0; j < lanes; ++j) insert(values, indices, size, x.k, row[i + j], static_cast<int32_t>(i + j));
   }
   const float top = x.log_softmax ? row_max(row, x.width) : 0.0f;

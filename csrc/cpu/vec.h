@@ -105,6 +105,21 @@ S2S_INLINE void store(float* p, Vec a, int n) {
 #endif
 }
 
+// Whether a > b in any lane.
+S2S_INLINE bool any_greater(Vec a, Vec b) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)) != 0;
+#else
+  const NativeInts greater = a.v > b.v;
+  for (int i = 0; i < kLanes; ++i) {
+    if (greater[i]) return true;
+  }
+  return false;
+#endif
+}
+
 // Sums and maxima over the lanes, in an order that depends on nothing but the width.
 S2S_INLINE float sum_lanes(Vec a) {
   float lanes[kLanes];

@@ -7,16 +7,27 @@
 
 namespace s2s::math {
 
-struct Philox {
-  uint32_t word[4];
-};
+// m times x, exactly: the high and the low 32 bits. Vectors bring their own (cpu/detail/random.h).
+S2S_INLINE void multiply_wide(uint32_t m, uint32_t x, uint32_t& high, uint32_t& low) {
+  const uint64_t product = uint64_t{m} * x;
+  high = static_cast<uint32_t>(product >> 32);
+  low = static_cast<uint32_t>(product);
+}
 
-S2S_INLINE Philox philox(Philox counter, uint32_t key0, uint32_t key1) {
+// One counter, or the random words it gives; T is uint32_t or a vector of them.
+template <class T>
+struct Words {
+  T word[4];
+};
+using Philox = Words<uint32_t>;
+
+template <class T>
+S2S_INLINE Words<T> philox(Words<T> counter, uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
-    const uint64_t a = uint64_t{0xD2511F53u} * counter.word[0];
-    const uint64_t b = uint64_t{0xCD9E8D57u} * counter.word[2];
-    counter = {{static_cast<uint32_t>(b >> 32) ^ counter.word[1] ^ key0, static_cast<uint32_t>(b),
-                static_cast<uint32_t>(a >> 32) ^ counter.word[3] ^ key1, static_cast<uint32_t>(a)}};
+    T high0, low0, high2, low2;
+    multiply_wide(0xD2511F53u, counter.word[0], high0, low0);
+    multiply_wide(0xCD9E8D57u, counter.word[2], high2, low2);
+    counter = {{high2 ^ counter.word[1] ^ key0, low2, high0 ^ counter.word[3] ^ key1, low0}};
     key0 += 0x9E3779B9u;
     key1 += 0xBB67AE85u;
   }

@@ -65,6 +65,18 @@ Decoder::Packed Decoder::pack() const {
   return packed;
 }
 
+Decoder::Packed Decoder::pack_for_inference() const {
+  constexpr int64_t kLargestTable = 1 << 24;  // floats
+  Packed packed = pack();
+  const CellConfig& first = cell(0).config();
+  const int64_t width = first.gates() * first.hidden;
+  if (config_.target_vocab_size * width <= kLargestTable) {
+    packed.input_table = Tensor::empty({config_.target_vocab_size, width});
+    Cell::input_product(packed.cells[0], embedding_.value, packed.input_table);
+  }
+  return packed;
+}
+
 Decoder::Rows Decoder::Rows::slice(int64_t begin, int64_t count) const {
   Rows part;
   part.ids = ids.rows(begin, count);
@@ -111,13 +123,17 @@ void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepa
                             const std::vector<State>& last, const Dropout& dropout) const {
   const int64_t H = config_.decoder_hidden;
   const Tensor h = rows.hc.columns(0, H), context = rows.hc.columns(H, config_.memory_width());
-  ops::embedding(rows.ids, embedding_.value, rows.embedded);
-  dropout.apply(rows.embedded, rows.names, kDropTarget);
+  if (packed.input_table.defined()) {
+    ops::embedding(rows.ids, packed.input_table, rows.cells[0].gates);
+  } else {
+    ops::embedding(rows.ids, embedding_.value, rows.embedded);
+    dropout.apply(rows.embedded, rows.names, kDropTarget);
+    Cell::input_product(packed.cells[0], rows.embedded, rows.cells[0].gates);
+  }
   for (size_t l = 0; l < layers(); ++l) {
-    const Tensor& input = l == 0 ? rows.embedded : rows.inputs[l - 1];
     const bool top = l + 1 == layers();
     const Tensor& y = top ? h : rows.inputs[l];
-    Cell::input_product(packed.cells[l], input, rows.cells[l].gates);
+    if (l > 0) Cell::input_product(packed.cells[l], rows.inputs[l - 1], rows.cells[l].gates);
     if (l == 0 && feed.defined()) ops::matmul(feed, packed.feed, rows.cells[0].gates, {.accumulate = true});
     cell(l).recur(packed.cells[l], ragged, false, rows.cells[l], initial[l], y, last[l]);
     if (!top) dropout.apply(y, rows.names, kDropDecoderLayer + static_cast<int>(l));

@@ -23,8 +23,11 @@ class Decoder {
   struct Packed {
     std::vector<Cell::Packed> cells;  // the first without the columns of input feeding
     ops::Packed feed, combine;
+    Tensor input_table;  // [V, G * H], inference only: the first layer's input product of every token
   };
   Packed pack() const;
+  // With the input table, where it is not too large: a step then reads one row of it instead of a matrix.
+  Packed pack_for_inference() const;
 
   // The rows of one or many steps: what a step computes, and what backward needs of it.
   struct Rows {

@@ -92,7 +92,7 @@ SearchResults Network::generate(const Source& source, SearchOptions options) con
 }
 
 std::shared_ptr<const PackedNetwork> Network::packed() const {
-  return cache_.get(parameters_, [&] { return PackedNetwork{encoder_.pack(), decoder_.pack(), output_.pack()}; });
+  return cache_.get(parameters_, [&] { return PackedNetwork{encoder_.pack(), decoder_.pack_for_inference(), output_.pack()}; });
 }
 
 }  // namespace s2s::model
