@@ -59,6 +59,19 @@ void attend(const AttentionArgs& x, int64_t row) {
   }
 }
 
+// x . (y - z)
+float dot_difference(const float* x, const float* y, const float* z, int64_t width) {
+  Vec sum[2] = {};
+  for (int64_t i = 0; i < width; i += 2 * kLanes) {
+    for (int v = 0; v < 2 && i + v * kLanes < width; ++v) {
+      const int64_t at = i + v * kLanes;
+      const int lanes = lanes_left(width, at);
+      sum[v] = fma(load(x + at, lanes), load(y + at, lanes) - load(z + at, lanes), sum[v]);
+    }
+  }
+  return sum_lanes(sum[0] + sum[1]);
+}
+
 // y += scale * x
 void add_scaled(float scale, const float* x, float* y, int64_t width) {
   const Vec factor = splat(scale);
@@ -89,15 +102,17 @@ void attend_backward(const AttentionBackwardArgs& g, int64_t row) {
   const float* query = x.query + row * x.query_stride;
   const float* dcontext = g.dcontext + row * g.dcontext_stride;
   const float* weights = x.weights + row * x.weights_stride;
+  const float* context = x.context + row * x.context_stride;
   float* dweights = g.dweights + row * x.weights_stride;
   float* dquery = g.dquery + row * g.dquery_stride;
   for (int64_t a = 0; a < x.key_width; ++a) dquery[a] = 0.0f;
 
-  // dscore_s = w_s (dw_s - mean), dw_s = dcontext . value_s, mean = sum w dw / sum w: in double, for the dscores to sum to
-  // zero, although the weights sum to one only to within rounding.
+  // dscore_s = w_s (dw_s - mean), dw_s = dcontext . value_s, mean = sum w dw / sum w. The dscores must sum to zero although the
+  // weights sum to one only to within rounding: hence the double. dw may be off by a constant, so the context is taken from the
+  // values first, which leaves the rounding of their differences.
   double mean = 0.0, total = 0.0;
   for (int64_t s = 0; s < length; ++s) {
-    dweights[s] = dot(dcontext, x.values + (begin + s) * x.value_width, x.value_width);
+    dweights[s] = dot_difference(dcontext, x.values + (begin + s) * x.value_width, context, x.value_width);
     mean += double{weights[s]} * dweights[s];
     total += double{weights[s]};
   }

@@ -8,10 +8,11 @@
 namespace s2s::S2S_ISA {
 namespace {
 
-float row_sum(const float* x, int64_t width) {
+// The mean of top - x over the row: small terms, so that large logits of like size do not cancel.
+float mean_below(const float* x, int64_t width, float top) {
   Vec sum = splat(0.0f);
-  for (int64_t i = 0; i < width; i += kLanes) sum = sum + load(x + i, lanes_left(width, i));
-  return sum_lanes(sum);
+  for (int64_t i = 0; i < width; i += kLanes) sum = sum + (splat(top) - load(x + i, lanes_left(width, i), top));
+  return sum_lanes(sum) / static_cast<float>(width);
 }
 
 int32_t first_at_least(const float* x, int64_t width, float value) {
@@ -43,8 +44,7 @@ void one_row(const CrossEntropyArgs& x, int64_t r) {
   const float uniform = x.smoothing / static_cast<float>(x.classes);
   float loss = nll;
   if (x.smoothing != 0.0f) {
-    const float mean = (top - row_sum(logits, x.classes) / static_cast<float>(x.classes)) + log_total;
-    loss = (1.0f - x.smoothing) * nll + x.smoothing * mean;
+    loss = (1.0f - x.smoothing) * nll + x.smoothing * (mean_below(logits, x.classes, top) + log_total);
   }
   x.losses[r] = loss;
   if (x.nll) x.nll[r] = nll;

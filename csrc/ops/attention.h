@@ -25,7 +25,7 @@ struct AttentionArgs {
 
 // dkeys, dvalues and denergy are added to, row after row; each source's sums are taken by one thread in row order.
 struct AttentionBackwardArgs {
-  AttentionArgs forward;        // with the weights it gave; context is not read
+  AttentionArgs forward;        // with its outputs
   int64_t sources;
   const float* dcontext;        // [rows, value_width]
   int64_t dcontext_stride;
