@@ -1,4 +1,4 @@
-"""The command line, on a toy task that a model learns in seconds: spell a word in capitals, "abc" -> "A B C"."""
+"""The command line, on a toy task that is learnt in seconds: spell a word in capitals, "abc" -> "A B C"."""
 
 from __future__ import annotations
 
@@ -683,3 +683,22 @@ def test_a_full_batch_does_not_wait_for_the_next_line() -> None:
 
     next(batches(source(), 2, lambda _: 1))
     assert taken == [0, 1]
+
+
+# ---- what the documentation shows
+
+
+def test_the_readmes_python_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, _, rest = (ROOT / "README.md").read_text().partition("```python\n")
+    exec(compile(rest.partition("```")[0], "README.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("]")[0] for line in lines] == ["[9, 8, 7, 6, 5, 4", "[8, 9, 10, 11, 12, 13"]
+
+
+def test_the_examples_options_are_options() -> None:
+    options = resolve({}, ("g2p.yaml", load_config(ROOT / "examples" / "g2p_cmudict" / "g2p.yaml")))
+    assert options["source_tokenizer"] == "char"
+    Seq2SeqConfig(target_vocab_size=5, source_vocab_size=5, **arguments_for("model", options))

@@ -56,6 +56,8 @@ HELD_OUT_PER_MILLE = 25
 WORDS = ("pronouncing", "tensorflow", "kubernetes", "brexit", "blorptastic")
 """Pronounced if nobody asks for others. Some are in no dictionary."""
 
+PNG = "seq2seq_fast_demo.png"
+
 
 @dataclass
 class ByTheClock(Scheduler):
@@ -155,7 +157,7 @@ class Pronouncer:
         )
 
     def train(self, words: Pronunciations, *, minutes: float, seed: int) -> int:
-        """Train for so many minutes, with a progress bar; return the number of pairs seen."""
+        """Train for so many minutes, with a progress bar; return the number of steps."""
         data = self.dataset(words)
         trainer = Trainer(
             self.model,
@@ -165,8 +167,7 @@ class Pronouncer:
             seed=seed,
             **TRAINING,
         )
-        result = trainer.fit(data)
-        return result.step
+        return trainer.fit(data).step
 
     def decode(self, words: Sequence[str], **options: Any) -> list[list[Hypothesis]]:
         """Search for pronunciations of words, best first."""
@@ -179,7 +180,7 @@ class Pronouncer:
         return self.target.vocabulary.decode(hypothesis.tokens, skip_special_tokens=True)
 
     def error_rates(self, words: Pronunciations) -> tuple[float, float]:
-        """Return phoneme and word error rate, 0 to 1; of several pronunciations of a word the closest counts."""
+        """Return phoneme and word error rate, 0 to 1; of several pronunciations the closest counts."""
         found = [self.phonemes(hypotheses[0]) for hypotheses in self.decode(list(words))]
         right = [[pronunciation.split() for pronunciation in known] for known in words.values()]
         return metrics.token_error_rate(found, right), metrics.word_error_rate(found, right)
@@ -200,7 +201,7 @@ def run_demo(
         minutes: time for training.
         words: what to pronounce, separated by commas or spaces; None: ask on a terminal, else `WORDS`.
         out: folder to keep the model in; None: it is not kept.
-        png: file for the picture of the alignments; None: alignment.png in `out` or in the current folder.
+        png: file for the picture of the alignments; None: `PNG` in `out` or in the current folder.
         seed: of weights, order and dropout. A run is limited by time, so it does not repeat exactly.
         console: where to print; None: standard output.
     """
@@ -230,7 +231,7 @@ def run_demo(
 
     asked = clean(words if words is not None else " ".join(WORDS))
     pictures = [pronounce(console, pronouncer, word, dictionary, held_out) for word in asked]
-    save_pictures(console, pictures, png or (out or Path()) / "alignment.png")
+    save_pictures(console, pictures, png or (out or Path()) / PNG)
     if words is None and sys.stdin.isatty():
         console.print("\nYour words (an empty line ends):")
         while asked := clean(prompt()):

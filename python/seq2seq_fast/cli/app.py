@@ -1,6 +1,6 @@
 """The typer application: each command's options, and a call.
 
-What a command does is in the module of its name. Modules are imported inside the commands, so that --help is quick and `doctor` runs where others cannot.
+What a command does is in the module of its name, imported when it runs, so that --help is quick.
 """
 
 from __future__ import annotations

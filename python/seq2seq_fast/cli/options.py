@@ -88,7 +88,7 @@ class Option:
 
 
 def load_config(path: Path) -> dict[str, object]:
-    """Read a file of options: YAML, or JSON where the name ends so. Dashes in names are taken as underscores."""
+    """Read a file of options: YAML, or JSON where the name ends so. Dashes in names become underscores."""
     text = path.read_text(encoding="utf-8")
     content: object
     if path.suffix == ".json":
@@ -113,7 +113,7 @@ def load_config(path: Path) -> dict[str, object]:
 
 
 def takes_options(options: Sequence[Option]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a typer command a flag for each option. They come in its argument `flags`, None where not given."""
+    """Give a typer command a flag for each option; its argument `flags` holds them, None where not given."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         def command(**arguments: Any) -> None:

@@ -12,6 +12,11 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from seq2seq_fast.batching import BATCH_TYPES
+from seq2seq_fast.metrics import available_metrics
+from seq2seq_fast.optim import OPTIMIZERS
+from seq2seq_fast.tokenizers import TOKENIZERS
+
 from .options import Kind, Option, Value
 
 __all__ = ["TRAIN_OPTIONS", "arguments_for", "resolve"]
@@ -30,16 +35,15 @@ def _o(
 
 
 CELLS = ("lstm", "gru")
-OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad")
-VALIDATION_METRICS = ("loss", "perplexity", "exact_match", "word_error_rate", "token_error_rate")
+VALIDATION_METRICS = ("loss", "perplexity", *available_metrics())
 
 # fmt: off
 TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("train", "path", None, "data.train", "Training pairs: lines of source TAB target, plain or .gz."),
     _o("valid", "path", None, "data.valid", "Validation pairs; further columns and lines of a source are references."),
     _o("out", "path", None, "data.out", "Folder for the run: models (best, last), checkpoints, metrics.jsonl."),
-    _o("source_tokenizer", "text", "space", "data.source_tokenizer", "How sources are cut into tokens.", ("char", "space", "sentencepiece")),
-    _o("target_tokenizer", "text", "space", "data.target_tokenizer", "How targets are cut into tokens.", ("char", "space", "sentencepiece")),
+    _o("source_tokenizer", "text", "space", "data.source_tokenizer", "How sources are cut into tokens.", tuple(TOKENIZERS)),
+    _o("target_tokenizer", "text", "space", "data.target_tokenizer", "How targets are cut into tokens.", tuple(TOKENIZERS)),
     _o("lowercase", "bool", False, "data.lowercase", "Lowercase sources and targets."),
     _o("src_subword_model", "path", None, "data.src_subword_model", "SentencePiece model of the sources; learnt from --train where not given."),
     _o("tgt_subword_model", "path", None, "data.tgt_subword_model", "SentencePiece model of the targets; learnt from --train where not given."),
@@ -74,7 +78,7 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("reset_after", "bool", True, "model.reset_after", "GRU: reset gate after the recurrent product, as in PyTorch."),
     _o("dropout", "float", 0.0, "model.dropout", "On embeddings, between layers and on the attentional vector."),
 
-    _o("optim", "text", "adam", "optimizer.type", "Optimiser.", OPTIMIZERS),
+    _o("optim", "text", "adam", "optimizer.type", "Optimiser.", tuple(OPTIMIZERS)),
     _o("learning_rate", "float", 0.001, "optimizer.lr", "Learning rate."),
     _o("weight_decay", "float", None, "optimizer.weight_decay", "Weight decay; biases are spared."),
     _o("adam_beta1", "float", None, "optimizer.beta1", "adam, adamw: decay of the first moment (0.9)."),
@@ -91,7 +95,7 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("warmup_steps", "int", 0, "scheduler.warmup_steps", "Steps over which the learning rate rises."),
 
     _o("batch_size", "int", 2048, "trainer.batch_size", "Size of a batch, counted in --batch_type."),
-    _o("batch_type", "text", "tokens", "trainer.batch_type", "What --batch_size counts.", ("tokens", "examples")),
+    _o("batch_type", "text", "tokens", "trainer.batch_type", "What --batch_size counts.", BATCH_TYPES),
     _o("bucket_size", "int", 16384, "trainer.bucket_size", "Examples that are sorted by length together."),
     _o("max_epochs", "int", 0, "trainer.max_epochs", "Stop after so many epochs (0: no limit; 10 if there is none at all).", zero_is_off=True),
     _o("train_steps", "int", 0, "trainer.max_steps", "Stop after so many steps (0: no limit).", zero_is_off=True),
@@ -100,13 +104,15 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("max_grad_norm", "float", 5.0, "trainer.max_grad_norm", "Scale gradients to this norm at most (0: never)."),
     _o("label_smoothing", "float", 0.0, "trainer.label_smoothing", "Share of the probability spread over all tokens."),
     _o("seed", "int", 0, "trainer.seed network.seed", "Of weights, order and dropout."),
-    _o("valid_metric", "text", "loss", "validation.metric", "What the best model is chosen by; all but loss and perplexity decode --valid.", VALIDATION_METRICS),
-    _o("valid_beam_size", "int", 1, "validation.beam_size", "Beam size of that decoding."),
-    _o("valid_max_length", "int", 256, "validation.max_decoding_length", "Longest output of that decoding, in tokens."),
     _o("valid_steps", "int", 0, "trainer.validate_every", "Validate each so many steps (0: after each epoch).", zero_is_off=True),
     _o("save_checkpoint_steps", "int", 0, "trainer.checkpoint_every", "Save each so many steps (0: after each epoch).", zero_is_off=True),
     _o("keep_checkpoint", "int", 1, "trainer.keep_checkpoints", "Checkpoints that stay, the newest."),
     _o("report_every", "int", 100, "trainer.report_every", "Report each so many steps."),
+
+    _o("valid_metric", "text", "loss", "validation.metric", "What the best model is chosen by; all but loss and perplexity decode --valid.", VALIDATION_METRICS),
+    _o("valid_beam_size", "int", 1, "validation.beam_size", "Beam size of that decoding."),
+    _o("valid_max_length", "int", 256, "validation.max_decoding_length", "Longest output of that decoding, in tokens."),
+
     _o("threads", "int", 0, "run.threads", "Threads (0: as many as there are processors).", zero_is_off=True),
 )
 # fmt: on
