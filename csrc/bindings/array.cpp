@@ -9,7 +9,8 @@ namespace s2s {
 namespace {
 
 // Throws TypeError unless `object` is a numpy array of one of two dtypes.
-py::array checked(Argument a, const py::object& object, const py::dtype& first, const py::dtype& second, const char* want) {
+py::array checked(Argument a, const py::object& object, const py::dtype& first, const py::dtype& second,
+                  const char* want) {
   if (!py::isinstance<py::array>(object)) {
     throw type_error(text("[", a.op, "] Expected ", a.name, " as a numpy array of ", want, ", got ",
                           std::string(py::str(py::type::of(object).attr("__name__"))), "."));
@@ -19,8 +20,8 @@ py::array checked(Argument a, const py::object& object, const py::dtype& first, 
     throw type_error(text("[", a.op, "] Expected ", a.name, " of dtype ", want, ", got ",
                           std::string(py::str(array.dtype())), "."));
   }
-  check(a.op, array.ndim() <= Shape::kMaxRank, "Expected ", a.name, " of at most ", Shape::kMaxRank, " dimensions, got ",
-        array.ndim(), ".");
+  check(a.op, array.ndim() <= Shape::kMaxRank, "Expected ", a.name, " of at most ", Shape::kMaxRank,
+        " dimensions, got ", array.ndim(), ".");
   return py::array::ensure(array, py::array::c_style);
 }
 
@@ -55,8 +56,8 @@ Tensor ids(Argument a, const py::object& object) {
   Tensor narrow = Tensor::empty(shape_of(array), DType::i32);
   const auto* wide = static_cast<const int64_t*>(array.data());
   for (int64_t i = 0; i < narrow.size(); ++i) {
-    check(a.op, wide[i] >= INT32_MIN && wide[i] <= INT32_MAX, "Expected ", a.name, " within the range of int32, got ",
-          wide[i], " at position ", i, ".");
+    check(a.op, wide[i] >= INT32_MIN && wide[i] <= INT32_MAX, "Expected ", a.name,
+          " within the range of int32, got ", wide[i], " at position ", i, ".");
     narrow.i32()[i] = static_cast<int32_t>(wide[i]);
   }
   return narrow;
@@ -70,9 +71,15 @@ Tensor int64s(Argument a, const py::object& object) {
   return wide;
 }
 
-Tensor optional_floats(Argument a, const py::object& array) { return array.is_none() ? Tensor() : floats(a, array); }
-Tensor optional_ids(Argument a, const py::object& array) { return array.is_none() ? Tensor() : ids(a, array); }
-Tensor optional_int64s(Argument a, const py::object& array) { return array.is_none() ? Tensor() : int64s(a, array); }
+Tensor optional_floats(Argument a, const py::object& array) {
+  return array.is_none() ? Tensor() : floats(a, array);
+}
+Tensor optional_ids(Argument a, const py::object& array) {
+  return array.is_none() ? Tensor() : ids(a, array);
+}
+Tensor optional_int64s(Argument a, const py::object& array) {
+  return array.is_none() ? Tensor() : int64s(a, array);
+}
 
 Tensor writable(Argument a, const py::object& object) {
   const auto f32 = py::dtype::of<float>();
@@ -87,10 +94,14 @@ py::object numpy_from(const Tensor& tensor) {
   for (int i = 0; i < tensor.shape().rank(); ++i) shape.push_back(tensor.shape()[i]);
   const py::capsule owner(new Tensor(tensor), [](void* held) { delete static_cast<Tensor*>(held); });
   switch (tensor.dtype()) {
-    case DType::i32: return py::array_t<int32_t>(shape, tensor.i32(), owner);
-    case DType::i64: return py::array_t<int64_t>(shape, tensor.i64(), owner);
-    case DType::u8: return py::array_t<uint8_t>(shape, tensor.u8(), owner);
-    default: return py::array_t<float>(shape, tensor.f32(), owner);
+    case DType::i32:
+      return py::array_t<int32_t>(shape, tensor.i32(), owner);
+    case DType::i64:
+      return py::array_t<int64_t>(shape, tensor.i64(), owner);
+    case DType::u8:
+      return py::array_t<uint8_t>(shape, tensor.u8(), owner);
+    default:
+      return py::array_t<float>(shape, tensor.f32(), owner);
   }
 }
 

@@ -1,4 +1,5 @@
-// numpy arrays <-> tensors. Data are never converted silently, but for ids (int64 -> int32) and for strides (made contiguous).
+// numpy arrays <-> tensors. Data are never converted silently, but for ids (int64 -> int32) and for strides
+// (made contiguous).
 #pragma once
 
 #include <pybind11/numpy.h>

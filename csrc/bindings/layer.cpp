@@ -15,12 +15,14 @@ namespace {
 
 using model::Layer;
 
-std::unique_ptr<Layer> make_layer(const std::string& cell, int64_t input_size, int64_t hidden_size, int64_t num_layers, bool bias,
-                 bool bidirectional, bool reset_after, float dropout) {
+std::unique_ptr<Layer> make_layer(const std::string& cell, int64_t input_size, int64_t hidden_size,
+                                  int64_t num_layers, bool bias, bool bidirectional, bool reset_after,
+                                  float dropout) {
   check("layer", cell == "lstm" || cell == "gru", "Expected cell lstm or gru, got ", cell, ".");
   const auto kind = cell == "lstm" ? model::CellKind::lstm : model::CellKind::gru;
   return std::make_unique<Layer>(
-      model::StackConfig{{kind, input_size, hidden_size, bias, reset_after}, num_layers, bidirectional}, dropout);
+      model::StackConfig{{kind, input_size, hidden_size, bias, reset_after}, num_layers, bidirectional},
+      dropout);
 }
 
 }  // namespace
@@ -38,20 +40,22 @@ py::list layout_of(const model::Parameters& parameters) {
 void bind_layer(py::module_& m) {
   py::class_<Layer::Saved>(m, "LayerSaved");
   py::class_<Layer>(m, "Layer")
-      .def(py::init(&make_layer), py::arg("cell"), py::arg("input_size"), py::arg("hidden_size"), py::arg("num_layers"),
-           py::arg("bias"), py::arg("bidirectional"), py::arg("reset_after"), py::arg("dropout"))
+      .def(py::init(&make_layer), py::arg("cell"), py::arg("input_size"), py::arg("hidden_size"),
+           py::arg("num_layers"), py::arg("bias"), py::arg("bidirectional"), py::arg("reset_after"),
+           py::arg("dropout"))
       .def("layout", [](const Layer& self) { return layout_of(self.parameters()); })
       .def_property_readonly("params",
                              [](Layer& self) {
                                self.watch();
                                return numpy_from(self.parameters().values());
                              })
-      .def_property_readonly("grads", [](const Layer& self) { return numpy_from(self.parameters().gradients()); })
+      .def_property_readonly("grads",
+                             [](const Layer& self) { return numpy_from(self.parameters().gradients()); })
       .def("weights_changed", &Layer::weights_changed)
       .def(
           "forward",
-          [](const Layer& self, const py::object& x, const py::object& lengths, const py::object& h0, const py::object& c0,
-             bool train, uint64_t seed, uint32_t update) {
+          [](const Layer& self, const py::object& x, const py::object& lengths, const py::object& h0,
+             const py::object& c0, bool train, uint64_t seed, uint32_t update) {
             const char* op = self.config().cell.kind == model::CellKind::lstm ? "lstm" : "gru";
             const Tensor in = floats({op, "x"}, x), n = optional_ids({op, "lengths"}, lengths),
                          h = optional_floats({op, "h0"}, h0), c = optional_floats({op, "c0"}, c0);
@@ -68,8 +72,10 @@ void bind_layer(py::module_& m) {
           py::arg("update"))
       .def(
           "backward",
-          [](const Layer& self, Layer::Saved& saved, const py::object& dy, const py::object& dhn, const py::object& dcn) {
-            const char* op = self.config().cell.kind == model::CellKind::lstm ? "lstm_backward" : "gru_backward";
+          [](const Layer& self, Layer::Saved& saved, const py::object& dy, const py::object& dhn,
+             const py::object& dcn) {
+            const char* op =
+                self.config().cell.kind == model::CellKind::lstm ? "lstm_backward" : "gru_backward";
             const Tensor d = optional_floats({op, "dy"}, dy), h = optional_floats({op, "dhn"}, dhn),
                          c = optional_floats({op, "dcn"}, dcn);
             Layer::Gradient g;

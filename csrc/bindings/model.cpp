@@ -21,8 +21,8 @@ using model::Source;
 using model::Target;
 
 template <class Enum>
-void choose(const char* field, const std::string& value, std::initializer_list<std::pair<const char*, Enum>> choices,
-            Enum& out) {
+void choose(const char* field, const std::string& value,
+            std::initializer_list<std::pair<const char*, Enum>> choices, Enum& out) {
   std::string names;
   for (const auto& [name, choice] : choices) {
     if (value == name) {
@@ -63,22 +63,27 @@ Config config_from(const py::dict& fields) {
        [&](const py::handle& v) {
          using model::ContextKind;
          choose<ContextKind>("context", v.cast<std::string>(),
-                             {{"attention", ContextKind::attention}, {"last", ContextKind::last}, {"mean", ContextKind::mean}},
+                             {{"attention", ContextKind::attention},
+                              {"last", ContextKind::last},
+                              {"mean", ContextKind::mean}},
                              c.context);
        }},
       {"attention_score",
        [&](const py::handle& v) {
          using model::ScoreKind;
-         choose<ScoreKind>("attention_score", v.cast<std::string>(),
-                           {{"dot", ScoreKind::dot}, {"general", ScoreKind::general}, {"mlp", ScoreKind::mlp}}, c.score);
+         choose<ScoreKind>(
+             "attention_score", v.cast<std::string>(),
+             {{"dot", ScoreKind::dot}, {"general", ScoreKind::general}, {"mlp", ScoreKind::mlp}}, c.score);
        }},
       {"attention_dim", integer(c.attention_dim)},
       {"input_feeding", integer(c.input_feeding)},
       {"bridge",
        [&](const py::handle& v) {
          using model::BridgeKind;
-         choose<BridgeKind>("bridge", v.cast<std::string>(),
-                            {{"copy", BridgeKind::copy}, {"dense", BridgeKind::dense}, {"zero", BridgeKind::zero}}, c.bridge);
+         choose<BridgeKind>(
+             "bridge", v.cast<std::string>(),
+             {{"copy", BridgeKind::copy}, {"dense", BridgeKind::dense}, {"zero", BridgeKind::zero}},
+             c.bridge);
        }},
       {"tie_output", integer(c.tie_output)},
       {"reset_after", integer(c.reset_after)},
@@ -102,7 +107,8 @@ Config config_from(const py::dict& fields) {
   return c;
 }
 
-Source source_from(const Network& network, const char* op, const py::object& values, const py::object& lengths) {
+Source source_from(const Network& network, const char* op, const py::object& values,
+                   const py::object& lengths) {
   return {network.config().tokens_in() ? ids({op, "source"}, values) : floats({op, "source"}, values),
           ids({op, "source_lengths"}, lengths)};
 }
@@ -120,7 +126,8 @@ class Session {
  public:
   Session(const Network& network, const Source& source, int64_t max_rows)
       : network_(network), sources_(source.lengths.size()), max_rows_(max_rows) {
-    check("encode", max_rows >= sources_, "Expected max_rows of at least the ", sources_, " sources, got ", max_rows, ".");
+    check("encode", max_rows >= sources_, "Expected max_rows of at least the ", sources_, " sources, got ",
+          max_rows, ".");
     stepper_ = std::make_unique<model::ModelStepper>(network, network.packed(), source, max_rows, true);
   }
 
@@ -131,8 +138,8 @@ class Session {
     ops::expect(op, "tokens", tokens, {tokens.size()}, DType::i32);
     ops::expect_ids(op, "parents", parents, rows_ ? rows_ : sources_);
     ops::expect(op, "parents", parents, {tokens.size()}, DType::i32);
-    check(op, tokens.size() >= 1 && tokens.size() <= max_rows_, "Expected tokens for 1 to ", max_rows_, " rows, got ",
-          tokens.size(), ".");
+    check(op, tokens.size() >= 1 && tokens.size() <= max_rows_, "Expected tokens for 1 to ", max_rows_,
+          " rows, got ", tokens.size(), ".");
     stepper_->advance(parents.i32(), tokens.i32(), tokens.size());
     rows_ = tokens.size();
     return stepper_->copy_log_probs();
@@ -180,14 +187,16 @@ void bind_model(py::module_& m) {
       });
 
   py::class_<Network>(m, "Model")
-      .def(py::init([](const py::dict& config) { return std::make_unique<Network>(config_from(config)); }), py::arg("config"))
+      .def(py::init([](const py::dict& config) { return std::make_unique<Network>(config_from(config)); }),
+           py::arg("config"))
       .def("layout", [](const Network& self) { return layout_of(self.parameters()); })
       .def_property_readonly("params",
                              [](Network& self) {
                                self.watch();
                                return numpy_from(self.parameters().values());
                              })
-      .def_property_readonly("grads", [](const Network& self) { return numpy_from(self.parameters().gradients()); })
+      .def_property_readonly("grads",
+                             [](const Network& self) { return numpy_from(self.parameters().gradients()); })
       .def("weights_changed", &Network::weights_changed)
       .def("load_parameter",
            [](Network& self, const std::string& name, const py::object& value) {
@@ -197,9 +206,9 @@ void bind_model(py::module_& m) {
              self.weights_changed();
            })
       .def("forward_backward",
-           [](Network& self, const py::object& source, const py::object& source_lengths, const py::object& target,
-              const py::object& target_lengths, const py::object& example_ids, uint32_t update, uint64_t seed,
-              double label_smoothing) {
+           [](Network& self, const py::object& source, const py::object& source_lengths,
+              const py::object& target, const py::object& target_lengths, const py::object& example_ids,
+              uint32_t update, uint64_t seed, double label_smoothing) {
              const char* op = "forward_backward";
              check_smoothing(op, label_smoothing);
              const Source s = source_from(self, op, source, source_lengths);
@@ -209,13 +218,14 @@ void bind_model(py::module_& m) {
              model::LossSums sums;
              {
                py::gil_scoped_release unlocked;
-               sums = self.forward_backward(s, t, {seed, update, examples.i64()}, static_cast<float>(label_smoothing));
+               sums = self.forward_backward(s, t, {seed, update, examples.i64()},
+                                            static_cast<float>(label_smoothing));
              }
              return py::make_tuple(sums.loss, sums.tokens, sums.correct);
            })
       .def("loss",
-           [](const Network& self, const py::object& source, const py::object& source_lengths, const py::object& target,
-              const py::object& target_lengths, double label_smoothing) {
+           [](const Network& self, const py::object& source, const py::object& source_lengths,
+              const py::object& target, const py::object& target_lengths, double label_smoothing) {
              check_smoothing("loss", label_smoothing);
              const Source s = source_from(self, "loss", source, source_lengths);
              const Target t = target_from("loss", target, target_lengths);
@@ -227,8 +237,8 @@ void bind_model(py::module_& m) {
              return py::make_tuple(sums.loss, sums.nll, sums.tokens, sums.correct);
            })
       .def("score",
-           [](const Network& self, const py::object& source, const py::object& source_lengths, const py::object& target,
-              const py::object& target_lengths) {
+           [](const Network& self, const py::object& source, const py::object& source_lengths,
+              const py::object& target, const py::object& target_lengths) {
              const Source s = source_from(self, "score", source, source_lengths);
              const Target t = target_from("score", target, target_lengths);
              Tensor nll;
@@ -240,7 +250,8 @@ void bind_model(py::module_& m) {
              return numpy_from(nll);
            })
       .def("generate",
-           [](const Network& self, const py::object& source, const py::object& source_lengths, const py::dict& options) {
+           [](const Network& self, const py::object& source, const py::object& source_lengths,
+              const py::dict& options) {
              const Source s = source_from(self, "generate", source, source_lengths);
              const SearchOptions o = search_options_from_dict(options);
              SearchResults results;
@@ -252,7 +263,8 @@ void bind_model(py::module_& m) {
            })
       .def(
           "encode",
-          [](const Network& self, const py::object& source, const py::object& source_lengths, int64_t max_rows) {
+          [](const Network& self, const py::object& source, const py::object& source_lengths,
+             int64_t max_rows) {
             const Source s = source_from(self, "encode", source, source_lengths);
             py::gil_scoped_release unlocked;
             return std::make_unique<Session>(self, s, max_rows);

@@ -21,7 +21,8 @@ void bind_runtime(py::module_& m) {
   m.def("get_num_threads", &get_num_threads);
   m.def("memory_stats", [] {
     const MemoryStats s = memory_stats();
-    return py::dict(py::arg("in_use") = s.in_use, py::arg("kept") = s.kept, py::arg("system_calls") = s.system_calls);
+    return py::dict(py::arg("in_use") = s.in_use, py::arg("kept") = s.kept,
+                    py::arg("system_calls") = s.system_calls);
   });
   m.def("release_memory", &release_memory);
 }

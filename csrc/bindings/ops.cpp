@@ -13,7 +13,9 @@ namespace {
 
 using Release = py::gil_scoped_release;
 
-py::tuple pair(const Tensor& a, const Tensor& b) { return py::make_tuple(numpy_from(a), numpy_from(b)); }
+py::tuple pair(const Tensor& a, const Tensor& b) {
+  return py::make_tuple(numpy_from(a), numpy_from(b));
+}
 
 void bind_products(py::module_& m) {
   m.def("linear", [](const py::object& x, const py::object& weight, const py::object& bias) {
@@ -78,19 +80,20 @@ void bind_softmax(py::module_& m) {
     }
     return numpy_from(dx);
   });
-  m.def("cross_entropy", [](const py::object& logits, const py::object& targets, int32_t ignore_index, float smoothing) {
-    const char* op = "cross_entropy";
-    const Tensor z = floats({op, "logits"}, logits), t = ids({op, "targets"}, targets);
-    ops::expect_matrix(op, "logits", z);
-    ops::expect(op, "targets", t, {z.dim(0)}, DType::i32);
-    const Tensor losses = Tensor::empty({z.dim(0)}), d = Tensor::empty(z.shape());
-    {
-      Release unlocked;
-      ops::cross_entropy({z.dim(0), z.dim(1), z.f32(), t.i32(), ignore_index, smoothing, 1.0f, losses.f32(), nullptr,
-                          nullptr, d.f32()});
-    }
-    return pair(losses, d);
-  });
+  m.def("cross_entropy",
+        [](const py::object& logits, const py::object& targets, int32_t ignore_index, float smoothing) {
+          const char* op = "cross_entropy";
+          const Tensor z = floats({op, "logits"}, logits), t = ids({op, "targets"}, targets);
+          ops::expect_matrix(op, "logits", z);
+          ops::expect(op, "targets", t, {z.dim(0)}, DType::i32);
+          const Tensor losses = Tensor::empty({z.dim(0)}), d = Tensor::empty(z.shape());
+          {
+            Release unlocked;
+            ops::cross_entropy({z.dim(0), z.dim(1), z.f32(), t.i32(), ignore_index, smoothing, 1.0f,
+                                losses.f32(), nullptr, nullptr, d.f32()});
+          }
+          return pair(losses, d);
+        });
   m.def("topk", [](const py::object& x, int64_t k) {
     const Tensor a = floats({"topk", "x"}, x);
     ops::expect_matrix("topk", "x", a);
@@ -108,9 +111,13 @@ void bind_softmax(py::module_& m) {
 }
 
 // keys, values, lengths, energy as Python gives them.
-ops::Attention attention_memory(const char* op, const py::object& keys, const py::object& values, const py::object& lengths,
-                                const py::object& energy) {
-  ops::Attention a{floats({op, "keys"}, keys), floats({op, "values"}, values), {}, optional_floats({op, "energy"}, energy), 0};
+ops::Attention attention_memory(const char* op, const py::object& keys, const py::object& values,
+                                const py::object& lengths, const py::object& energy) {
+  ops::Attention a{floats({op, "keys"}, keys),
+                   floats({op, "values"}, values),
+                   {},
+                   optional_floats({op, "energy"}, energy),
+                   0};
   return ops::with_lengths(op, a, ids({op, "lengths"}, lengths));
 }
 
@@ -121,7 +128,8 @@ void bind_attention(py::module_& m) {
     const ops::Attention memory = attention_memory(op, keys, values, lengths, energy);
     const Tensor q = floats({op, "query"}, query), e = ids({op, "example"}, example);
     ops::expect_ids(op, "example", e, memory.offsets.size() - 1);
-    const Tensor context = Tensor::empty({q.dim(0), memory.values.dim(1)}), weights = Tensor::empty({q.dim(0), memory.longest});
+    const Tensor context = Tensor::empty({q.dim(0), memory.values.dim(1)}),
+                 weights = Tensor::empty({q.dim(0), memory.longest});
     {
       Release unlocked;
       ops::attention(memory, q, e, context, weights);
@@ -129,15 +137,16 @@ void bind_attention(py::module_& m) {
     return pair(context, weights);
   });
   m.def("attention_backward", [](const py::object& dcontext, const py::object& query, const py::object& keys,
-                                 const py::object& values, const py::object& lengths, const py::object& example,
-                                 const py::object& energy) {
+                                 const py::object& values, const py::object& lengths,
+                                 const py::object& example, const py::object& energy) {
     const char* op = "attention_backward";
     const ops::Attention memory = attention_memory(op, keys, values, lengths, energy);
-    const Tensor d = floats({op, "dcontext"}, dcontext), q = floats({op, "query"}, query), e = ids({op, "example"}, example);
+    const Tensor d = floats({op, "dcontext"}, dcontext), q = floats({op, "query"}, query),
+                 e = ids({op, "example"}, example);
     ops::expect_ids(op, "example", e, memory.offsets.size() - 1);
-    const Tensor context = Tensor::empty({q.dim(0), memory.values.dim(1)}), weights = Tensor::empty({q.dim(0), memory.longest}),
-                 dquery = Tensor::empty(q.shape()), dkeys = Tensor::zeros(memory.keys.shape()),
-                 dvalues = Tensor::zeros(memory.values.shape());
+    const Tensor context = Tensor::empty({q.dim(0), memory.values.dim(1)}),
+                 weights = Tensor::empty({q.dim(0), memory.longest}), dquery = Tensor::empty(q.shape()),
+                 dkeys = Tensor::zeros(memory.keys.shape()), dvalues = Tensor::zeros(memory.values.shape());
     Tensor denergy;
     {
       Release unlocked;
@@ -155,8 +164,8 @@ void bind_attention(py::module_& m) {
 }
 
 void bind_random(py::module_& m) {
-  m.def("dropout", [](const py::object& x, float p, uint64_t seed, uint32_t update, int32_t op_id, const py::object& example,
-                      const py::object& time) {
+  m.def("dropout", [](const py::object& x, float p, uint64_t seed, uint32_t update, int32_t op_id,
+                      const py::object& example, const py::object& time) {
     const char* op = "dropout";
     const Tensor a = floats({op, "x"}, x), e = int64s({op, "example"}, example), t = ids({op, "time"}, time),
                  y = Tensor::empty(a.shape());
@@ -166,16 +175,17 @@ void bind_random(py::module_& m) {
     }
     return numpy_from(y);
   });
-  m.def("philox", [](const py::array_t<uint32_t, py::array::c_style>& counters, uint32_t key0, uint32_t key1) {
-    check("philox", counters.ndim() == 2 && counters.shape(1) == 4, "Expected counter of shape [R, 4].");
-    py::array_t<uint32_t> out({counters.shape(0), py::ssize_t{4}});
-    for (py::ssize_t r = 0; r < counters.shape(0); ++r) {
-      const uint32_t* c = counters.data(r, 0);
-      const math::Philox words = math::philox(math::Philox{{c[0], c[1], c[2], c[3]}}, key0, key1);
-      std::copy_n(words.word, 4, out.mutable_data(r, 0));
-    }
-    return out;
-  });
+  m.def(
+      "philox", [](const py::array_t<uint32_t, py::array::c_style>& counters, uint32_t key0, uint32_t key1) {
+        check("philox", counters.ndim() == 2 && counters.shape(1) == 4, "Expected counter of shape [R, 4].");
+        py::array_t<uint32_t> out({counters.shape(0), py::ssize_t{4}});
+        for (py::ssize_t r = 0; r < counters.shape(0); ++r) {
+          const uint32_t* c = counters.data(r, 0);
+          const math::Philox words = math::philox(math::Philox{{c[0], c[1], c[2], c[3]}}, key0, key1);
+          std::copy_n(words.word, 4, out.mutable_data(r, 0));
+        }
+        return out;
+      });
 }
 
 }  // namespace

@@ -1,3 +1,5 @@
+#include "ops/optimizers.h"
+
 #include <cmath>
 #include <limits>
 
@@ -6,7 +8,6 @@
 #include "core/error.h"
 #include "ops/check.h"
 #include "ops/norm.h"
-#include "ops/optimizers.h"
 
 namespace s2s {
 namespace {
@@ -33,8 +34,8 @@ const uint8_t* mask_of(const char* op, const py::object& mask, const Tensor& par
   }
   const auto bytes = py::reinterpret_borrow<py::array>(mask);
   const int64_t blocks = (param.size() + kMaskBlock - 1) / kMaskBlock;
-  check(op, bytes.size() == blocks, "Expected mask of ", blocks, " bytes, one for every ", kMaskBlock, " parameters, got ",
-        bytes.size(), ".");
+  check(op, bytes.size() == blocks, "Expected mask of ", blocks, " bytes, one for every ", kMaskBlock,
+        " parameters, got ", bytes.size(), ".");
   return static_cast<const uint8_t*>(bytes.data());
 }
 
@@ -43,27 +44,31 @@ const uint8_t* mask_of(const char* op, const py::object& mask, const Tensor& par
 void bind_optimizers(py::module_& m) {
   m.def(
       "adam_",
-      [](const py::object& param, const py::object& grad, const py::object& m_, const py::object& v_, int64_t step, double lr,
-         double beta1, double beta2, double eps, double weight_decay, bool decoupled, const py::object& mask) {
+      [](const py::object& param, const py::object& grad, const py::object& m_, const py::object& v_,
+         int64_t step, double lr, double beta1, double beta2, double eps, double weight_decay, bool decoupled,
+         const py::object& mask) {
         const char* op = "adam_";
-        const Tensor p = writable({op, "param"}, param), g = gradient(op, grad, p), first = state(op, "m", m_, p),
-                     second = state(op, "v", v_, p);
-        const AdamArgs args{p.size(), p.f32(), g.f32(), first.f32(), second.f32(), mask_of(op, mask, p), lr, beta1, beta2,
-                            eps, weight_decay, step, decoupled};
+        const Tensor p = writable({op, "param"}, param), g = gradient(op, grad, p),
+                     first = state(op, "m", m_, p), second = state(op, "v", v_, p);
+        const AdamArgs args{p.size(), p.f32(), g.f32(), first.f32(), second.f32(), mask_of(op, mask, p),
+                            lr,       beta1,   beta2,   eps,         weight_decay, step,
+                            decoupled};
         Release unlocked;
         ops::adam(args);
       },
-      py::arg("param"), py::arg("grad"), py::arg("m"), py::arg("v"), py::arg("step"), py::arg("lr"), py::arg("beta1"),
-      py::arg("beta2"), py::arg("eps"), py::arg("weight_decay"), py::arg("decoupled"), py::arg("mask") = py::none());
+      py::arg("param"), py::arg("grad"), py::arg("m"), py::arg("v"), py::arg("step"), py::arg("lr"),
+      py::arg("beta1"), py::arg("beta2"), py::arg("eps"), py::arg("weight_decay"), py::arg("decoupled"),
+      py::arg("mask") = py::none());
   m.def(
       "sgd_",
-      [](const py::object& param, const py::object& grad, const py::object& momentum_buffer, double lr, double momentum,
-         double weight_decay, bool nesterov, bool first, const py::object& mask) {
+      [](const py::object& param, const py::object& grad, const py::object& momentum_buffer, double lr,
+         double momentum, double weight_decay, bool nesterov, bool first, const py::object& mask) {
         const char* op = "sgd_";
         const Tensor p = writable({op, "param"}, param), g = gradient(op, grad, p);
-        const Tensor buffer = momentum_buffer.is_none() ? Tensor() : state(op, "momentum_buffer", momentum_buffer, p);
-        const SgdArgs args{p.size(), p.f32(), g.f32(), buffer.f32(), mask_of(op, mask, p), lr, momentum, weight_decay,
-                           nesterov, first};
+        const Tensor buffer =
+            momentum_buffer.is_none() ? Tensor() : state(op, "momentum_buffer", momentum_buffer, p);
+        const SgdArgs args{p.size(), p.f32(),  g.f32(),      buffer.f32(), mask_of(op, mask, p),
+                           lr,       momentum, weight_decay, nesterov,     first};
         Release unlocked;
         ops::sgd(args);
       },
@@ -71,16 +76,18 @@ void bind_optimizers(py::module_& m) {
       py::arg("weight_decay"), py::arg("nesterov"), py::arg("first"), py::arg("mask") = py::none());
   m.def(
       "adagrad_",
-      [](const py::object& param, const py::object& grad, const py::object& sum, double lr, double eps, double weight_decay,
-         const py::object& mask) {
+      [](const py::object& param, const py::object& grad, const py::object& sum, double lr, double eps,
+         double weight_decay, const py::object& mask) {
         const char* op = "adagrad_";
-        const Tensor p = writable({op, "param"}, param), g = gradient(op, grad, p), s = state(op, "sum", sum, p);
-        const AdagradArgs args{p.size(), p.f32(), g.f32(), s.f32(), mask_of(op, mask, p), lr, eps, weight_decay};
+        const Tensor p = writable({op, "param"}, param), g = gradient(op, grad, p),
+                     s = state(op, "sum", sum, p);
+        const AdagradArgs args{p.size(), p.f32(), g.f32(),     s.f32(), mask_of(op, mask, p),
+                               lr,       eps,     weight_decay};
         Release unlocked;
         ops::adagrad(args);
       },
-      py::arg("param"), py::arg("grad"), py::arg("sum"), py::arg("lr"), py::arg("eps"), py::arg("weight_decay"),
-      py::arg("mask") = py::none());
+      py::arg("param"), py::arg("grad"), py::arg("sum"), py::arg("lr"), py::arg("eps"),
+      py::arg("weight_decay"), py::arg("mask") = py::none());
   m.def("squared_norm", [](const py::object& x) {
     const Tensor t = floats({"squared_norm", "x"}, x);
     Release unlocked;

@@ -19,7 +19,8 @@ std::string text(const Parts&... parts) {
   return out.str();
 }
 
-// check("lstm", ok, "Expected h0 of shape ", want, ", got ", got, "."): the text is put together only on failure.
+// check("lstm", ok, "Expected h0 of shape ", want, ", got ", got, "."): the text is put together only on
+// failure.
 template <class... Parts>
 void check(const char* op, bool ok, const Parts&... parts) {
   if (!ok) throw std::invalid_argument(text("[", op, "] ", parts...));

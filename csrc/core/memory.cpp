@@ -9,7 +9,8 @@
 namespace s2s {
 namespace {
 
-// Sizes are rounded up to eighths of a power of two: at most 12.5 % is lost, and ragged batches of like size share blocks.
+// Sizes are rounded up to eighths of a power of two: at most 12.5 % is lost, and ragged batches of like size
+// share blocks.
 size_t rounded(size_t bytes) {
   if (bytes <= 512) return 512;
   size_t step = 64;

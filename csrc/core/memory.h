@@ -1,4 +1,5 @@
-// Memory of tensors: 64-byte aligned blocks, kept for reuse when freed, so that a warmed-up loop asks the system for nothing.
+// Memory of tensors: 64-byte aligned blocks, kept for reuse when freed, so that a warmed-up loop asks the
+// system for nothing.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +10,8 @@ namespace s2s {
 
 constexpr size_t kAlignment = 64;
 
-// At least `bytes` bytes, aligned to kAlignment, not initialised. The block returns to the pool with its last owner.
+// At least `bytes` bytes, aligned to kAlignment, not initialised. The block returns to the pool with its last
+// owner.
 std::shared_ptr<void> allocate(size_t bytes);
 
 struct MemoryStats {

@@ -9,18 +9,25 @@ namespace s2s {
 
 int64_t size_of(DType dtype) {
   switch (dtype) {
-    case DType::u8: return 1;
-    case DType::i64: return 8;
-    default: return 4;
+    case DType::u8:
+      return 1;
+    case DType::i64:
+      return 8;
+    default:
+      return 4;
   }
 }
 
 const char* name_of(DType dtype) {
   switch (dtype) {
-    case DType::f32: return "float32";
-    case DType::i32: return "int32";
-    case DType::i64: return "int64";
-    default: return "uint8";
+    case DType::f32:
+      return "float32";
+    case DType::i32:
+      return "int32";
+    case DType::i64:
+      return "int64";
+    default:
+      return "uint8";
   }
 }
 

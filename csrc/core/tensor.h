@@ -38,7 +38,8 @@ class Tensor {
   static Tensor empty(Shape shape, DType dtype = DType::f32, Device device = Device::cpu);
   static Tensor zeros(Shape shape, DType dtype = DType::f32, Device device = Device::cpu);
   // A view of memory that `owner` keeps alive.
-  static Tensor wrap(void* data, Shape shape, DType dtype, std::shared_ptr<void> owner, Device device = Device::cpu);
+  static Tensor wrap(void* data, Shape shape, DType dtype, std::shared_ptr<void> owner,
+                     Device device = Device::cpu);
 
   bool defined() const { return data_ != nullptr; }
   const Shape& shape() const { return shape_; }

@@ -21,7 +21,7 @@ namespace s2s {
 namespace {
 
 constexpr int kMaxThreads = 256;
-constexpr int kSpins = 4000;      // about 50 microseconds: longer than the gap between two ops of one step
+constexpr int kSpins = 4000;  // about 50 microseconds: longer than the gap between two ops of one step
 constexpr int kBarrierSpins = 20000;
 
 void relax() {
@@ -131,7 +131,8 @@ State& get_state() {
   std::call_once(once, [] {
     state = new State;
     state->threads = default_threads();
-    // A forked child has none of the parent's threads: it starts with a pool of its own (the parent's is left behind).
+    // A forked child has none of the parent's threads: it starts with a pool of its own (the parent's is left
+    // behind).
     pthread_atfork(nullptr, nullptr, [] {
       const int threads = state->threads;
       state = new State;
@@ -144,12 +145,14 @@ State& get_state() {
 }  // namespace
 
 void set_num_threads(int threads) {
-  check("set_num_threads", threads >= 1 && threads <= kMaxThreads, "Expected threads from 1 to ", kMaxThreads, ", got ",
-        threads, ".");
+  check("set_num_threads", threads >= 1 && threads <= kMaxThreads, "Expected threads from 1 to ", kMaxThreads,
+        ", got ", threads, ".");
   get_state().threads = threads;
 }
 
-int get_num_threads() { return get_state().threads; }
+int get_num_threads() {
+  return get_state().threads;
+}
 
 void run_parallel(ParallelFunction fn, void* context, int max_parts) {
   State& s = get_state();

@@ -1,4 +1,5 @@
-// The thread pool of the process, and the barrier of a parallel region. No OpenMP: it fights with PyTorch's in one process.
+// The thread pool of the process, and the barrier of a parallel region. No OpenMP: it fights with PyTorch's
+// in one process.
 #pragma once
 
 #include <atomic>
@@ -9,8 +10,9 @@ namespace s2s {
 void set_num_threads(int threads);  // 1 or more; counts the calling thread
 int get_num_threads();
 
-// Runs fn(context, part, parts) once for each part in [0, parts), the caller being part 0. `parts` is at most the number of
-// threads and `max_parts`; it is 1 where the pool is busy with another caller, so fn must do all the work for any `parts`.
+// Runs fn(context, part, parts) once for each part in [0, parts), the caller being part 0. `parts` is at most
+// the number of threads and `max_parts`; it is 1 where the pool is busy with another caller, so fn must do
+// all the work for any `parts`.
 using ParallelFunction = void (*)(void* context, int part, int parts);
 void run_parallel(ParallelFunction fn, void* context, int max_parts);
 
@@ -30,7 +32,8 @@ inline Range share_of(int64_t count, int part, int parts) {
   return {count * part / parts, count * (part + 1) / parts};
 }
 
-// All parts of a region wait here for each other. Reusable; spins for a bounded time, then yields the processor.
+// All parts of a region wait here for each other. Reusable; spins for a bounded time, then yields the
+// processor.
 class Barrier {
  public:
   void wait(int parts);

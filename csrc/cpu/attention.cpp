@@ -1,5 +1,6 @@
-// One query row at a time: its scores, their softmax and the weighted sum read the source's keys and values from the cache.
-// Forward splits rows over threads; backward gives each source to one thread, so that sums have one order.
+// One query row at a time: its scores, their softmax and the weighted sum read the source's keys and values
+// from the cache. Forward splits rows over threads; backward gives each source to one thread, so that sums
+// have one order.
 #include "ops/attention.h"
 
 #include "core/threads.h"
@@ -81,10 +82,10 @@ void add_scaled(float scale, const float* x, float* y, int64_t width) {
   }
 }
 
-// mlp, t = tanh(query + key): dkey += energy (1 - t^2) dscore, denergy += t dscore, and for the query, since the dscores of a
-// row sum to zero, dquery -= energy t^2 dscore: without the part that would only cancel.
-void mlp_gradient(const AttentionArgs& x, float dscore, const float* query, const float* key, float* dquery, float* dkey,
-                  float* denergy) {
+// mlp, t = tanh(query + key): dkey += energy (1 - t^2) dscore, denergy += t dscore, and for the query, since
+// the dscores of a row sum to zero, dquery -= energy t^2 dscore: without the part that would only cancel.
+void mlp_gradient(const AttentionArgs& x, float dscore, const float* query, const float* key, float* dquery,
+                  float* dkey, float* denergy) {
   const Vec d = splat(dscore), one = splat(1.0f);
   for (int64_t a = 0; a < x.key_width; a += kLanes) {
     const int lanes = lanes_left(x.key_width, a);
@@ -107,9 +108,9 @@ void attend_backward(const AttentionBackwardArgs& g, int64_t row) {
   float* dquery = g.dquery + row * g.dquery_stride;
   for (int64_t a = 0; a < x.key_width; ++a) dquery[a] = 0.0f;
 
-  // dscore_s = w_s (dw_s - mean), dw_s = dcontext . value_s, mean = sum w dw / sum w. The dscores must sum to zero although the
-  // weights sum to one only to within rounding: hence the double. dw may be off by a constant, so the context is taken from the
-  // values first, which leaves the rounding of their differences.
+  // dscore_s = w_s (dw_s - mean), dw_s = dcontext . value_s, mean = sum w dw / sum w. The dscores must sum to
+  // zero although the weights sum to one only to within rounding: hence the double. dw may be off by a
+  // constant, so the context is taken from the values first, which leaves the rounding of their differences.
   double mean = 0.0, total = 0.0;
   for (int64_t s = 0; s < length; ++s) {
     dweights[s] = dot_difference(dcontext, x.values + (begin + s) * x.value_width, context, x.value_width);

@@ -1,4 +1,5 @@
-// Rows are split over threads; a row is read three times (maximum, sum of exponentials, gradient) and stays in the cache.
+// Rows are split over threads; a row is read three times (maximum, sum of exponentials, gradient) and stays
+// in the cache.
 #include "ops/cross_entropy.h"
 
 #include "core/threads.h"
@@ -11,7 +12,8 @@ namespace {
 // The mean of top - x over the row: small terms, so that large logits of like size do not cancel.
 float mean_below(const float* x, int64_t width, float top) {
   Vec sum = splat(0.0f);
-  for (int64_t i = 0; i < width; i += kLanes) sum = sum + (splat(top) - load(x + i, lanes_left(width, i), top));
+  for (int64_t i = 0; i < width; i += kLanes)
+    sum = sum + (splat(top) - load(x + i, lanes_left(width, i), top));
   return sum_lanes(sum) / static_cast<float>(width);
 }
 

@@ -1,4 +1,5 @@
-// Forward splits rows over threads; backward splits columns, so that each element's sum has the order of the rows.
+// Forward splits rows over threads; backward splits columns, so that each element's sum has the order of the
+// rows.
 #include "ops/embedding.h"
 
 #include <cstring>
@@ -13,7 +14,8 @@ void embedding(const EmbeddingArgs& x) {
   parallel(x.rows * x.width < (1 << 15) ? 1 : 64, [&](int part, int parts) {
     const Range range = share_of(x.rows, part, parts);
     for (int64_t r = range.begin; r < range.end; ++r) {
-      std::memcpy(x.out + r * x.out_stride, x.table + x.ids[r] * x.width, static_cast<size_t>(x.width) * sizeof(float));
+      std::memcpy(x.out + r * x.out_stride, x.table + x.ids[r] * x.width,
+                  static_cast<size_t>(x.width) * sizeof(float));
     }
   });
 }
@@ -22,7 +24,8 @@ void embedding_backward(const EmbeddingArgs& x) {
   const int64_t blocks = (x.width + kLanes - 1) / kLanes;
   parallel(x.rows * x.width < (1 << 15) ? 1 : 64, [&](int part, int parts) {
     const Range range = share_of(blocks, part, parts);
-    const int64_t begin = range.begin * kLanes, end = range.end * kLanes < x.width ? range.end * kLanes : x.width;
+    const int64_t begin = range.begin * kLanes,
+                  end = range.end * kLanes < x.width ? range.end * kLanes : x.width;
     for (int64_t r = 0; r < x.rows; ++r) {
       float* to = x.table + x.ids[r] * x.width;
       const float* from = x.out + r * x.out_stride;

@@ -1,4 +1,5 @@
-// Split by units as in lstm.cpp. With the reset gate before the product a step has two halves, and the threads meet twice.
+// Split by units as in lstm.cpp. With the reset gate before the product a step has two halves, and the
+// threads meet twice.
 #include "ops/gru.h"
 
 #include "cpu/detail/sequence.h"
@@ -63,7 +64,8 @@ void finish_before(const GruArgs& x, int64_t t, int64_t row, int64_t unit, Vec (
     float* gates = x.gates + at * 3 * s.hidden + unit;
     Vec n = load(gates + 2 * s.hidden, lanes) + (sum[r][0] + load(x.b_hh + 2 * s.hidden + unit, lanes));
     Vec h;
-    math::gru_unit_reset_before(load(gates + s.hidden, lanes), n, load(x.h_prev + at * s.hidden + unit, lanes), h);
+    math::gru_unit_reset_before(load(gates + s.hidden, lanes), n,
+                                load(x.h_prev + at * s.hidden + unit, lanes), h);
     store(gates + 2 * s.hidden, n, lanes);
     store_state(x, t, i, unit, h, lanes);
   }
@@ -71,8 +73,8 @@ void finish_before(const GruArgs& x, int64_t t, int64_t row, int64_t unit, Vec (
 
 // One product of a step: `a` [rows, H] times the thread's panels, each tile handed to `finish`.
 template <int GATES, class F>
-S2S_INLINE void step_product(const SequenceShape& s, int64_t t, const float* a, const float* weights, Range range,
-                             const F& finish) {
+S2S_INLINE void step_product(const SequenceShape& s, int64_t t, const float* a, const float* weights,
+                             Range range, const F& finish) {
   for (int64_t p = range.begin; p < range.end; ++p) {
     const float* panel = weights + p * s.hidden * GATES * kLanes;
     for_tiles<max_rows(GATES) < 8 ? max_rows(GATES) : 8>(s.batch_sizes[t], [&](auto height, int64_t row) {
@@ -84,8 +86,9 @@ S2S_INLINE void step_product(const SequenceShape& s, int64_t t, const float* a, 
   }
 }
 
-// dh (complete) -> gradients of the pre-activations of units [u0, u1) as far as they need no product; dh becomes what goes
-// straight to h_prev. With reset_after that is all; before it, r waits for the gradient of r h.
+// dh (complete) -> gradients of the pre-activations of units [u0, u1) as far as they need no product; dh
+// becomes what goes straight to h_prev. With reset_after that is all; before it, r waits for the gradient of
+// r h.
 void gate_gradients(const GruBackwardArgs& x, int64_t t, int64_t u0, int64_t u1) {
   const SequenceShape& s = x.shape;
   for (int64_t i = 0; i < s.batch_sizes[t]; ++i) {
@@ -93,7 +96,8 @@ void gate_gradients(const GruBackwardArgs& x, int64_t t, int64_t u0, int64_t u1)
     for (int64_t u = u0; u < u1; u += kLanes) {
       const int lanes = lanes_left(u1, u);
       float* gates = x.gates + at * 3 * s.hidden + u;
-      const Vec r = load(gates, lanes), z = load(gates + s.hidden, lanes), n = load(gates + 2 * s.hidden, lanes);
+      const Vec r = load(gates, lanes), z = load(gates + s.hidden, lanes),
+                n = load(gates + 2 * s.hidden, lanes);
       const Vec dh = load(x.dh + i * s.hidden + u, lanes) + load(x.dy + at * x.dy_stride + u, lanes);
       Vec dz, dn, direct;
       math::gru_unit_backward_update(z, n, load(x.h_prev + at * s.hidden + u, lanes), dh, dz, dn, direct);
@@ -171,7 +175,8 @@ void gru_backward(const GruBackwardArgs& x) {
       gate_gradients(x, t, u0, u1);
       barrier.wait(parts);
       if (x.reset_after) {
-        // [dr dz] times the first 2H rows of W_hh, then the recurrent part of dn times the others: two products, two packed b.
+        // [dr dz] times the first 2H rows of W_hh, then the recurrent part of dn times the others: two
+        // products, two packed b.
         add_product<true>(gates, 3 * H, 2 * H, x.w_hh_t, range, n, H, x.dh);
         add_product<true>(dgates_hn, H, H, x.w_hn_t, range, n, H, x.dh);
       } else {

@@ -1,5 +1,5 @@
-// Split by units: each thread computes all four gates of its own units for every row, streaming its own panels of W_hh, and
-// meets the others once per step, when h is complete.
+// Split by units: each thread computes all four gates of its own units for every row, streaming its own
+// panels of W_hh, and meets the others once per step, when h is complete.
 #include "ops/lstm.h"
 
 #include "cpu/detail/sequence.h"
@@ -44,7 +44,8 @@ void gate_gradients(const LstmBackwardArgs& x, int64_t t, int64_t u0, int64_t u1
       for (int g = 0; g < kGates; ++g) gate[g] = load(gates + g * s.hidden, lanes);
       const Vec dh = load(x.dh + i * s.hidden + u, lanes) + load(x.dy + at * x.dy_stride + u, lanes);
       Vec dc = load(dc_at, lanes);
-      math::lstm_unit_backward(gate[0], gate[1], gate[2], gate[3], load(x.c_prev + at * s.hidden + u, lanes), dh, dc);
+      math::lstm_unit_backward(gate[0], gate[1], gate[2], gate[3], load(x.c_prev + at * s.hidden + u, lanes),
+                               dh, dc);
       for (int g = 0; g < kGates; ++g) store(gates + g * s.hidden, gate[g], lanes);
       store(dc_at, dc, lanes);
     }
@@ -93,7 +94,8 @@ void lstm_backward(const LstmBackwardArgs& x) {
       gate_gradients(x, t, u0, u1);
       barrier.wait(parts);
       const float* gates = x.gates + s.offsets[t] * kGates * s.hidden;
-      add_product<false>(gates, kGates * s.hidden, kGates * s.hidden, x.w_hh_t, range, s.batch_sizes[t], s.hidden, x.dh);
+      add_product<false>(gates, kGates * s.hidden, kGates * s.hidden, x.w_hh_t, range, s.batch_sizes[t],
+                         s.hidden, x.dh);
     }
   });
 }

@@ -1,5 +1,6 @@
-// Packed b lies in panels of a few vectors' width, each [K][width] without gaps, so that the inner loop streams it.
-// Work is split over panels, or over rows where there are few panels; K is cut into blocks of kBlockK that stay in the cache.
+// Packed b lies in panels of a few vectors' width, each [K][width] without gaps, so that the inner loop
+// streams it. Work is split over panels, or over rows where there are few panels; K is cut into blocks of
+// kBlockK that stay in the cache.
 #include "ops/matmul.h"
 
 #include "core/threads.h"
@@ -12,10 +13,12 @@ namespace {
 
 constexpr int64_t kBlockK = 256;  // part of the sum's order: changing it changes bits
 constexpr int kMaxRows = max_rows(kPanelVecs);
-constexpr int64_t kBlockM = 16 * kMaxRows;     // rows of a that stay in the cache while a panel passes
-constexpr int64_t kSerialWork = 1 << 17;       // multiplications below which a second thread does not pay
+constexpr int64_t kBlockM = 16 * kMaxRows;  // rows of a that stay in the cache while a panel passes
+constexpr int64_t kSerialWork = 1 << 17;    // multiplications below which a second thread does not pay
 
-int64_t vecs_of(const PackShape& s) { return s.gates ? s.gates : kPanelVecs; }
+int64_t vecs_of(const PackShape& s) {
+  return s.gates ? s.gates : kPanelVecs;
+}
 
 int64_t panels_of(const PackShape& s) {
   const int64_t per_panel = s.gates ? kLanes : kPanelWidth;
@@ -23,7 +26,8 @@ int64_t panels_of(const PackShape& s) {
   return (columns + per_panel - 1) / per_panel;
 }
 
-// A block of rows of a, copied so that the rows of a tile lie side by side: for a^T, whose columns lie far apart.
+// A block of rows of a, copied so that the rows of a tile lie side by side: for a^T, whose columns lie far
+// apart.
 void pack_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int64_t depth, float* out) {
   for_tiles<kMaxRows>(rows, [&](auto height, int64_t row) {
     constexpr int H = decltype(height)::value;
@@ -36,7 +40,8 @@ void pack_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int
 }
 
 template <int ROWS>
-void finish_tile(const MatmulArgs& x, int64_t row, int64_t column, bool add, bool last, Vec (&sum)[ROWS][kPanelVecs]) {
+void finish_tile(const MatmulArgs& x, int64_t row, int64_t column, bool add, bool last,
+                 Vec (&sum)[ROWS][kPanelVecs]) {
   for (int v = 0; v < kPanelVecs; ++v) {
     const int64_t n = column + v * kLanes;
     if (n >= x.n) return;
@@ -85,7 +90,9 @@ void multiply(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p
 
 }  // namespace
 
-int64_t packed_size(const PackShape& s) { return panels_of(s) * s.k * vecs_of(s) * kLanes; }
+int64_t packed_size(const PackShape& s) {
+  return panels_of(s) * s.k * vecs_of(s) * kLanes;
+}
 
 void pack(const PackArgs& args) {
   const PackShape& s = args.shape;
@@ -101,10 +108,12 @@ void pack(const PackArgs& args) {
         const int64_t lanes = first >= limit ? 0 : lanes_left(limit, first);
         const float* from = args.source + first * args.n_stride;
         float* to = args.packed + p * s.k * width + v * kLanes;
-        for (int64_t k0 = 0; k0 < s.k; k0 += 16) {  // blocks of 16: source rows and packed rows both stay in the cache
+        for (int64_t k0 = 0; k0 < s.k;
+             k0 += 16) {  // blocks of 16: source rows and packed rows both stay in the cache
           const int64_t k1 = k0 + 16 < s.k ? k0 + 16 : s.k;
           for (int64_t k = k0; k < k1; ++k) {
-            for (int64_t j = 0; j < lanes; ++j) to[k * width + j] = from[k * args.k_stride + j * args.n_stride];
+            for (int64_t j = 0; j < lanes; ++j)
+              to[k * width + j] = from[k * args.k_stride + j * args.n_stride];
             for (int64_t j = lanes; j < kLanes; ++j) to[k * width + j] = 0.0f;
           }
         }

@@ -18,7 +18,8 @@ void column_sum(const ColumnSumArgs& x) {
     for (int64_t b = range.begin; b < range.end; b += kWide) {
       const int64_t wide = range.end - b < kWide ? range.end - b : kWide;
       Vec sum[kWide] = {};
-      for (int64_t first = 0; first < x.rows; first += kBlock) {  // sums of sums: rounding grows with their number only
+      for (int64_t first = 0; first < x.rows;
+           first += kBlock) {  // sums of sums: rounding grows with their number only
         Vec block[kWide] = {};
         const int64_t last = x.rows - first < kBlock ? x.rows : first + kBlock;
         for (int64_t r = first; r < last; ++r) {

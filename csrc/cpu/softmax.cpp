@@ -13,7 +13,8 @@ constexpr int64_t kSerialWork = 1 << 14;
 void softmax(const SoftmaxArgs& x) {
   parallel(x.rows * x.width < kSerialWork ? 1 : 64, [&](int part, int parts) {
     const Range range = share_of(x.rows, part, parts);
-    for (int64_t r = range.begin; r < range.end; ++r) softmax_row(x.x + r * x.width, x.y + r * x.width, x.width, x.log);
+    for (int64_t r = range.begin; r < range.end; ++r)
+      softmax_row(x.x + r * x.width, x.y + r * x.width, x.width, x.log);
   });
 }
 

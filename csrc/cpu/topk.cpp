@@ -1,4 +1,5 @@
-// One row at a time: a sorted list of the best k so far; a vector enters the list only if one of its lanes beats the last.
+// One row at a time: a sorted list of the best k so far; a vector enters the list only if one of its lanes
+// beats the last.
 #include "ops/topk.h"
 
 #include "core/threads.h"
@@ -8,8 +9,10 @@
 namespace s2s::S2S_ISA {
 namespace {
 
-// Puts (value, index) into the descending list of `size` entries, behind equals, and drops what no longer fits.
-S2S_INLINE void insert(float* values, int32_t* indices, int64_t& size, int64_t k, float value, int32_t index) {
+// Puts (value, index) into the descending list of `size` entries, behind equals, and drops what no longer
+// fits.
+S2S_INLINE void insert(float* values, int32_t* indices, int64_t& size, int64_t k, float value,
+                       int32_t index) {
   if (size == k && !(value > values[k - 1])) return;
   int64_t at = size < k ? size++ : k - 1;
   for (; at > 0 && value > values[at - 1]; --at) {
@@ -27,8 +30,10 @@ void one_row(const TopkArgs& x, int64_t r) {
   int64_t size = 0;
   for (int64_t i = 0; i < x.width; i += kLanes) {
     const int lanes = lanes_left(x.width, i);
-    if (size == x.k && !any_greater(load(row + i, lanes, -__builtin_inff()), splat(values[x.k - 1]))) continue;
-    for (int j = 0; j < lanes; ++j) insert(values, indices, size, x.k, row[i + j], static_cast<int32_t>(i + j));
+    if (size == x.k && !any_greater(load(row + i, lanes, -__builtin_inff()), splat(values[x.k - 1])))
+      continue;
+    for (int j = 0; j < lanes; ++j)
+      insert(values, indices, size, x.k, row[i + j], static_cast<int32_t>(i + j));
   }
   const float top = x.log_softmax ? row_max(row, x.width) : 0.0f;
   const float total = sum_exp(row, x.width, top);

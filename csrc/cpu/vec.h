@@ -1,5 +1,6 @@
-// Vec: the float vector of the instruction set a kernel file is compiled for, and the few operations that kernels need.
-// Everything here has internal linkage: no code of a strong instruction set may be linked into a weak one's.
+// Vec: the float vector of the instruction set a kernel file is compiled for, and the few operations that
+// kernels need. Everything here has internal linkage: no code of a strong instruction set may be linked into
+// a weak one's.
 #pragma once
 
 #include <cstdint>
@@ -35,12 +36,24 @@ struct Vec {
 S2S_INLINE Vec splat(float x) {
   return {x - NativeFloats{}};  // x - 0 keeps every x, -0 and NaN included
 }
-S2S_INLINE Vec constant(float x, Vec) { return splat(x); }
-S2S_INLINE Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
-S2S_INLINE Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
-S2S_INLINE Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
-S2S_INLINE Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
-S2S_INLINE Vec operator-(Vec a) { return {-a.v}; }
+S2S_INLINE Vec constant(float x, Vec) {
+  return splat(x);
+}
+S2S_INLINE Vec operator+(Vec a, Vec b) {
+  return {a.v + b.v};
+}
+S2S_INLINE Vec operator-(Vec a, Vec b) {
+  return {a.v - b.v};
+}
+S2S_INLINE Vec operator*(Vec a, Vec b) {
+  return {a.v * b.v};
+}
+S2S_INLINE Vec operator/(Vec a, Vec b) {
+  return {a.v / b.v};
+}
+S2S_INLINE Vec operator-(Vec a) {
+  return {-a.v};
+}
 
 // a * b + c, fused where the processor can.
 S2S_INLINE Vec fma(Vec a, Vec b, Vec c) {
@@ -54,9 +67,15 @@ S2S_INLINE Vec fma(Vec a, Vec b, Vec c) {
 }
 
 // a < b ? x : y, lane by lane; a NaN compares false.
-S2S_INLINE Vec select_less(Vec a, Vec b, Vec x, Vec y) { return {a.v < b.v ? x.v : y.v}; }
-S2S_INLINE Vec maximum(Vec a, Vec b) { return select_less(a, b, b, a); }
-S2S_INLINE Vec absolute(Vec a) { return {(NativeFloats)((NativeInts)a.v & 0x7fffffff)}; }
+S2S_INLINE Vec select_less(Vec a, Vec b, Vec x, Vec y) {
+  return {a.v < b.v ? x.v : y.v};
+}
+S2S_INLINE Vec maximum(Vec a, Vec b) {
+  return select_less(a, b, b, a);
+}
+S2S_INLINE Vec absolute(Vec a) {
+  return {(NativeFloats)((NativeInts)a.v & 0x7fffffff)};
+}
 S2S_INLINE Vec copy_sign(Vec magnitude, Vec sign) {
   return {(NativeFloats)((NativeInts)magnitude.v | ((NativeInts)sign.v & INT32_MIN))};
 }
@@ -81,7 +100,9 @@ S2S_INLINE Vec load(const float* p) {
   std::memcpy(&r.v, p, sizeof(r.v));
   return r;
 }
-S2S_INLINE void store(float* p, Vec a) { std::memcpy(p, &a.v, sizeof(a.v)); }
+S2S_INLINE void store(float* p, Vec a) {
+  std::memcpy(p, &a.v, sizeof(a.v));
+}
 
 // The first n lanes (0 < n <= kLanes); the others are `rest`, and their memory is not touched.
 S2S_INLINE Vec load(const float* p, int n, float rest = 0.0f) {

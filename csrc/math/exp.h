@@ -1,5 +1,6 @@
-// exp, sigmoid and tanh for float and for vectors of float, to about one unit in the last place. T brings the operations of
-// math/scalar.h. Polynomials: minimax fits of our own (relative error 3e-9 and 4e-9 before rounding).
+// exp, sigmoid and tanh for float and for vectors of float, to about one unit in the last place. T brings the
+// operations of math/scalar.h. Polynomials: minimax fits of our own (relative error 3e-9 and 4e-9 before
+// rounding).
 #pragma once
 
 #include "math/scalar.h"

@@ -1,6 +1,6 @@
-// One unit of an LSTM (Hochreiter & Schmidhuber 1997, with forget gate) or GRU (Cho et al. 2014), forward and backward.
-// Gates are in PyTorch's order: i f g o, and r z n. `d` prefixes a gradient; gate arguments are pre-activations, which
-// forward replaces by activations and backward by gradients of the pre-activations.
+// One unit of an LSTM (Hochreiter & Schmidhuber 1997, with forget gate) or GRU (Cho et al. 2014), forward and
+// backward. Gates are in PyTorch's order: i f g o, and r z n. `d` prefixes a gradient; gate arguments are
+// pre-activations, which forward replaces by activations and backward by gradients of the pre-activations.
 #pragma once
 
 #include "math/exp.h"
@@ -34,7 +34,8 @@ S2S_INLINE void lstm_unit_backward(T& i, T& f, T& g, T& o, T c_prev, T dh, T& dc
   o = do_;
 }
 
-// Reset gate after the recurrent product (PyTorch, cuDNN): hn = U_n h + b_hn, n holds the input's part on entry.
+// Reset gate after the recurrent product (PyTorch, cuDNN): hn = U_n h + b_hn, n holds the input's part on
+// entry.
 template <class T>
 S2S_INLINE void gru_unit(T& r, T& z, T& n, T hn, T h_prev, T& h) {
   r = sigmoid(r);
@@ -43,8 +44,8 @@ S2S_INLINE void gru_unit(T& r, T& z, T& n, T hn, T h_prev, T& h) {
   h = fma(z, h_prev - n, n);
 }
 
-// The same with the reset gate before the product (Keras' default, ONNX linear_before_reset=0): r and z are active already,
-// n holds W_n x + b + U_n (r h).
+// The same with the reset gate before the product (Keras' default, ONNX linear_before_reset=0): r and z are
+// active already, n holds W_n x + b + U_n (r h).
 template <class T>
 S2S_INLINE void gru_unit_reset_before(T z, T& n, T h_prev, T& h) {
   n = tanh(n);

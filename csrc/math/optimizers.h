@@ -1,4 +1,5 @@
-// One parameter's update by each optimiser, with PyTorch's semantics. `decay` is the weight decay for this parameter (or 0).
+// One parameter's update by each optimiser, with PyTorch's semantics. `decay` is the weight decay for this
+// parameter (or 0).
 #pragma once
 
 #include "math/scalar.h"

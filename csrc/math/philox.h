@@ -1,4 +1,5 @@
-// Philox 4x32-10 (Salmon et al. 2011), the counter-based random numbers of the whole project: the same on host and device.
+// Philox 4x32-10 (Salmon et al. 2011), the counter-based random numbers of the whole project: the same on
+// host and device.
 #pragma once
 
 #include <cstdint>
@@ -35,13 +36,17 @@ S2S_INLINE Words<T> philox(Words<T> counter, uint32_t key0, uint32_t key1) {
 }
 
 // [0, 1) with 24 bits.
-S2S_INLINE float uniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+S2S_INLINE float uniform(uint32_t word) {
+  return static_cast<float>(word >> 8) * 0x1p-24f;
+}
 
 // The counter of units 4 b .. 4 b + 3 of one dropout mask, and its key.
 S2S_INLINE Philox dropout_counter(int64_t block, int32_t time, int64_t example, int32_t op) {
   return {{static_cast<uint32_t>(block), static_cast<uint32_t>(time), static_cast<uint32_t>(example),
            static_cast<uint32_t>(op) | static_cast<uint32_t>(static_cast<uint64_t>(example) >> 32) << 8}};
 }
-S2S_INLINE uint32_t dropout_key0(uint64_t seed) { return static_cast<uint32_t>(seed) ^ static_cast<uint32_t>(seed >> 32); }
+S2S_INLINE uint32_t dropout_key0(uint64_t seed) {
+  return static_cast<uint32_t>(seed) ^ static_cast<uint32_t>(seed >> 32);
+}
 
 }  // namespace s2s::math

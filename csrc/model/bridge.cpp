@@ -8,12 +8,17 @@
 namespace s2s::model {
 namespace {
 
-std::string layer_name(const char* what, int64_t layer) { return std::string("bridge.") + what + "_l" + std::to_string(layer); }
+std::string layer_name(const char* what, int64_t layer) {
+  return std::string("bridge.") + what + "_l" + std::to_string(layer);
+}
 
 // From which part of the encoder's state a decoder's c comes: c if there is one, else h.
-const Tensor& source_of_c(const State& state) { return state.c.defined() ? state.c : state.h; }
+const Tensor& source_of_c(const State& state) {
+  return state.c.defined() ? state.c : state.h;
+}
 
-void dense_backward(const Linear& linear, const Tensor& x, const Tensor& y, const Tensor& dy, const Tensor& dx) {
+void dense_backward(const Linear& linear, const Tensor& x, const Tensor& y, const Tensor& dy,
+                    const Tensor& dx) {
   ops::tanh_backward(y, dy, dy);
   linear.add_gradients(x, dy);
   ops::matmul(dy, linear.pack_backward(), dx, {.accumulate = true});
@@ -40,8 +45,8 @@ Bridge::Bridge(const Parameters& all, const Config& config) : config_(config) {
 }
 
 size_t Bridge::source_layer(size_t decoder_layer) const {
-  return static_cast<size_t>(
-      std::max<int64_t>(0, config_.encoder_layers - config_.decoder_layers + static_cast<int64_t>(decoder_layer)));
+  return static_cast<size_t>(std::max<int64_t>(
+      0, config_.encoder_layers - config_.decoder_layers + static_cast<int64_t>(decoder_layer)));
 }
 
 std::vector<State> Bridge::forward(const Memory& memory) const {
@@ -62,8 +67,8 @@ std::vector<State> Bridge::forward(const Memory& memory) const {
   return initial;
 }
 
-void Bridge::backward(const Memory& memory, const std::vector<State>& initial, const std::vector<State>& dinitial,
-                      const Memory& dmemory) const {
+void Bridge::backward(const Memory& memory, const std::vector<State>& initial,
+                      const std::vector<State>& dinitial, const Memory& dmemory) const {
   for (size_t l = 0; l < static_cast<size_t>(config_.decoder_layers); ++l) {
     const State& from = memory.last[source_layer(l)];
     const State& dfrom = dmemory.last[source_layer(l)];

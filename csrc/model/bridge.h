@@ -1,4 +1,5 @@
-// Bridge: the encoder's last states -> the decoder's first. Decoder layer l takes encoder layer max(0, L_enc - L_dec + l).
+// Bridge: the encoder's last states -> the decoder's first. Decoder layer l takes encoder layer max(0, L_enc
+// - L_dec + l).
 #pragma once
 
 #include "model/encoder.h"

@@ -8,7 +8,9 @@
 namespace s2s::model {
 namespace {
 
-Tensor as_row(const Tensor& vector) { return vector.reshape({1, vector.size()}); }
+Tensor as_row(const Tensor& vector) {
+  return vector.reshape({1, vector.size()});
+}
 
 }  // namespace
 
@@ -33,7 +35,8 @@ Cell::Saved Cell::Saved::rows(int64_t begin, int64_t count) const {
           dn.defined() ? dn.rows(begin, count) : Tensor()};
 }
 
-void Cell::declare(Parameters& all, const CellConfig& c, const std::string& prefix, const std::string& suffix) {
+void Cell::declare(Parameters& all, const CellConfig& c, const std::string& prefix,
+                   const std::string& suffix) {
   const int64_t rows = c.gates() * c.hidden;
   all.add(prefix + "weight_ih" + suffix, {rows, c.input}, true);
   all.add(prefix + "weight_hh" + suffix, {rows, c.hidden}, true);
@@ -42,7 +45,8 @@ void Cell::declare(Parameters& all, const CellConfig& c, const std::string& pref
   all.add(prefix + "bias_hh" + suffix, {rows}, false);
 }
 
-Cell::Cell(const Parameters& all, const CellConfig& config, const std::string& prefix, const std::string& suffix)
+Cell::Cell(const Parameters& all, const CellConfig& config, const std::string& prefix,
+           const std::string& suffix)
     : config_(config),
       w_ih_(parameter(all, prefix + "weight_ih" + suffix)),
       w_hh_(parameter(all, prefix + "weight_hh" + suffix)) {
@@ -53,7 +57,8 @@ Cell::Cell(const Parameters& all, const CellConfig& config, const std::string& p
 
 Cell::Saved Cell::make_saved(int64_t rows) const {
   const int64_t H = config_.hidden;
-  return {Tensor::empty({rows, config_.gates() * H}), Tensor::empty({rows, H}), Tensor::empty({rows, H}), Tensor()};
+  return {Tensor::empty({rows, config_.gates() * H}), Tensor::empty({rows, H}), Tensor::empty({rows, H}),
+          Tensor()};
 }
 
 Cell::Packed Cell::pack(int64_t begin, int64_t count) const {
@@ -91,24 +96,24 @@ void Cell::input_product(const Packed& packed, const Tensor& x, const Tensor& ga
   ops::matmul(x, packed.input, gates, {.bias = packed.input_bias});
 }
 
-void Cell::recur(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved, const State& initial,
-                 const Tensor& y, const State& last) const {
+void Cell::recur(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved,
+                 const State& initial, const Tensor& y, const State& last) const {
   if (config_.kind == CellKind::lstm) {
-    ops::lstm(ragged, reverse, saved.gates, packed.hidden.w_hh, initial.h, initial.c, y, saved.h_prev, saved.extra, last.h,
-              last.c);
+    ops::lstm(ragged, reverse, saved.gates, packed.hidden.w_hh, initial.h, initial.c, y, saved.h_prev,
+              saved.extra, last.h, last.c);
   } else {
-    ops::gru(ragged, reverse, config_.reset_after, saved.gates, packed.hidden, packed.hidden_bias, initial.h, y,
-             saved.h_prev, saved.extra, last.h);
+    ops::gru(ragged, reverse, config_.reset_after, saved.gates, packed.hidden, packed.hidden_bias, initial.h,
+             y, saved.h_prev, saved.extra, last.h);
   }
 }
 
-void Cell::recur_backward(const ops::PackedGru& packed, const Ragged& ragged, bool reverse, const Saved& saved,
-                          const Tensor& dy, const State& dstate) const {
+void Cell::recur_backward(const ops::PackedGru& packed, const Ragged& ragged, bool reverse,
+                          const Saved& saved, const Tensor& dy, const State& dstate) const {
   if (config_.kind == CellKind::lstm) {
     ops::lstm_backward(ragged, reverse, saved.gates, packed.w_hh, saved.extra, dy, dstate.h, dstate.c);
   } else {
-    ops::gru_backward(ragged, reverse, config_.reset_after, saved.gates, saved.dn, packed, saved.h_prev, saved.extra, dy,
-                      dstate.h);
+    ops::gru_backward(ragged, reverse, config_.reset_after, saved.gates, saved.dn, packed, saved.h_prev,
+                      saved.extra, dy, dstate.h);
   }
 }
 
@@ -129,8 +134,8 @@ void Cell::add_hidden_gradients(const Saved& saved) const {
     ops::matmul_transposed(saved.gates, saved.h_prev, w_hh_.gradient, true);
   } else {
     ops::matmul_transposed(saved.gates.columns(0, 2 * H), saved.h_prev, w_hh_.gradient.rows(0, 2 * H), true);
-    ops::matmul_transposed(saved.dn, config_.reset_after ? saved.h_prev : saved.extra, w_hh_.gradient.rows(2 * H, H),
-                           true);
+    ops::matmul_transposed(saved.dn, config_.reset_after ? saved.h_prev : saved.extra,
+                           w_hh_.gradient.rows(2 * H, H), true);
   }
 }
 

@@ -1,5 +1,5 @@
-// Cell: an LSTM or GRU layer in one direction: input product, recurrence, and their gradients. The one place of the network
-// that tells the two apart.
+// Cell: an LSTM or GRU layer in one direction: input product, recurrence, and their gradients. The one place
+// of the network that tells the two apart.
 #pragma once
 
 #include <string>
@@ -33,7 +33,8 @@ class Cell {
  public:
   Cell() = default;
   // Registers prefix + {weight_ih, weight_hh, bias_ih, bias_hh} + suffix.
-  static void declare(Parameters& all, const CellConfig& config, const std::string& prefix, const std::string& suffix);
+  static void declare(Parameters& all, const CellConfig& config, const std::string& prefix,
+                      const std::string& suffix);
   Cell(const Parameters& all, const CellConfig& config, const std::string& prefix, const std::string& suffix);
 
   const CellConfig& config() const { return config_; }
@@ -65,9 +66,10 @@ class Cell {
   // gates = W_ih x + bias
   static void input_product(const Packed& packed, const Tensor& x, const Tensor& gates);
   // gates -> y, last; `initial` and `last` must not share memory.
-  void recur(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved, const State& initial,
-             const Tensor& y, const State& last) const;
-  // dy, dstate (of the last state) -> saved.gates and saved.dn hold gradients, dstate that of the initial state.
+  void recur(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved,
+             const State& initial, const Tensor& y, const State& last) const;
+  // dy, dstate (of the last state) -> saved.gates and saved.dn hold gradients, dstate that of the initial
+  // state.
   void recur_backward(const ops::PackedGru& packed, const Ragged& ragged, bool reverse, const Saved& saved,
                       const Tensor& dy, const State& dstate) const;
   // Adds the gradients of W_hh and the biases, and of columns of W_ih whose input was x [R, count].

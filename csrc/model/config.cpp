@@ -7,14 +7,15 @@ namespace s2s::model {
 void Config::validate() const {
   const char* op = "Seq2SeqConfig";
   const auto at_least = [&](const char* name, int64_t value, int64_t least) {
-    check(op, value >= least && value < (int64_t{1} << 31), "Expected ", name, " of at least ", least, ", got ", value, ".");
+    check(op, value >= least && value < (int64_t{1} << 31), "Expected ", name, " of at least ", least,
+          ", got ", value, ".");
   };
   at_least("target_vocab_size", target_vocab_size, 1);
   at_least("source_vocab_size", source_vocab_size, 0);
   at_least("source_features", source_features, 0);
   check(op, (source_vocab_size > 0) != (source_features > 0),
-        "Expected one of source_vocab_size and source_features to be positive, got ", source_vocab_size, " and ",
-        source_features, ".");
+        "Expected one of source_vocab_size and source_features to be positive, got ", source_vocab_size,
+        " and ", source_features, ".");
   at_least("source_embedding_dim", source_embedding_dim, 1);
   at_least("target_embedding_dim", target_embedding_dim, 1);
   at_least("encoder_layers", encoder_layers, 1);
@@ -26,13 +27,14 @@ void Config::validate() const {
   at_least("attention_dim", attention_dim, 0);
   check(op, dropout >= 0.0f && dropout < 1.0f, "Expected dropout from 0 to below 1, got ", dropout, ".");
   check(op, !(attends() && score == ScoreKind::dot) || memory_width() == decoder_hidden,
-        "Expected decoder_hidden equal to the width of the encoder's states for attention_score dot, got ", decoder_hidden,
-        " and ", memory_width(), ".");
+        "Expected decoder_hidden equal to the width of the encoder's states for attention_score dot, got ",
+        decoder_hidden, " and ", memory_width(), ".");
   check(op, bridge != BridgeKind::copy || memory_width() == decoder_hidden,
-        "Expected decoder_hidden equal to the width of the encoder's states for bridge copy, got ", decoder_hidden, " and ",
-        memory_width(), ".");
+        "Expected decoder_hidden equal to the width of the encoder's states for bridge copy, got ",
+        decoder_hidden, " and ", memory_width(), ".");
   for (const auto& [name, id] : {std::pair{"bos_id", bos_id}, {"eos_id", eos_id}}) {
-    check(op, id >= 0 && id < target_vocab_size, "Expected ", name, " from 0 to ", target_vocab_size - 1, ", got ", id, ".");
+    check(op, id >= 0 && id < target_vocab_size, "Expected ", name, " from 0 to ", target_vocab_size - 1,
+          ", got ", id, ".");
   }
 }
 

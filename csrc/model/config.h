@@ -38,10 +38,13 @@ struct Config {
   int64_t feed_width() const { return input_feeding ? attentional_width() : 0; }
 
   StackConfig encoder_stack() const {
-    return {{encoder_cell, encoder_input(), encoder_hidden, true, reset_after}, encoder_layers, bidirectional};
+    return {
+        {encoder_cell, encoder_input(), encoder_hidden, true, reset_after}, encoder_layers, bidirectional};
   }
   StackConfig decoder_stack() const {
-    return {{decoder_cell, target_embedding_dim + feed_width(), decoder_hidden, true, reset_after}, decoder_layers, false};
+    return {{decoder_cell, target_embedding_dim + feed_width(), decoder_hidden, true, reset_after},
+            decoder_layers,
+            false};
   }
 
   // Throws std::invalid_argument that names the field.

@@ -72,13 +72,13 @@ Context::Gradient Context::start_backward(const Memory& memory, const Prepared& 
 }
 
 void Context::backward(const Prepared& prepared, const Gradient& g, const Tensor& h, const Tensor& example,
-                       const Tensor& context, const Tensor& weights, const Tensor& query, const Tensor& dcontext,
-                       const Tensor& dquery, const Tensor& dh) const {
+                       const Tensor& context, const Tensor& weights, const Tensor& query,
+                       const Tensor& dcontext, const Tensor& dquery, const Tensor& dh) const {
   // Adding rows to rows by index, in the order of the rows, is what the embedding's gradient does.
   if (!config_.attends()) return ops::embedding_backward(example, dcontext, g.dfixed);
   const bool mlp = config_.score == ScoreKind::mlp;
-  ops::attention_backward(prepared.attention, mlp ? query : h, example, context, weights, dcontext, dquery, g.dkeys,
-                          g.dvalues, g.denergy);
+  ops::attention_backward(prepared.attention, mlp ? query : h, example, context, weights, dcontext, dquery,
+                          g.dkeys, g.dvalues, g.denergy);
   if (mlp) {
     ops::matmul(dquery, g.query, dh, {.accumulate = true});
   } else {
@@ -91,8 +91,8 @@ void Context::finish_backward(const Memory& memory, const Gradient& g, const Ten
   if (config_.attends()) {
     ops::add(g.dvalues, dmemory.states);
     if (config_.score == ScoreKind::dot) return ops::add(g.dkeys, dmemory.states);
-    // Query, key and bias are summed before the tanh: the bias' gradient is the sum of dkeys' rows, and of dquery's, which are
-    // smaller.
+    // Query, key and bias are summed before the tanh: the bias' gradient is the sum of dkeys' rows, and of
+    // dquery's, which are smaller.
     key_.add_gradients(memory.states, g.dkeys, dquery);
     ops::matmul(g.dkeys, key_.pack_backward(), dmemory.states, {.accumulate = true});
     if (config_.score == ScoreKind::mlp) {

@@ -1,4 +1,5 @@
-// Context: the function q that makes c_t from the memory: attention (dot, general, mlp), the last state, or the mean.
+// Context: the function q that makes c_t from the memory: attention (dot, general, mlp), the last state, or
+// the mean.
 #pragma once
 
 #include "model/encoder.h"
@@ -21,20 +22,21 @@ class Context {
   };
   Prepared prepare(const Memory& memory) const;
 
-  // h [rows, Hd] (a view of columns), row r belonging to source example[r] -> context [rows, M] (a view of columns) and
-  // weights [rows, longest]. query [rows, A] is written for mlp, and kept for backward.
+  // h [rows, Hd] (a view of columns), row r belonging to source example[r] -> context [rows, M] (a view of
+  // columns) and weights [rows, longest]. query [rows, A] is written for mlp, and kept for backward.
   void forward(const Prepared& prepared, const Tensor& h, const Tensor& example, const Tensor& context,
                const Tensor& weights, const Tensor& query) const;
 
   struct Gradient {
-    Tensor dkeys;      // [sum S, A]; for dot and general
-    Tensor dvalues;    // [sum S, M]
-    Tensor denergy;    // [N, A]
-    Tensor dfixed;     // [N, M]
+    Tensor dkeys;       // [sum S, A]; for dot and general
+    Tensor dvalues;     // [sum S, M]
+    Tensor denergy;     // [N, A]
+    Tensor dfixed;      // [N, M]
     ops::Packed query;  // mlp: for the product with dquery
   };
   Gradient start_backward(const Memory& memory, const Prepared& prepared) const;
-  // dcontext -> dh added to; dquery [rows, A] is scratch for dot and general, kept for finish_backward for mlp.
+  // dcontext -> dh added to; dquery [rows, A] is scratch for dot and general, kept for finish_backward for
+  // mlp.
   void backward(const Prepared& prepared, const Gradient& gradient, const Tensor& h, const Tensor& example,
                 const Tensor& context, const Tensor& weights, const Tensor& query, const Tensor& dcontext,
                 const Tensor& dquery, const Tensor& dh) const;

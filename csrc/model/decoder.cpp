@@ -10,7 +10,9 @@ namespace {
 
 constexpr const char* kEmbedding = "decoder.embedding.weight";
 
-Tensor slice_if(const Tensor& t, int64_t begin, int64_t count) { return t.defined() ? t.rows(begin, count) : t; }
+Tensor slice_if(const Tensor& t, int64_t begin, int64_t count) {
+  return t.defined() ? t.rows(begin, count) : t;
+}
 
 std::vector<State> slice_states(const std::vector<State>& states, int64_t begin, int64_t count) {
   std::vector<State> out;
@@ -19,7 +21,8 @@ std::vector<State> slice_states(const std::vector<State>& states, int64_t begin,
   return out;
 }
 
-// The steps that are computed together: all of them, or one at a time where a step needs the last one's output.
+// The steps that are computed together: all of them, or one at a time where a step needs the last one's
+// output.
 struct Block {
   Ragged ragged;
   int64_t begin, count;  // rows
@@ -45,7 +48,8 @@ void Decoder::declare(Parameters& all, const Config& config) {
   all.add(kEmbedding, {config.target_vocab_size, config.target_embedding_dim}, true);
   RecurrentStack::declare(all, config.decoder_stack(), "decoder.rnn.");
   Context::declare(all, config);
-  Linear::declare(all, "decoder.combine", config.attentional_width(), config.decoder_hidden + config.memory_width());
+  Linear::declare(all, "decoder.combine", config.attentional_width(),
+                  config.decoder_hidden + config.memory_width());
 }
 
 Decoder::Decoder(const Parameters& all, const Config& config)
@@ -141,7 +145,8 @@ void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepa
   context_.forward(prepared, h, rows.example, context, rows.weights, rows.query);
   combine_.forward(packed.combine, rows.hc, rows.combined, Activation::tanh);
   if (dropout.active()) {
-    ops::dropout(rows.combined, rows.attentional, rows.names.example, rows.names.time, kDropAttentional, dropout.mask);
+    ops::dropout(rows.combined, rows.attentional, rows.names.example, rows.names.time, kDropAttentional,
+                 dropout.mask);
   }
 }
 
@@ -159,8 +164,8 @@ void Decoder::check_target(const Target& target, int64_t sequences) const {
 }
 
 Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& prepared, const Memory& memory,
-                                const std::vector<State>& initial, const Target& target, const Dropout& dropout,
-                                const int64_t* example_ids) const {
+                                const std::vector<State>& initial, const Target& target,
+                                const Dropout& dropout, const int64_t* example_ids) const {
   const int64_t N = memory.sequences();
   check_target(target, N);
   Saved saved;
@@ -197,7 +202,8 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
 }
 
 std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prepared, const Memory& memory,
-                                     const Tensor& dattentional, const Memory& dmemory, const Dropout& dropout) const {
+                                     const Tensor& dattentional, const Memory& dmemory,
+                                     const Dropout& dropout) const {
   const int64_t N = memory.sequences(), R = saved.ragged.rows(), H = config_.decoder_hidden;
   const int64_t embedding = config_.target_embedding_dim;
   Rows& all = saved.rows;
@@ -241,7 +247,8 @@ std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prep
       dropout.apply(dy, rows.names, kDropDecoderLayer + static_cast<int>(l) - 1);
     }
     if (block->previous >= 0) {
-      ops::matmul(rows.cells[0].gates, feed, dattentional.rows(block->previous, block->count), {.accumulate = true});
+      ops::matmul(rows.cells[0].gates, feed, dattentional.rows(block->previous, block->count),
+                  {.accumulate = true});
     }
   }
 

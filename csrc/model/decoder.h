@@ -1,6 +1,6 @@
 // Decoder: embedding, stacked cells, context, attentional layer a_t = tanh(W [h_t; c_t] + b).
-// Training without input feeding is one block of all steps; with it, and in inference, a block is one step. The equations of a
-// block are written once.
+// Training without input feeding is one block of all steps; with it, and in inference, a block is one step.
+// The equations of a block are written once.
 #pragma once
 
 #include "model/bridge.h"
@@ -8,7 +8,8 @@
 
 namespace s2s::model {
 
-// The target of a batch as the caller gives it: sequences one after the other, each with its end token, none with a start token.
+// The target of a batch as the caller gives it: sequences one after the other, each with its end token, none
+// with a start token.
 struct Target {
   Tensor ids;      // int32 [sum T]
   Tensor lengths;  // int32 [N]
@@ -45,11 +46,11 @@ class Decoder {
   };
   Rows make_rows(int64_t rows, int64_t longest, bool dropout) const;
 
-  // One block: rows.ids and rows.example are given, the rest of `rows` and `last` is written. feed: a_{t-1} of each row, or
-  // undefined at the first step. `initial` and `last` must not share memory.
-  void forward_block(const Packed& packed, const Context::Prepared& prepared, const Ragged& ragged, const Rows& rows,
-                     const Tensor& feed, const std::vector<State>& initial, const std::vector<State>& last,
-                     const Dropout& dropout) const;
+  // One block: rows.ids and rows.example are given, the rest of `rows` and `last` is written. feed: a_{t-1}
+  // of each row, or undefined at the first step. `initial` and `last` must not share memory.
+  void forward_block(const Packed& packed, const Context::Prepared& prepared, const Ragged& ragged,
+                     const Rows& rows, const Tensor& feed, const std::vector<State>& initial,
+                     const std::vector<State>& last, const Dropout& dropout) const;
 
   struct Saved {
     Ragged ragged{nullptr, 0};
@@ -57,15 +58,17 @@ class Decoder {
     Tensor targets;  // int32 [R] the token to predict at each row
     Tensor order;    // int32 [N]
   };
-  // Teacher forcing over a whole batch; `initial` in the caller's order. Throws std::invalid_argument for a bad target.
+  // Teacher forcing over a whole batch; `initial` in the caller's order. Throws std::invalid_argument for a
+  // bad target.
   Saved forward(const Packed& packed, const Context::Prepared& prepared, const Memory& memory,
                 const std::vector<State>& initial, const Target& target, const Dropout& dropout,
                 const int64_t* example_ids) const;
 
-  // dattentional [R, F] (used up) -> gradients of the initial states in the caller's order, and of the memory (added to);
-  // adds to the gradients of the parameters.
+  // dattentional [R, F] (used up) -> gradients of the initial states in the caller's order, and of the memory
+  // (added to); adds to the gradients of the parameters.
   std::vector<State> backward(Saved& saved, const Context::Prepared& prepared, const Memory& memory,
-                              const Tensor& dattentional, const Memory& dmemory, const Dropout& dropout) const;
+                              const Tensor& dattentional, const Memory& dmemory,
+                              const Dropout& dropout) const;
 
   const Context& context() const { return context_; }
   std::vector<State> make_states(int64_t sequences) const;

@@ -68,8 +68,11 @@ Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& sour
 
   const Tensor y = Tensor::empty({ragged.rows(), M});
   const StackConfig stack = stack_.config();
-  RecurrentStack::States initial(static_cast<size_t>(stack.layers * stack.directions()), State::zeros(stack.cell, N)), last;
-  stack_.forward(packed, ragged, x, initial, y, last, dropout, names, kDropEncoderLayer, saved ? &saved->stack : nullptr);
+  RecurrentStack::States initial(static_cast<size_t>(stack.layers * stack.directions()),
+                                 State::zeros(stack.cell, N)),
+      last;
+  stack_.forward(packed, ragged, x, initial, y, last, dropout, names, kDropEncoderLayer,
+                 saved ? &saved->stack : nullptr);
 
   Memory memory;
   memory.offsets = flat_offsets(source.lengths.i32(), N);

@@ -10,7 +10,8 @@ Parameters declare(const StackConfig& config) {
   const char* op = config.cell.kind == CellKind::lstm ? "lstm" : "gru";
   check(op, config.cell.input >= 1, "Expected input_size of at least 1, got ", config.cell.input, ".");
   check(op, config.cell.hidden >= 1, "Expected hidden_size of at least 1, got ", config.cell.hidden, ".");
-  check(op, config.layers >= 1 && config.layers <= 64, "Expected num_layers from 1 to 64, got ", config.layers, ".");
+  check(op, config.layers >= 1 && config.layers <= 64, "Expected num_layers from 1 to 64, got ",
+        config.layers, ".");
   Parameters all;
   RecurrentStack::declare(all, config, "");
   all.allocate();
@@ -22,7 +23,8 @@ Tensor padded_rows(const Ragged& ragged, int64_t sequences) {
   Tensor index = Tensor::empty({ragged.rows()}, DType::i32);
   for (int64_t t = 0; t < ragged.steps(); ++t) {
     for (int64_t i = 0; i < ragged.batch_sizes[static_cast<size_t>(t)]; ++i) {
-      index.i32()[ragged.row(t, i)] = static_cast<int32_t>(t * sequences + ragged.order[static_cast<size_t>(i)]);
+      index.i32()[ragged.row(t, i)] =
+          static_cast<int32_t>(t * sequences + ragged.order[static_cast<size_t>(i)]);
     }
   }
   return index;
@@ -36,7 +38,9 @@ Tensor inverse_of(const Tensor& padded, int64_t rows) {
   return index;
 }
 
-Tensor as_matrix(const Tensor& padded) { return padded.reshape({padded.dim(0) * padded.dim(1), padded.dim(2)}); }
+Tensor as_matrix(const Tensor& padded) {
+  return padded.reshape({padded.dim(0) * padded.dim(1), padded.dim(2)});
+}
 
 // Slot `at` of [L * D, N, H].
 Tensor slot(const Tensor& states, size_t at) {
@@ -47,31 +51,35 @@ Tensor slot(const Tensor& states, size_t at) {
 
 Layer::Layer(const StackConfig& config, float dropout)
     : config_(config), dropout_(dropout), parameters_(declare(config)), stack_(parameters_, config, "") {
-  check(op().c_str(), dropout >= 0.0f && dropout < 1.0f, "Expected dropout from 0 to below 1, got ", dropout, ".");
+  check(op().c_str(), dropout >= 0.0f && dropout < 1.0f, "Expected dropout from 0 to below 1, got ", dropout,
+        ".");
 }
 
 void Layer::expect_state(const char* name, const Tensor& state, int64_t sequences) const {
   if (!state.defined()) return;
-  ops::expect(op().c_str(), name, state, {config_.layers * config_.directions(), sequences, config_.cell.hidden});
+  ops::expect(op().c_str(), name, state,
+              {config_.layers * config_.directions(), sequences, config_.cell.hidden});
 }
 
-Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tensor& h0, const Tensor& c0, uint64_t seed,
-                             uint32_t update, Saved* saved) const {
+Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tensor& h0, const Tensor& c0,
+                             uint64_t seed, uint32_t update, Saved* saved) const {
   const std::string name = op();
   const char* op = name.c_str();
   ops::expect_dtype(op, "x", x, DType::f32);
-  check(op, x.shape().rank() == 3, "Expected x of shape [T, N, ", config_.cell.input, "], got ", x.shape(), ".");
+  check(op, x.shape().rank() == 3, "Expected x of shape [T, N, ", config_.cell.input, "], got ", x.shape(),
+        ".");
   const int64_t T = x.dim(0), N = x.dim(1), H = config_.cell.hidden, D = config_.directions();
   check(op, T >= 1 && N >= 1, "Expected x of at least one step and one sequence, got shape ", x.shape(), ".");
-  check(op, x.dim(2) == config_.cell.input, "Expected x of shape [", T, ", ", N, ", ", config_.cell.input, "], got ",
-        x.shape(), ".");
+  check(op, x.dim(2) == config_.cell.input, "Expected x of shape [", T, ", ", N, ", ", config_.cell.input,
+        "], got ", x.shape(), ".");
   check(op, T * N <= INT32_MAX, "Expected x of at most ", INT32_MAX, " rows, got ", T * N, ".");
   Tensor all = lengths;
   if (lengths.defined()) {
     ops::expect(op, "lengths", lengths, {N}, DType::i32);
     for (int64_t n = 0; n < N; ++n) {
       const int32_t length = lengths.i32()[n];
-      check(op, length >= 1 && length <= T, "Expected lengths from 1 to ", T, ", got ", length, " at position ", n, ".");
+      check(op, length >= 1 && length <= T, "Expected lengths from 1 to ", T, ", got ", length,
+            " at position ", n, ".");
     }
   } else {
     all = to_tensor(std::vector<int32_t>(static_cast<size_t>(N), static_cast<int32_t>(T)));
@@ -142,7 +150,9 @@ Layer::Gradient Layer::backward(Saved& saved, const Tensor& dy, const Tensor& dh
   const Tensor dinput = Tensor::empty({ragged.rows(), config_.cell.input});
   stack_.backward(ragged, saved.stack, drows, dstates, dinput, saved.dropout, saved.names, kDropEncoderLayer);
 
-  Gradient g{Tensor::empty({T, N, config_.cell.input}), Tensor::empty({config_.layers * D, N, config_.cell.hidden}), {}};
+  Gradient g{Tensor::empty({T, N, config_.cell.input}),
+             Tensor::empty({config_.layers * D, N, config_.cell.hidden}),
+             {}};
   if (config_.cell.kind == CellKind::lstm) g.dc0 = Tensor::empty(g.dh0.shape());
   ops::gather_rows(dinput, inverse_of(padded, T * N), as_matrix(g.dx));
   for (size_t at = 0; at < dstates.size(); ++at) {

@@ -1,5 +1,5 @@
-// Layer: a recurrent stack over padded arrays [T, N, C], as seq2seq_fast.nn offers it. Inside it is ragged: what lies past a
-// sequence's length is neither read nor computed.
+// Layer: a recurrent stack over padded arrays [T, N, C], as seq2seq_fast.nn offers it. Inside it is ragged:
+// what lies past a sequence's length is neither read nor computed.
 #pragma once
 
 #include <optional>
@@ -19,7 +19,7 @@ class Layer {
   void weights_changed() { cache_.drop(); }
 
   struct Output {
-    Tensor y;      // [T, N, D * H], zero past each length
+    Tensor y;       // [T, N, D * H], zero past each length
     Tensor hn, cn;  // [L * D, N, H] each sequence's own last states; cn undefined for a GRU
   };
   // Kept by forward for one backward.
@@ -31,10 +31,10 @@ class Layer {
     int64_t steps = 0, sequences = 0;
   };
 
-  // x [T, N, C]; lengths int32 [N] or undefined; h0, c0 [L * D, N, H] or undefined. With `saved` dropout is on, its masks named
-  // by seed and update.
-  Output forward(const Tensor& x, const Tensor& lengths, const Tensor& h0, const Tensor& c0, uint64_t seed, uint32_t update,
-                 Saved* saved) const;
+  // x [T, N, C]; lengths int32 [N] or undefined; h0, c0 [L * D, N, H] or undefined. With `saved` dropout is
+  // on, its masks named by seed and update.
+  Output forward(const Tensor& x, const Tensor& lengths, const Tensor& h0, const Tensor& c0, uint64_t seed,
+                 uint32_t update, Saved* saved) const;
 
   struct Gradient {
     Tensor dx, dh0, dc0;

@@ -9,11 +9,13 @@ void Linear::declare(Parameters& all, const std::string& prefix, int64_t outputs
   if (bias) all.add(prefix + ".bias", {outputs}, false);
 }
 
-Linear::Linear(const Parameters& all, const std::string& prefix) : weight_(parameter(all, prefix + ".weight")) {
+Linear::Linear(const Parameters& all, const std::string& prefix)
+    : weight_(parameter(all, prefix + ".weight")) {
   if (all.has(prefix + ".bias")) bias_ = parameter(all, prefix + ".bias");
 }
 
-void Linear::forward(const ops::Packed& packed, const Tensor& x, const Tensor& y, Activation activation) const {
+void Linear::forward(const ops::Packed& packed, const Tensor& x, const Tensor& y,
+                     Activation activation) const {
   ops::matmul(x, packed, y, {.bias = bias_.value, .activation = activation});
 }
 

@@ -9,7 +9,8 @@ namespace s2s::model {
 class Linear {
  public:
   Linear() = default;
-  static void declare(Parameters& all, const std::string& prefix, int64_t outputs, int64_t inputs, bool bias = true);
+  static void declare(Parameters& all, const std::string& prefix, int64_t outputs, int64_t inputs,
+                      bool bias = true);
   Linear(const Parameters& all, const std::string& prefix);
   Linear(Parameter weight, Parameter bias) : weight_(weight), bias_(bias) {}
 

@@ -23,7 +23,8 @@ Memory zero_gradient(const Memory& memory) {
   gradient.offsets = memory.offsets;
   gradient.states = Tensor::zeros(memory.states.shape());
   for (const State& state : memory.last) {
-    gradient.last.push_back({Tensor::zeros(state.h.shape()), state.c.defined() ? Tensor::zeros(state.c.shape()) : Tensor()});
+    gradient.last.push_back(
+        {Tensor::zeros(state.h.shape()), state.c.defined() ? Tensor::zeros(state.c.shape()) : Tensor()});
   }
   return gradient;
 }
@@ -38,7 +39,8 @@ Network::Network(const Config& config)
       decoder_(parameters_, config),
       output_(parameters_, config) {}
 
-LossSums Network::forward_backward(const Source& source, const Target& target, const TrainingStep& step, float smoothing) {
+LossSums Network::forward_backward(const Source& source, const Target& target, const TrainingStep& step,
+                                   float smoothing) {
   const Dropout dropout{{config_.dropout, step.seed, step.update}};
   Encoder::Saved encoder_saved;
   const Memory memory = encoder_.forward(encoder_.pack(), source, dropout, step.example_ids, &encoder_saved);
@@ -51,7 +53,8 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
   const Tensor dattentional = Tensor::empty(saved.rows.attentional.shape());
   const LossSums sums = output_.loss(saved.rows.attentional, saved.targets, smoothing, {}, dattentional);
   const Memory dmemory = zero_gradient(memory);
-  const std::vector<State> dinitial = decoder_.backward(saved, prepared, memory, dattentional, dmemory, dropout);
+  const std::vector<State> dinitial =
+      decoder_.backward(saved, prepared, memory, dattentional, dmemory, dropout);
   bridge_.backward(memory, initial, dinitial, dmemory);
   encoder_.backward(encoder_saved, dmemory, dropout);
   return sums;
@@ -92,7 +95,9 @@ SearchResults Network::generate(const Source& source, SearchOptions options) con
 }
 
 std::shared_ptr<const PackedNetwork> Network::packed() const {
-  return cache_.get(parameters_, [&] { return PackedNetwork{encoder_.pack(), decoder_.pack_for_inference(), output_.pack()}; });
+  return cache_.get(parameters_, [&] {
+    return PackedNetwork{encoder_.pack(), decoder_.pack_for_inference(), output_.pack()};
+  });
 }
 
 }  // namespace s2s::model

@@ -36,7 +36,8 @@ class Network {
   const Output& output() const { return output_; }
 
   // Fills the gradients with those of loss / tokens, dropout on.
-  LossSums forward_backward(const Source& source, const Target& target, const TrainingStep& step, float smoothing);
+  LossSums forward_backward(const Source& source, const Target& target, const TrainingStep& step,
+                            float smoothing);
   LossSums loss(const Source& source, const Target& target, float smoothing) const;
   // -log p of every target token, [sum T] in the caller's order.
   Tensor score(const Source& source, const Target& target) const;

@@ -1,5 +1,5 @@
-// Output: logits = W_o a + b_o, with the loss over them. Rows are taken in chunks, so that the logits of a large vocabulary
-// never fill the memory.
+// Output: logits = W_o a + b_o, with the loss over them. Rows are taken in chunks, so that the logits of a
+// large vocabulary never fill the memory.
 #pragma once
 
 #include "model/config.h"
@@ -23,8 +23,8 @@ class Output {
     linear_.forward(packed, attentional, logits);
   }
 
-  // attentional [R, F], targets [R]. nll [R] is written where defined. dattentional [R, F], where defined, gets the gradient
-  // of loss / R, and the gradients of the parameters are added to.
+  // attentional [R, F], targets [R]. nll [R] is written where defined. dattentional [R, F], where defined,
+  // gets the gradient of loss / R, and the gradients of the parameters are added to.
   LossSums loss(const Tensor& attentional, const Tensor& targets, float smoothing, const Tensor& nll,
                 const Tensor& dattentional) const;
 

@@ -1,5 +1,6 @@
-// PackedCache: a network's weights in the layout of the device, made at first use. Once Python holds writable views of the
-// parameters (watch), a change is noticed by their fingerprint; before, nobody can have written them.
+// PackedCache: a network's weights in the layout of the device, made at first use. Once Python holds writable
+// views of the parameters (watch), a change is noticed by their fingerprint; before, nobody can have written
+// them.
 #pragma once
 
 #include <cstdint>

@@ -8,7 +8,8 @@ namespace s2s::model {
 
 void Parameters::add(const std::string& name, Shape shape, bool decay) {
   constexpr int64_t kAlign = 16;  // floats in 64 bytes
-  check("parameters", index_.emplace(name, layout_.size()).second, "Expected names given once, got ", name, " twice.");
+  check("parameters", index_.emplace(name, layout_.size()).second, "Expected names given once, got ", name,
+        " twice.");
   layout_.push_back({name, shape, size_, decay});
   size_ += (shape.size() + kAlign - 1) / kAlign * kAlign;
 }

@@ -24,7 +24,7 @@ class Parameters {
   void allocate();
 
   const std::vector<ParameterView>& layout() const { return layout_; }
-  Tensor values() const { return values_; }     // [P]
+  Tensor values() const { return values_; }        // [P]
   Tensor gradients() const { return gradients_; }  // [P]
   bool has(const std::string& name) const { return index_.count(name) != 0; }
   Tensor value(const std::string& name) const { return view(values_, name); }

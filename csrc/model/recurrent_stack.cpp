@@ -40,9 +40,9 @@ RecurrentStack::Packed RecurrentStack::pack() const {
   return packed;
 }
 
-void RecurrentStack::forward(const Packed& packed, const Ragged& ragged, const Tensor& x, const States& initial,
-                             const Tensor& y, States& last, const Dropout& dropout, const RowNames& names,
-                             int dropout_op, Saved* saved) const {
+void RecurrentStack::forward(const Packed& packed, const Ragged& ragged, const Tensor& x,
+                             const States& initial, const Tensor& y, States& last, const Dropout& dropout,
+                             const RowNames& names, int dropout_op, Saved* saved) const {
   const int64_t R = ragged.rows(), H = config_.cell.hidden;
   last.clear();
   Tensor input = x;
@@ -54,7 +54,8 @@ void RecurrentStack::forward(const Packed& packed, const Ragged& ragged, const T
       const Cell::Saved kept = cells_[at].make_saved(R);
       Cell::input_product(packed.cells[at], input, kept.gates);
       last.push_back(State::empty(config_.cell, ragged.sequences()));
-      cells_[at].recur(packed.cells[at], ragged, d == 1, kept, initial[at], output.columns(d * H, H), last.back());
+      cells_[at].recur(packed.cells[at], ragged, d == 1, kept, initial[at], output.columns(d * H, H),
+                       last.back());
       if (saved) saved->cells.push_back(kept);
     }
     if (saved) saved->inputs.push_back(input);
@@ -63,8 +64,9 @@ void RecurrentStack::forward(const Packed& packed, const Ragged& ragged, const T
   }
 }
 
-void RecurrentStack::backward(const Ragged& ragged, Saved& saved, const Tensor& dy, States& dstates, const Tensor& dx,
-                              const Dropout& dropout, const RowNames& names, int dropout_op) const {
+void RecurrentStack::backward(const Ragged& ragged, Saved& saved, const Tensor& dy, States& dstates,
+                              const Tensor& dx, const Dropout& dropout, const RowNames& names,
+                              int dropout_op) const {
   const int64_t R = ragged.rows(), H = config_.cell.hidden;
   Tensor doutput = dy;
   for (int64_t l = config_.layers - 1; l >= 0; --l) {
@@ -77,7 +79,8 @@ void RecurrentStack::backward(const Ragged& ragged, Saved& saved, const Tensor& 
       const Cell& c = cells_[at];
       Cell::Saved& kept = saved.cells[at];
       if (config_.cell.kind == CellKind::gru) kept.dn = Tensor::empty({R, H});
-      c.recur_backward(c.pack_hidden_backward(), ragged, d == 1, kept, doutput.columns(d * H, H), dstates[at]);
+      c.recur_backward(c.pack_hidden_backward(), ragged, d == 1, kept, doutput.columns(d * H, H),
+                       dstates[at]);
       c.add_hidden_gradients(kept);
       c.add_input_gradients(kept, saved.inputs[static_cast<size_t>(l)], 0);
       if (want) ops::matmul(kept.gates, c.pack_input_backward(0, width), dinput, {.accumulate = d > 0});

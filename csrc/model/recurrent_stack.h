@@ -1,5 +1,5 @@
-// RecurrentStack: layers of cells in one or both directions, with PyTorch's nn.LSTM / nn.GRU semantics, over a ragged batch.
-// Encoders are made of it, decoders without input feeding, and seq2seq_fast.nn.LSTM and GRU.
+// RecurrentStack: layers of cells in one or both directions, with PyTorch's nn.LSTM / nn.GRU semantics, over
+// a ragged batch. Encoders are made of it, decoders without input feeding, and seq2seq_fast.nn.LSTM and GRU.
 #pragma once
 
 #include <vector>
@@ -41,11 +41,12 @@ class RecurrentStack {
   Packed pack() const;
 
   // x [R, C] -> y [R, D * H] (may be a view of columns) and the last states. `saved` may be null.
-  void forward(const Packed& packed, const Ragged& ragged, const Tensor& x, const States& initial, const Tensor& y,
-               States& last, const Dropout& dropout, const RowNames& names, int dropout_op, Saved* saved) const;
+  void forward(const Packed& packed, const Ragged& ragged, const Tensor& x, const States& initial,
+               const Tensor& y, States& last, const Dropout& dropout, const RowNames& names, int dropout_op,
+               Saved* saved) const;
 
-  // dy [R, D * H] and dstates (of the last states) -> dx [R, C] (skipped where undefined), dstates of the initial ones;
-  // adds to the gradients of the parameters. Uses up `saved`.
+  // dy [R, D * H] and dstates (of the last states) -> dx [R, C] (skipped where undefined), dstates of the
+  // initial ones; adds to the gradients of the parameters. Uses up `saved`.
   void backward(const Ragged& ragged, Saved& saved, const Tensor& dy, States& dstates, const Tensor& dx,
                 const Dropout& dropout, const RowNames& names, int dropout_op) const;
 

@@ -1,5 +1,5 @@
-// Index tensors that carry rows between the caller's order of sequences and the ragged layout, and the names of rows by which
-// dropout finds its masks.
+// Index tensors that carry rows between the caller's order of sequences and the ragged layout, and the names
+// of rows by which dropout finds its masks.
 #pragma once
 
 #include "core/ragged.h"
@@ -10,7 +10,8 @@ namespace s2s::model {
 
 Tensor to_tensor(const std::vector<int32_t>& values);
 
-// For each ragged row, the row of the same step when the sequences lie one after the other in the caller's order.
+// For each ragged row, the row of the same step when the sequences lie one after the other in the caller's
+// order.
 Tensor flat_rows(const Ragged& ragged);
 // The inverse: for each flat row its ragged row.
 Tensor ragged_rows(const Ragged& ragged);
@@ -22,7 +23,9 @@ Tensor flat_offsets(const int32_t* lengths, int64_t count);
 struct RowNames {
   Tensor example;  // [R] int64
   Tensor time;     // [R] int32
-  RowNames rows(int64_t begin, int64_t count) const { return {example.rows(begin, count), time.rows(begin, count)}; }
+  RowNames rows(int64_t begin, int64_t count) const {
+    return {example.rows(begin, count), time.rows(begin, count)};
+  }
 };
 RowNames row_names(const Ragged& ragged, const int64_t* example_ids);  // example_ids null: the caller's index
 
@@ -37,6 +40,12 @@ struct Dropout {
 };
 
 // Which dropout of the network a mask belongs to.
-enum DropoutOp : int { kDropSource = 0, kDropTarget = 1, kDropAttentional = 2, kDropEncoderLayer = 64, kDropDecoderLayer = 128 };
+enum DropoutOp : int {
+  kDropSource = 0,
+  kDropTarget = 1,
+  kDropAttentional = 2,
+  kDropEncoderLayer = 64,
+  kDropDecoderLayer = 128
+};
 
 }  // namespace s2s::model

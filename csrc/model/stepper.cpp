@@ -22,8 +22,8 @@ std::vector<State> first_rows(const std::vector<State>& states, int64_t count) {
 
 }  // namespace
 
-ModelStepper::ModelStepper(const Network& network, std::shared_ptr<const PackedNetwork> packed, const Source& source,
-                           int64_t max_rows, bool keep_attention)
+ModelStepper::ModelStepper(const Network& network, std::shared_ptr<const PackedNetwork> packed,
+                           const Source& source, int64_t max_rows, bool keep_attention)
     : network_(network),
       packed_(std::move(packed)),
       memory_(network.encoder().forward(packed_->encoder, source, {}, nullptr, nullptr)),
@@ -66,11 +66,13 @@ void ModelStepper::advance(const int32_t* parents, const int32_t* tokens, int64_
   std::copy_n(tokens, rows, step_.ids.i32());
   rows_ = rows;
   last_ = first_rows(written_, rows);
-  network_.decoder().forward_block(packed_->decoder, prepared_, Ragged::single_step(rows), step_, feed, initial, last_, {});
+  network_.decoder().forward_block(packed_->decoder, prepared_, Ragged::single_step(rows), step_, feed,
+                                   initial, last_, {});
   network_.output().logits(packed_->output, step_.attentional, logits_.rows(0, rows));
 }
 
-void ModelStepper::candidates(int64_t rows, int64_t k, const Processors& processors, float* log_probs, int32_t* tokens) {
+void ModelStepper::candidates(int64_t rows, int64_t k, const Processors& processors, float* log_probs,
+                              int32_t* tokens) {
   if (!processors.empty()) return Stepper::candidates(rows, k, processors, log_probs, tokens);
   ops::topk(logits_.rows(0, rows), true, Tensor::wrap(log_probs, {rows, k}, DType::f32, nullptr),
             Tensor::wrap(tokens, {rows, k}, DType::i32, nullptr));

@@ -1,4 +1,5 @@
-// ModelStepper: the network as a search sees it. Rows are hypotheses; their states are gathered from their parents'.
+// ModelStepper: the network as a search sees it. Rows are hypotheses; their states are gathered from their
+// parents'.
 #pragma once
 
 #include <memory>
@@ -18,7 +19,8 @@ class ModelStepper final : public Stepper {
   int64_t vocabulary() const override { return network_.config().target_vocab_size; }
   int64_t source_length(int64_t source) const override;
   void advance(const int32_t* parents, const int32_t* tokens, int64_t rows) override;
-  void candidates(int64_t rows, int64_t k, const Processors& processors, float* log_probs, int32_t* tokens) override;
+  void candidates(int64_t rows, int64_t k, const Processors& processors, float* log_probs,
+                  int32_t* tokens) override;
   const float* attention(int64_t* stride) override;
 
   Tensor copy_log_probs() const;  // [rows, V] of the last step

@@ -11,16 +11,18 @@ AttentionArgs checked(const char* op, const Attention& m, const Tensor& query, c
   expect_matrix(op, "values", m.values);
   expect_dtype(op, "offsets", m.offsets, DType::i32);
   const int64_t rows = query.dim(0), sources = m.offsets.size() - 1, total = m.keys.dim(0);
-  check(op, query.dim(1) == m.keys.dim(1), "Expected query of width ", m.keys.dim(1), " like the keys, got ", query.dim(1),
-        ".");
-  check(op, m.values.dim(0) == total, "Expected values of ", total, " rows like the keys, got ", m.values.dim(0), ".");
+  check(op, query.dim(1) == m.keys.dim(1), "Expected query of width ", m.keys.dim(1), " like the keys, got ",
+        query.dim(1), ".");
+  check(op, m.values.dim(0) == total, "Expected values of ", total, " rows like the keys, got ",
+        m.values.dim(0), ".");
   check(op, sources >= 0 && m.offsets.i32()[sources] == total, "Expected lengths that sum to the ", total,
         " rows of keys, got ", m.offsets.i32()[sources], ".");
   if (m.energy.defined()) expect(op, "energy", m.energy, {m.keys.dim(1)});
   expect(op, "example", example, {rows}, DType::i32);
   expect(op, "context", context, {rows, m.values.dim(1)});
   expect(op, "weights", weights, {rows, m.longest});
-  for (const Tensor* t : {&m.keys, &m.values, &weights}) expect_contiguous(op, "keys, values and weights", *t);
+  for (const Tensor* t : {&m.keys, &m.values, &weights})
+    expect_contiguous(op, "keys, values and weights", *t);
   return {rows,
           m.keys.dim(1),
           m.values.dim(1),
@@ -42,8 +44,8 @@ AttentionArgs checked(const char* op, const Attention& m, const Tensor& query, c
 Attention with_lengths(const char* op, Attention memory, const Tensor& lengths) {
   expect_matrix(op, "keys", memory.keys);
   expect_dtype(op, "lengths", lengths, DType::i32);
-  check(op, lengths.shape().rank() == 1 && lengths.size() > 0, "Expected lengths of at least one source, got shape ",
-        lengths.shape(), ".");
+  check(op, lengths.shape().rank() == 1 && lengths.size() > 0,
+        "Expected lengths of at least one source, got shape ", lengths.shape(), ".");
   memory.offsets = Tensor::empty({lengths.size() + 1}, DType::i32);
   int64_t total = 0;
   for (int64_t n = 0; n < lengths.size(); ++n) {
@@ -64,9 +66,10 @@ void attention(const Attention& memory, const Tensor& query, const Tensor& examp
   kernels().attention(checked("attention", memory, query, example, context, weights));
 }
 
-void attention_backward(const Attention& memory, const Tensor& query, const Tensor& example, const Tensor& context,
-                        const Tensor& weights, const Tensor& dcontext, const Tensor& dquery, const Tensor& dkeys,
-                        const Tensor& dvalues, const Tensor& denergy) {
+void attention_backward(const Attention& memory, const Tensor& query, const Tensor& example,
+                        const Tensor& context, const Tensor& weights, const Tensor& dcontext,
+                        const Tensor& dquery, const Tensor& dkeys, const Tensor& dvalues,
+                        const Tensor& denergy) {
   const char* op = "attention_backward";
   const AttentionArgs forward = checked(op, memory, query, example, context, weights);
   const int64_t sources = memory.offsets.size() - 1;

@@ -11,7 +11,7 @@ namespace s2s {
 
 struct AttentionArgs {
   int64_t rows, key_width, value_width, weights_stride;
-  const float* query;      // [rows, key_width]
+  const float* query;  // [rows, key_width]
   int64_t query_stride;
   const float* keys;       // [sum S, key_width]
   const float* values;     // [sum S, value_width]
@@ -20,21 +20,22 @@ struct AttentionArgs {
   const float* energy;     // [key_width] for mlp, null for dot
   float* context;          // [rows, value_width] out
   int64_t context_stride;
-  float* weights;          // [rows, weights_stride] out, zero past the source's length
+  float* weights;  // [rows, weights_stride] out, zero past the source's length
 };
 
-// dkeys, dvalues and denergy are added to, row after row; each source's sums are taken by one thread in row order.
+// dkeys, dvalues and denergy are added to, row after row; each source's sums are taken by one thread in row
+// order.
 struct AttentionBackwardArgs {
-  AttentionArgs forward;        // with its outputs
+  AttentionArgs forward;  // with its outputs
   int64_t sources;
-  const float* dcontext;        // [rows, value_width]
+  const float* dcontext;  // [rows, value_width]
   int64_t dcontext_stride;
-  float* dquery;                // [rows, key_width] out
+  float* dquery;  // [rows, key_width] out
   int64_t dquery_stride;
-  float* dweights;              // [rows, weights_stride] scratch
-  float* dkeys;                 // [sum S, key_width] added to
-  float* dvalues;               // [sum S, value_width] added to
-  float* denergy;               // [N, key_width] added to, one row per source (mlp), or null
+  float* dweights;  // [rows, weights_stride] scratch
+  float* dkeys;     // [sum S, key_width] added to
+  float* dvalues;   // [sum S, value_width] added to
+  float* denergy;   // [N, key_width] added to, one row per source (mlp), or null
 };
 
 namespace ops {
@@ -46,8 +47,9 @@ struct Attention {
 Attention with_lengths(const char* op, Attention memory, const Tensor& lengths);
 void attention(const Attention& memory, const Tensor& query, const Tensor& example, const Tensor& context,
                const Tensor& weights);
-void attention_backward(const Attention& memory, const Tensor& query, const Tensor& example, const Tensor& context,
-                        const Tensor& weights, const Tensor& dcontext, const Tensor& dquery, const Tensor& dkeys, const Tensor& dvalues,
+void attention_backward(const Attention& memory, const Tensor& query, const Tensor& example,
+                        const Tensor& context, const Tensor& weights, const Tensor& dcontext,
+                        const Tensor& dquery, const Tensor& dkeys, const Tensor& dvalues,
                         const Tensor& denergy);
 }  // namespace ops
 }  // namespace s2s

@@ -1,18 +1,19 @@
 // The one place that chooses an instruction set.
+#include "ops/backend.h"
+
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
-#include "ops/backend.h"
 #include "core/error.h"
 #include "ops/kernels.h"
 
 namespace s2s {
 
-#define S2S_DECLARE(isa)        \
-  namespace isa {               \
-  extern const Kernels table;   \
+#define S2S_DECLARE(isa)      \
+  namespace isa {             \
+  extern const Kernels table; \
   }
 #ifdef S2S_HAVE_ISA_generic
 S2S_DECLARE(generic)
@@ -34,10 +35,12 @@ std::vector<const Kernels*> usable() {
 #ifdef S2S_HAVE_ISA_sse4
   __builtin_cpu_init();
   if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt")) tables.push_back(&sse4::table);
-  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+  const bool has_avx2 =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
   if (has_avx2) tables.push_back(&avx2::table);
   if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd")) {
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512cd")) {
     tables.push_back(&avx512::table);
   }
 #endif
@@ -54,8 +57,8 @@ const Kernels& choose() {
     if (std::strcmp(table->name, wanted) == 0) return *table;
     names += (names.empty() ? "" : ", ") + std::string(table->name);
   }
-  throw std::runtime_error(text("S2S_CPU_ISA=", wanted, " is not an instruction set of this processor and build: ", names,
-                                "."));
+  throw std::runtime_error(
+      text("S2S_CPU_ISA=", wanted, " is not an instruction set of this processor and build: ", names, "."));
 }
 
 }  // namespace

@@ -9,7 +9,8 @@ namespace s2s::ops {
 inline void expect_dtype(const char* op, const char* name, const Tensor& t, DType dtype) {
   if (!t.defined()) throw std::invalid_argument(text("[", op, "] Expected ", name, ", got none."));
   if (t.dtype() != dtype) {
-    throw type_error(text("[", op, "] Expected ", name, " of dtype ", name_of(dtype), ", got ", name_of(t.dtype()), "."));
+    throw type_error(
+        text("[", op, "] Expected ", name, " of dtype ", name_of(dtype), ", got ", name_of(t.dtype()), "."));
   }
 }
 
@@ -32,8 +33,8 @@ inline void expect_ids(const char* op, const char* name, const Tensor& ids, int6
   expect_dtype(op, name, ids, DType::i32);
   const int32_t* id = ids.i32();
   for (int64_t i = 0; i < ids.size(); ++i) {
-    check(op, id[i] >= 0 && id[i] < limit, "Expected ", name, " from 0 to ", limit - 1, ", got ", id[i], " at position ", i,
-          ".");
+    check(op, id[i] >= 0 && id[i] < limit, "Expected ", name, " from 0 to ", limit - 1, ", got ", id[i],
+          " at position ", i, ".");
   }
 }
 

@@ -1,6 +1,6 @@
 // cross_entropy, fused with softmax and its own gradient:
-//   loss_r = (1 - s) * -log p(target_r) + s / V * sum_v -log p(v),   p = softmax(logits_r),   s = label smoothing
-//   dlogits_r = scale * (p - (1 - s) onehot(target_r) - s / V)
+//   loss_r = (1 - s) * -log p(target_r) + s / V * sum_v -log p(v),   p = softmax(logits_r),   s = label
+//   smoothing dlogits_r = scale * (p - (1 - s) onehot(target_r) - s / V)
 // Rows whose target is ignore_index have loss 0 and gradient 0 (PyTorch's semantics).
 #pragma once
 
@@ -14,10 +14,10 @@ struct CrossEntropyArgs {
   const int32_t* targets;  // [rows]
   int32_t ignore_index;
   float smoothing, scale;
-  float* losses;     // [rows] out
-  float* nll;        // [rows] out: -log p(target), or null
-  int32_t* best;     // [rows] out: argmax of the logits (the lowest on ties), or null
-  float* dlogits;    // [rows, classes] out, may be logits; null: no gradient
+  float* losses;   // [rows] out
+  float* nll;      // [rows] out: -log p(target), or null
+  int32_t* best;   // [rows] out: argmax of the logits (the lowest on ties), or null
+  float* dlogits;  // [rows, classes] out, may be logits; null: no gradient
 };
 
 namespace ops {

@@ -1,5 +1,5 @@
-// dropout: y = x / (1 - p) where uniform(philox(counter, key)) >= p, else 0. The mask is never stored: backward is the same
-// call on dy. Counter: unit / 4, time, example, op; key: seed, update (math/philox.h).
+// dropout: y = x / (1 - p) where uniform(philox(counter, key)) >= p, else 0. The mask is never stored:
+// backward is the same call on dy. Counter: unit / 4, time, example, op; key: seed, update (math/philox.h).
 #pragma once
 
 #include "core/tensor.h"
@@ -10,7 +10,7 @@ struct DropoutArgs {
   int64_t rows, width;
   const float* x;  // [rows, width]
   int64_t x_stride;
-  float* y;        // [rows, width], may be x
+  float* y;  // [rows, width], may be x
   int64_t y_stride;
   const int64_t* example;  // [rows]
   const int32_t* time;     // [rows]
@@ -27,6 +27,7 @@ struct Mask {
   uint64_t seed = 0;
   uint32_t update = 0;
 };
-void dropout(const Tensor& x, const Tensor& y, const Tensor& example, const Tensor& time, int32_t op, const Mask& mask);
+void dropout(const Tensor& x, const Tensor& y, const Tensor& example, const Tensor& time, int32_t op,
+             const Mask& mask);
 }  // namespace ops
 }  // namespace s2s

@@ -28,24 +28,28 @@ void gru(const Ragged& ragged, bool reverse, bool reset_after, const Tensor& gat
   expect(op, "h_prev", h_prev, {R, H});
   expect(op, "hn", hn, {R, H});
   expect(op, "h_last", h_last, {N, H});
-  for (const Tensor* t : {&gates, &h0, &h_prev, &hn, &h_last}) expect_contiguous(op, "every argument but y", *t);
+  for (const Tensor* t : {&gates, &h0, &h_prev, &hn, &h_last})
+    expect_contiguous(op, "every argument but y", *t);
   kernels().gru({sequence_shape(ragged, H, reverse), reset_after, gates.f32(), weights.w_hh.data.f32(),
                  weights.w_hn.defined() ? weights.w_hn.data.f32() : nullptr, b_hh.f32(), h0.f32(), y.f32(),
                  y.row_stride(), h_prev.f32(), hn.f32(), h_last.f32()});
 }
 
-void gru_backward(const Ragged& ragged, bool reverse, bool reset_after, const Tensor& gates, const Tensor& dgates_hn,
-                  const PackedGru& weights, const Tensor& h_prev, const Tensor& hn, const Tensor& dy, const Tensor& dh) {
+void gru_backward(const Ragged& ragged, bool reverse, bool reset_after, const Tensor& gates,
+                  const Tensor& dgates_hn, const PackedGru& weights, const Tensor& h_prev, const Tensor& hn,
+                  const Tensor& dy, const Tensor& dh) {
   const char* op = "gru_backward";
   const int64_t N = ragged.sequences(), R = ragged.rows(), H = weights.w_hn.shape.n;
-  check(op, weights.w_hh.shape.k == 2 * H && weights.w_hn.shape.k == H, "Expected w_hh packed for the gradient.");
+  check(op, weights.w_hh.shape.k == 2 * H && weights.w_hn.shape.k == H,
+        "Expected w_hh packed for the gradient.");
   expect(op, "gates", gates, {R, 3 * H});
   expect(op, "dgates_hn", dgates_hn, {R, H});
   expect(op, "h_prev", h_prev, {R, H});
   expect(op, "hn", hn, {R, H});
   expect(op, "dy", dy, {R, H});
   expect(op, "dh", dh, {N, H});
-  for (const Tensor* t : {&gates, &dgates_hn, &h_prev, &hn, &dh}) expect_contiguous(op, "every argument but dy", *t);
+  for (const Tensor* t : {&gates, &dgates_hn, &h_prev, &hn, &dh})
+    expect_contiguous(op, "every argument but dy", *t);
   const Tensor d_reset = reset_after ? Tensor() : Tensor::empty({N, H});
   kernels().gru_backward({sequence_shape(ragged, H, reverse), reset_after, gates.f32(), dgates_hn.f32(),
                           weights.w_hh.data.f32(), weights.w_hn.data.f32(), h_prev.f32(), hn.f32(), dy.f32(),

@@ -1,4 +1,5 @@
-// gru: one layer, one direction, over a ragged batch; the input's products are done already (gate order r z n).
+// gru: one layer, one direction, over a ragged batch; the input's products are done already (gate order r z
+// n).
 //   r, z = sigmoid(gx + W_hh h + b_hh)
 //   reset_after  (PyTorch, cuDNN):                     n = tanh(gx_n + r (W_hn h + b_hn))
 //   reset_before (Keras' default, ONNX lbr = 0):       n = tanh(gx_n + W_hn (r h) + b_hn)
@@ -13,16 +14,16 @@ namespace s2s {
 struct GruArgs {
   SequenceShape shape;
   bool reset_after;
-  float* gates;        // [R, 3H] in: W_ih x + b_ih; out: the gates' activations
-  const float* w_hh;   // reset_after: packed, gates = 3; before: packed, gates = 2 (r, z)
-  const float* w_hn;   // reset_before: packed, gates = 1; else null
-  const float* b_hh;   // [3H]
-  const float* h0;     // [N, H]
-  float* y;            // [R, H] out
+  float* gates;       // [R, 3H] in: W_ih x + b_ih; out: the gates' activations
+  const float* w_hh;  // reset_after: packed, gates = 3; before: packed, gates = 2 (r, z)
+  const float* w_hn;  // reset_before: packed, gates = 1; else null
+  const float* b_hh;  // [3H]
+  const float* h0;    // [N, H]
+  float* y;           // [R, H] out
   int64_t y_stride;
-  float* h_prev;       // [R, H] out: the state each row started from
-  float* hn;           // [R, H] out: after: W_hn h + b_hn; before: r h
-  float* h_last;       // [N, H] out; may not alias h0
+  float* h_prev;  // [R, H] out: the state each row started from
+  float* hn;      // [R, H] out: after: W_hn h + b_hn; before: r h
+  float* h_last;  // [N, H] out; may not alias h0
 };
 
 struct GruBackwardArgs {
@@ -36,8 +37,8 @@ struct GruBackwardArgs {
   const float* hn;      // [R, H]
   const float* dy;      // [R, H]
   int64_t dy_stride;
-  float* dh;            // [N, H] in: gradient of the last state; out: of h0
-  float* d_reset;       // [N, H] scratch for reset_before, else null
+  float* dh;       // [N, H] in: gradient of the last state; out: of h0
+  float* d_reset;  // [N, H] scratch for reset_before, else null
 };
 
 namespace ops {
@@ -51,7 +52,8 @@ PackedGru pack_gru_backward(const Tensor& w_hh);
 void gru(const Ragged& ragged, bool reverse, bool reset_after, const Tensor& gates, const PackedGru& weights,
          const Tensor& b_hh, const Tensor& h0, const Tensor& y, const Tensor& h_prev, const Tensor& hn,
          const Tensor& h_last);
-void gru_backward(const Ragged& ragged, bool reverse, bool reset_after, const Tensor& gates, const Tensor& dgates_hn,
-                  const PackedGru& weights, const Tensor& h_prev, const Tensor& hn, const Tensor& dy, const Tensor& dh);
+void gru_backward(const Ragged& ragged, bool reverse, bool reset_after, const Tensor& gates,
+                  const Tensor& dgates_hn, const PackedGru& weights, const Tensor& h_prev, const Tensor& hn,
+                  const Tensor& dy, const Tensor& dh);
 }  // namespace ops
 }  // namespace s2s

@@ -49,7 +49,8 @@ struct Kernels {
   void (*topk)(const TopkArgs&);
 };
 
-// The table in use: the strongest instruction set of this processor, or the one S2S_CPU_ISA names. Chosen once, at first use.
+// The table in use: the strongest instruction set of this processor, or the one S2S_CPU_ISA names. Chosen
+// once, at first use.
 const Kernels& kernels();
 
 }  // namespace s2s

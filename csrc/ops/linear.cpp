@@ -10,7 +10,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const char* op = "linear";
   expect_matrix(op, "x", x);
   expect_matrix(op, "weight", weight);
-  check(op, x.dim(1) == weight.dim(1), "Expected x of width ", weight.dim(1), " like weight, got ", x.dim(1), ".");
+  check(op, x.dim(1) == weight.dim(1), "Expected x of width ", weight.dim(1), " like weight, got ", x.dim(1),
+        ".");
   if (bias.defined()) expect(op, "bias", bias, {weight.dim(0)});
   const Tensor y = Tensor::empty({x.dim(0), weight.dim(0)});
   matmul(x, pack_transposed(weight), y, {.bias = bias});
@@ -21,7 +22,8 @@ LinearGradient linear_backward(const Tensor& dy, const Tensor& x, const Tensor& 
   const char* op = "linear_backward";
   expect_matrix(op, "x", x);
   expect_matrix(op, "weight", weight);
-  check(op, x.dim(1) == weight.dim(1), "Expected x of width ", weight.dim(1), " like weight, got ", x.dim(1), ".");
+  check(op, x.dim(1) == weight.dim(1), "Expected x of width ", weight.dim(1), " like weight, got ", x.dim(1),
+        ".");
   expect(op, "dy", dy, {x.dim(0), weight.dim(0)});
   LinearGradient g{Tensor::empty(x.shape()), Tensor::empty(weight.shape()), Tensor::zeros({weight.dim(0)})};
   matmul(dy, pack(weight), g.dx);

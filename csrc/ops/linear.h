@@ -1,12 +1,13 @@
-// linear: y = x weight^T + bias, PyTorch's nn.Linear, composed of matmul. Every call packs the weights: a loop packs once
-// (ops/matmul.h).
+// linear: y = x weight^T + bias, PyTorch's nn.Linear, composed of matmul. Every call packs the weights: a
+// loop packs once (ops/matmul.h).
 #pragma once
 
 #include "core/tensor.h"
 
 namespace s2s::ops {
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);  // x [R, K], weight [N, K], bias [N] or undefined
+Tensor linear(const Tensor& x, const Tensor& weight,
+              const Tensor& bias);  // x [R, K], weight [N, K], bias [N] or undefined
 
 struct LinearGradient {
   Tensor dx, dweight, dbias;

@@ -1,7 +1,8 @@
 // lstm: one layer, one direction, over a ragged batch; the input's products are done already.
-//   i, f, o = sigmoid(gx + W_hh h), g = tanh(gx + W_hh h), c' = f c + i g, h' = o tanh(c')        (gate order i f g o)
-// Rows lie time-major, longest sequence first (core/ragged.h). reverse walks each sequence from its last step to its first.
-// With a single step this is the LSTM cell.
+//   i, f, o = sigmoid(gx + W_hh h), g = tanh(gx + W_hh h), c' = f c + i g, h' = o tanh(c')        (gate order
+//   i f g o)
+// Rows lie time-major, longest sequence first (core/ragged.h). reverse walks each sequence from its last step
+// to its first. With a single step this is the LSTM cell.
 #pragma once
 
 #include "core/ragged.h"
@@ -19,16 +20,16 @@ struct SequenceShape {
 
 struct LstmArgs {
   SequenceShape shape;
-  float* gates;        // [R, 4H] in: W_ih x + b_ih + b_hh; out: the gates' activations, which backward needs
-  const float* w_hh;   // packed, gates = 4
-  const float* h0;     // [N, H]
-  const float* c0;     // [N, H]
-  float* y;            // [R, H] out
+  float* gates;       // [R, 4H] in: W_ih x + b_ih + b_hh; out: the gates' activations, which backward needs
+  const float* w_hh;  // packed, gates = 4
+  const float* h0;    // [N, H]
+  const float* c0;    // [N, H]
+  float* y;           // [R, H] out
   int64_t y_stride;
-  float* h_prev;       // [R, H] out: the state each row started from
-  float* c_prev;       // [R, H] out
-  float* hn;           // [N, H] out: each sequence's last state; may not alias h0
-  float* cn;           // [N, H] out
+  float* h_prev;  // [R, H] out: the state each row started from
+  float* c_prev;  // [R, H] out
+  float* hn;      // [N, H] out: each sequence's last state; may not alias h0
+  float* cn;      // [N, H] out
 };
 
 struct LstmBackwardArgs {
@@ -38,14 +39,15 @@ struct LstmBackwardArgs {
   const float* c_prev;  // [R, H]
   const float* dy;      // [R, H]
   int64_t dy_stride;
-  float* dh;            // [N, H] in: gradient of hn; out: of h0
-  float* dc;            // [N, H] in: gradient of cn; out: of c0
+  float* dh;  // [N, H] in: gradient of hn; out: of h0
+  float* dc;  // [N, H] in: gradient of cn; out: of c0
 };
 
 namespace ops {
-void lstm(const Ragged& ragged, bool reverse, const Tensor& gates, const Packed& w_hh, const Tensor& h0, const Tensor& c0,
-          const Tensor& y, const Tensor& h_prev, const Tensor& c_prev, const Tensor& hn, const Tensor& cn);
-void lstm_backward(const Ragged& ragged, bool reverse, const Tensor& gates, const Packed& w_hh_t, const Tensor& c_prev,
-                   const Tensor& dy, const Tensor& dh, const Tensor& dc);
+void lstm(const Ragged& ragged, bool reverse, const Tensor& gates, const Packed& w_hh, const Tensor& h0,
+          const Tensor& c0, const Tensor& y, const Tensor& h_prev, const Tensor& c_prev, const Tensor& hn,
+          const Tensor& cn);
+void lstm_backward(const Ragged& ragged, bool reverse, const Tensor& gates, const Packed& w_hh_t,
+                   const Tensor& c_prev, const Tensor& dy, const Tensor& dh, const Tensor& dc);
 }  // namespace ops
 }  // namespace s2s

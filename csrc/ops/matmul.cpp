@@ -19,19 +19,21 @@ Packed pack(const Tensor& b) {
 
 Packed pack_transposed(const Tensor& weight, int64_t gates) {
   expect_matrix("pack", "weight", weight);
-  check("pack", gates == 0 || weight.dim(0) % gates == 0, "Expected rows of weight in ", gates, " equal gates, got ",
-        weight.dim(0), ".");
+  check("pack", gates == 0 || weight.dim(0) % gates == 0, "Expected rows of weight in ", gates,
+        " equal gates, got ", weight.dim(0), ".");
   return pack_strided(weight, {weight.dim(1), weight.dim(0), gates}, 1, weight.row_stride());
 }
 
 void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptions& options) {
   const char* op = "matmul";
   expect_matrix(op, "a", a);
-  check(op, a.dim(1) == b.shape.k && b.shape.gates == 0, "Expected a of width ", b.shape.k, ", got ", a.dim(1), ".");
+  check(op, a.dim(1) == b.shape.k && b.shape.gates == 0, "Expected a of width ", b.shape.k, ", got ",
+        a.dim(1), ".");
   expect(op, "c", c, {a.dim(0), b.shape.n});
   if (options.bias.defined()) expect(op, "bias", options.bias, {b.shape.n});
-  kernels().matmul({a.dim(0), b.shape.n, b.shape.k, a.f32(), a.row_stride(), 1, b.data.f32(), c.f32(), c.row_stride(),
-                    options.bias.defined() ? options.bias.f32() : nullptr, options.activation, options.accumulate});
+  kernels().matmul({a.dim(0), b.shape.n, b.shape.k, a.f32(), a.row_stride(), 1, b.data.f32(), c.f32(),
+                    c.row_stride(), options.bias.defined() ? options.bias.f32() : nullptr, options.activation,
+                    options.accumulate});
 }
 
 void matmul_transposed(const Tensor& a, const Tensor& b, const Tensor& c, bool accumulate) {
@@ -41,8 +43,8 @@ void matmul_transposed(const Tensor& a, const Tensor& b, const Tensor& c, bool a
   check(op, a.dim(0) == b.dim(0), "Expected b of ", a.dim(0), " rows like a, got ", b.dim(0), ".");
   expect(op, "c", c, {a.dim(1), b.dim(1)});
   const Packed packed = pack(b);
-  kernels().matmul({a.dim(1), b.dim(1), a.dim(0), a.f32(), 1, a.row_stride(), packed.data.f32(), c.f32(), c.row_stride(),
-                    nullptr, Activation::none, accumulate});
+  kernels().matmul({a.dim(1), b.dim(1), a.dim(0), a.f32(), 1, a.row_stride(), packed.data.f32(), c.f32(),
+                    c.row_stride(), nullptr, Activation::none, accumulate});
 }
 
 }  // namespace s2s::ops

@@ -1,5 +1,6 @@
 // matmul: c = activation(a b + bias), or c += a b.  b is packed once and used often.
-// Every element of c is one sum over k, taken in an order that depends on k alone: neither on the other rows nor on threads.
+// Every element of c is one sum over k, taken in an order that depends on k alone: neither on the other rows
+// nor on threads.
 #pragma once
 
 #include "core/tensor.h"
@@ -41,8 +42,9 @@ struct Packed {
   bool defined() const { return data.defined(); }
 };
 
-Packed pack(const Tensor& b);                                         // b [K, N] as it is
-Packed pack_transposed(const Tensor& weight, int64_t gates = 0);      // weight [N, K], as PyTorch keeps it: b = weight^T
+Packed pack(const Tensor& b);  // b [K, N] as it is
+Packed pack_transposed(const Tensor& weight,
+                       int64_t gates = 0);  // weight [N, K], as PyTorch keeps it: b = weight^T
 
 struct MatmulOptions {
   Tensor bias{};

@@ -1,5 +1,5 @@
-// Whole-buffer arithmetic of a training step: squared norm (blocks of 4096 elements, summed in double in their order), scaling,
-// addition.
+// Whole-buffer arithmetic of a training step: squared norm (blocks of 4096 elements, summed in double in
+// their order), scaling, addition.
 #pragma once
 
 #include "core/tensor.h"

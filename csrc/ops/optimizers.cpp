@@ -29,8 +29,10 @@ void sgd(const SgdArgs& args) {
   check_rate(op, "lr", args.lr);
   check_rate(op, "momentum", args.momentum);
   check_rate(op, "weight_decay", args.weight_decay);
-  check(op, args.momentum == 0.0 || args.buffer, "Expected momentum_buffer where momentum is not 0, got none.");
-  check(op, !args.nesterov || args.momentum > 0.0, "Expected momentum above 0 for nesterov, got ", args.momentum, ".");
+  check(op, args.momentum == 0.0 || args.buffer,
+        "Expected momentum_buffer where momentum is not 0, got none.");
+  check(op, !args.nesterov || args.momentum > 0.0, "Expected momentum above 0 for nesterov, got ",
+        args.momentum, ".");
   kernels().sgd(args);
 }
 

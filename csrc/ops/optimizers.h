@@ -1,5 +1,6 @@
-// adam, sgd, adagrad: one update of a flat buffer of parameters, in place, with PyTorch's semantics (math/optimizers.h).
-// A mask holds one byte for every kMaskBlock elements: bit 0 weight decay applies, bit 1 the parameter is frozen.
+// adam, sgd, adagrad: one update of a flat buffer of parameters, in place, with PyTorch's semantics
+// (math/optimizers.h). A mask holds one byte for every kMaskBlock elements: bit 0 weight decay applies, bit 1
+// the parameter is frozen.
 #pragma once
 
 #include "core/tensor.h"

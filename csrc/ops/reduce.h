@@ -1,5 +1,6 @@
 // column_sum: out[c] += sum over rows of x[r][c], the gradient of a bias.
-// segment_mean: out[n] = mean of rows offsets[n] .. offsets[n + 1] of x; its backward adds dout[n] / length to each of them.
+// segment_mean: out[n] = mean of rows offsets[n] .. offsets[n + 1] of x; its backward adds dout[n] / length
+// to each of them.
 #pragma once
 
 #include "core/tensor.h"

@@ -12,8 +12,8 @@ void gather_rows(const Tensor& x, const Tensor& index, const Tensor& y, bool acc
     const int32_t row = index.i32()[i];
     check(op, row >= -1 && row < x.dim(0), "Expected index from -1 to ", x.dim(0) - 1, ", got ", row, ".");
   }
-  kernels().gather_rows({index.size(), x.dim(1), x.f32(), x.row_stride(), index.i32(), y.f32(), y.row_stride(),
-                         accumulate});
+  kernels().gather_rows(
+      {index.size(), x.dim(1), x.f32(), x.row_stride(), index.i32(), y.f32(), y.row_stride(), accumulate});
 }
 
 }  // namespace s2s::ops

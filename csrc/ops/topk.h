@@ -1,5 +1,5 @@
-// topk: the k largest of each row, descending, the lower index first on ties; with log_softmax, of log softmax(x), which is
-// never written. A row that holds NaN gives indices of -1.
+// topk: the k largest of each row, descending, the lower index first on ties; with log_softmax, of log
+// softmax(x), which is never written. A row that holds NaN gives indices of -1.
 #pragma once
 
 #include "core/tensor.h"

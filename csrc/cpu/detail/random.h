@@ -15,8 +15,12 @@ typedef uint64_t NativeLongs __attribute__((vector_size(kLanes * 4)));
 struct WordVec {
   NativeWords v;
 };
-S2S_INLINE WordVec operator^(WordVec a, WordVec b) { return {a.v ^ b.v}; }
-S2S_INLINE WordVec operator^(WordVec a, uint32_t b) { return {a.v ^ b}; }
+S2S_INLINE WordVec operator^(WordVec a, WordVec b) {
+  return {a.v ^ b.v};
+}
+S2S_INLINE WordVec operator^(WordVec a, uint32_t b) {
+  return {a.v ^ b};
+}
 
 // The products of the even lanes, 64 bits wide.
 S2S_INLINE NativeLongs multiply_even(NativeLongs a, NativeLongs b) {
@@ -52,8 +56,10 @@ S2S_INLINE NativeWords zip(NativeWords a, NativeWords b) {
 
 // The words of kLanes consecutive counters in their order: counter 0's four, counter 1's four, ...
 S2S_INLINE void in_order(const math::Words<WordVec>& words, NativeWords (&out)[4]) {
-  const NativeWords low02 = zip<0>(words.word[0].v, words.word[2].v), low13 = zip<0>(words.word[1].v, words.word[3].v);
-  const NativeWords high02 = zip<1>(words.word[0].v, words.word[2].v), high13 = zip<1>(words.word[1].v, words.word[3].v);
+  const NativeWords low02 = zip<0>(words.word[0].v, words.word[2].v),
+                    low13 = zip<0>(words.word[1].v, words.word[3].v);
+  const NativeWords high02 = zip<1>(words.word[0].v, words.word[2].v),
+                    high13 = zip<1>(words.word[1].v, words.word[3].v);
   out[0] = zip<0>(low02, low13);
   out[1] = zip<1>(low02, low13);
   out[2] = zip<0>(high02, high13);

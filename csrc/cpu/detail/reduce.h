@@ -1,4 +1,5 @@
-// Sums and softmax over one row. The order of each sum depends only on the row's length and the vector's width.
+// Sums and softmax over one row. The order of each sum depends only on the row's length and the vector's
+// width.
 #pragma once
 
 #include "cpu/vec.h"
@@ -36,7 +37,8 @@ namespace {
   for (; i + 2 * kLanes <= width; i += 2 * kLanes) {
     for (int v = 0; v < 2; ++v) sum[v] = sum[v] + math::exp(load(x + i + v * kLanes) - by);
   }
-  for (; i < width; i += kLanes) sum[0] = sum[0] + math::exp(load(x + i, lanes_left(width, i), -__builtin_inff()) - by);
+  for (; i < width; i += kLanes)
+    sum[0] = sum[0] + math::exp(load(x + i, lanes_left(width, i), -__builtin_inff()) - by);
   return sum_lanes(sum[0] + sum[1]);
 }
 

@@ -11,9 +11,12 @@ namespace s2s::S2S_ISA {
 namespace {
 
 // The time step that is computed in place `index` of the walk.
-S2S_INLINE int64_t step_at(const SequenceShape& s, int64_t index) { return s.reverse ? s.steps - 1 - index : index; }
+S2S_INLINE int64_t step_at(const SequenceShape& s, int64_t index) {
+  return s.reverse ? s.steps - 1 - index : index;
+}
 
-// Where the state after step t of sequence i is read next: a row of h_prev, or nullptr after the sequence's end.
+// Where the state after step t of sequence i is read next: a row of h_prev, or nullptr after the sequence's
+// end.
 S2S_INLINE float* next_row(const SequenceShape& s, float* states, int64_t t, int64_t i) {
   if (s.reverse) return t > 0 ? states + (s.offsets[t - 1] + i) * s.hidden : nullptr;
   return t + 1 < s.steps && i < s.batch_sizes[t + 1] ? states + (s.offsets[t + 1] + i) * s.hidden : nullptr;
@@ -25,15 +28,16 @@ S2S_INLINE void place_initial(const SequenceShape& s, const float* initial, floa
     const int64_t begin = !s.reverse ? 0 : t + 1 < s.steps ? s.batch_sizes[t + 1] : 0;
     const int64_t end = !s.reverse && t > 0 ? 0 : s.batch_sizes[t];
     for (int64_t i = begin; i < end; ++i) {
-      std::memcpy(states + (s.offsets[t] + i) * s.hidden, initial + i * s.hidden, static_cast<size_t>(s.hidden) * 4);
+      std::memcpy(states + (s.offsets[t] + i) * s.hidden, initial + i * s.hidden,
+                  static_cast<size_t>(s.hidden) * 4);
     }
   }
 }
 
 // out [rows, hidden] = or += a [rows, depth] times the panels in `range` of packed b [depth, hidden].
 template <bool ADD>
-void add_product(const float* a, int64_t a_stride, int64_t depth, const float* b, Range range, int64_t rows, int64_t hidden,
-                 float* out) {
+void add_product(const float* a, int64_t a_stride, int64_t depth, const float* b, Range range, int64_t rows,
+                 int64_t hidden, float* out) {
   for (int64_t p = range.begin; p < range.end; ++p) {
     for_tiles<max_rows(kPanelVecs)>(rows, [&](auto height, int64_t row) {
       constexpr int ROWS = decltype(height)::value;

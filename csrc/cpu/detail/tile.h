@@ -12,11 +12,15 @@ constexpr int kPanelVecs = kRegisters >= 32 ? 4 : 2;
 constexpr int kPanelWidth = kPanelVecs * kLanes;
 
 // Rows of a tile: the accumulators, the panel's vectors and one broadcast must fit the registers.
-constexpr int max_rows(int vecs) { return (kRegisters - vecs - (kRegisters == 16)) / vecs; }
+constexpr int max_rows(int vecs) {
+  return (kRegisters - vecs - (kRegisters == 16)) / vecs;
+}
 
-// sum[r][v] = the product, summed over k in order. a[r][k] = a[r * row_stride + k * k_stride]; b: [K][VECS * kLanes].
+// sum[r][v] = the product, summed over k in order. a[r][k] = a[r * row_stride + k * k_stride]; b: [K][VECS *
+// kLanes].
 template <int ROWS, int VECS>
-S2S_INLINE void tile(const float* a, int64_t row_stride, int64_t k_stride, const float* b, int64_t K, Vec (&sum)[ROWS][VECS]) {
+S2S_INLINE void tile(const float* a, int64_t row_stride, int64_t k_stride, const float* b, int64_t K,
+                     Vec (&sum)[ROWS][VECS]) {
   Vec local[ROWS][VECS] = {};  // an array of the caller's would be stored to memory at every k
   for (int64_t k = 0; k < K; ++k) {
     Vec column[VECS];
@@ -52,7 +56,8 @@ S2S_INLINE void with_rows(int rows, const F& f) {
   f(Int<MAX>{});
 }
 
-// Cuts `rows` rows into tiles of nearly equal height, at most MAX, and calls f(Int<height>, first row) for each.
+// Cuts `rows` rows into tiles of nearly equal height, at most MAX, and calls f(Int<height>, first row) for
+// each.
 template <int MAX, class F>
 S2S_INLINE void for_tiles(int64_t rows, const F& f) {
   const int64_t tiles = (rows + MAX - 1) / MAX;
