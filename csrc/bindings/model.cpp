@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <mutex>
 
 #include "bindings/array.h"
 #include "bindings/layer.h"
@@ -133,6 +134,7 @@ class Session {
 
   // New row j continues old row parents[j] with tokens[j]; returns log-probabilities [rows, V].
   Tensor step(const Tensor& parents, const Tensor& tokens) {
+    std::lock_guard<std::mutex> lock(mutex_);
     const char* op = "step";
     ops::expect_ids(op, "tokens", tokens, network_.config().target_vocab_size);
     ops::expect(op, "tokens", tokens, {tokens.size()}, DType::i32);
@@ -146,6 +148,7 @@ class Session {
   }
 
   Tensor attention() {
+    std::lock_guard<std::mutex> lock(mutex_);
     int64_t stride = 0;
     const float* weights = rows_ ? stepper_->attention(&stride) : nullptr;
     if (!weights) return {};
@@ -157,6 +160,7 @@ class Session {
   const model::Memory& memory() const { return stepper_->memory(); }
 
  private:
+  std::mutex mutex_;  // one step at a time
   const Network& network_;
   int64_t sources_, max_rows_, rows_ = 0;
   std::unique_ptr<model::ModelStepper> stepper_;
@@ -176,7 +180,15 @@ void bind_model(py::module_& m) {
              }
              return numpy_from(log_probs);
            })
-      .def("attention", [](Session& self) { return numpy_from(self.attention()); })
+      .def("attention",
+           [](Session& self) {
+             Tensor weights;
+             {
+               py::gil_scoped_release unlocked;
+               weights = self.attention();
+             }
+             return numpy_from(weights);
+           })
       .def("memory", [](const Session& self) { return numpy_from(self.memory().states); })
       .def("last", [](const Session& self) {
         py::list layers;

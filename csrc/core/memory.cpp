@@ -1,5 +1,7 @@
 #include "core/memory.h"
 
+#include <pthread.h>
+
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -24,9 +26,14 @@ struct Pool {
   MemoryStats stats{0, 0, 0};
 };
 
-// Never destroyed: tensors may outlive static destruction.
+// Never destroyed: tensors may outlive static destruction. The lock is held over a fork, so that the child
+// finds it free.
 Pool& pool() {
-  static Pool* instance = new Pool;
+  static Pool* instance = [] {
+    static Pool* made = new Pool;
+    pthread_atfork([] { made->mutex.lock(); }, [] { made->mutex.unlock(); }, [] { made->mutex.unlock(); });
+    return made;
+  }();
   return *instance;
 }
 

@@ -6,25 +6,24 @@ namespace s2s::model {
 
 void Config::validate() const {
   const char* op = "Seq2SeqConfig";
-  const auto at_least = [&](const char* name, int64_t value, int64_t least) {
-    check(op, value >= least && value < (int64_t{1} << 31), "Expected ", name, " of at least ", least,
-          ", got ", value, ".");
+  const auto within = [&](const char* name, int64_t value, int64_t least, int64_t most) {
+    check(op, value >= least && value <= most, "Expected ", name, " from ", least, " to ", most, ", got ",
+          value, ".");
   };
-  at_least("target_vocab_size", target_vocab_size, 1);
-  at_least("source_vocab_size", source_vocab_size, 0);
-  at_least("source_features", source_features, 0);
+  constexpr int64_t kMostIds = (int64_t{1} << 31) - 1, kWidest = 1 << 20, kDeepest = 32;
+  within("target_vocab_size", target_vocab_size, 1, kMostIds);
+  within("source_vocab_size", source_vocab_size, 0, kMostIds);
+  within("source_features", source_features, 0, kWidest);
   check(op, (source_vocab_size > 0) != (source_features > 0),
         "Expected one of source_vocab_size and source_features to be positive, got ", source_vocab_size,
         " and ", source_features, ".");
-  at_least("source_embedding_dim", source_embedding_dim, 1);
-  at_least("target_embedding_dim", target_embedding_dim, 1);
-  at_least("encoder_layers", encoder_layers, 1);
-  at_least("decoder_layers", decoder_layers, 1);
-  check(op, encoder_layers <= 32, "Expected encoder_layers of at most 32, got ", encoder_layers, ".");
-  check(op, decoder_layers <= 32, "Expected decoder_layers of at most 32, got ", decoder_layers, ".");
-  at_least("encoder_hidden", encoder_hidden, 1);
-  at_least("decoder_hidden", decoder_hidden, 1);
-  at_least("attention_dim", attention_dim, 0);
+  within("source_embedding_dim", source_embedding_dim, 1, kWidest);
+  within("target_embedding_dim", target_embedding_dim, 1, kWidest);
+  within("encoder_layers", encoder_layers, 1, kDeepest);
+  within("decoder_layers", decoder_layers, 1, kDeepest);
+  within("encoder_hidden", encoder_hidden, 1, kWidest);
+  within("decoder_hidden", decoder_hidden, 1, kWidest);
+  within("attention_dim", attention_dim, 0, kWidest);
   check(op, dropout >= 0.0f && dropout < 1.0f, "Expected dropout from 0 to below 1, got ", dropout, ".");
   check(op, !(attends() && score == ScoreKind::dot) || memory_width() == decoder_hidden,
         "Expected decoder_hidden equal to the width of the encoder's states for attention_score dot, got ",

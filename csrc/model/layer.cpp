@@ -1,5 +1,7 @@
 #include "model/layer.h"
 
+#include <utility>
+
 #include "ops/check.h"
 #include "ops/rows.h"
 
@@ -8,8 +10,11 @@ namespace {
 
 Parameters declare(const StackConfig& config) {
   const char* op = config.cell.kind == CellKind::lstm ? "lstm" : "gru";
-  check(op, config.cell.input >= 1, "Expected input_size of at least 1, got ", config.cell.input, ".");
-  check(op, config.cell.hidden >= 1, "Expected hidden_size of at least 1, got ", config.cell.hidden, ".");
+  constexpr int64_t kWidest = 1 << 20;
+  for (const auto& [name, size] :
+       {std::pair{"input_size", config.cell.input}, {"hidden_size", config.cell.hidden}}) {
+    check(op, size >= 1 && size <= kWidest, "Expected ", name, " from 1 to ", kWidest, ", got ", size, ".");
+  }
   check(op, config.layers >= 1 && config.layers <= 64, "Expected num_layers from 1 to 64, got ",
         config.layers, ".");
   Parameters all;
