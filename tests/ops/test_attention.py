@@ -41,7 +41,7 @@ def check(device: Device, rng: np.random.Generator, arguments: list[Any]) -> Non
     )
     no_dweights = np.zeros(weights.shape)
     expected = reference.vjp(reference.attention, double(arguments), [dcontext, no_dweights])
-    sizes = magnitudes(*double(arguments), double(dcontext))
+    sizes = magnitudes(double(arguments), double(dcontext))
     for i, (name, at) in enumerate(zip(["dquery", "dkeys", "dvalues", "denergy"], [0, 1, 2, 6], strict=True)):
         if name == "denergy" and score == "dot":
             assert gradients[i] is None
@@ -49,10 +49,9 @@ def check(device: Device, rng: np.random.Generator, arguments: list[Any]) -> Non
             assert_sums_close(gradients[i], expected[at], sizes[i] + 1e-30, name)
 
 
-def magnitudes(
-    query: Any, keys: Any, memory: Any, lengths: Any, example: Any, score: str, energy: Any, dcontext: Any
-) -> list[Any]:
+def magnitudes(arguments: list[Any], dcontext: Any) -> list[Any]:
     """The gradients with the absolute value of each term: scores of one source compete, so terms cancel."""
+    query, keys, memory, lengths, example, score, energy = arguments
     starts = np.concatenate([[0], np.cumsum(lengths)])
     sizes = [np.zeros(x.shape) for x in (query, keys, memory)] + [np.zeros(query.shape[1])]
     for r, n in enumerate(example):

@@ -13,7 +13,9 @@ from seq2seq_fast import ops
 @pytest.mark.parametrize("width", SIZES)
 def test_embedding(device: Device, rng: np.random.Generator, width: int, dtype: type) -> None:
     weight = values(rng, 13, width)
-    ids = rng.integers(0, 13, 40).astype(dtype)  # with many repetitions, and the first and last row
+    ids: np.ndarray = rng.integers(0, 13, 40).astype(
+        dtype
+    )  # with many repetitions, and the first and last row
     ids[:2] = 0, 12
     y = device.run(ops.embedding, ids, weight)
     assert y.dtype == np.float32

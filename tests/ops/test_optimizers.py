@@ -16,17 +16,10 @@ STEPS = 5
 DECAY, FROZEN = 1, 2  # bits of a mask's byte, one byte for each 16 elements
 
 
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "decoupled": False},
-    "sgd": {"momentum": 0.0, "weight_decay": 0.0, "nesterov": False},
-    "adagrad": {"eps": 1e-10, "weight_decay": 0.0},
-}
-
-
 def run_adam(device: Device, param: Any, grads: list[Any], mask: Any = None, **options: Any) -> Any:
     m, v = np.zeros_like(param), np.zeros_like(param)
     for step, grad in enumerate(grads, 1):
-        device.run(ops.adam_, param, grad, m, v, step, lr=0.01, mask=mask, **DEFAULTS["adam"] | options)
+        device.run(ops.adam_, param, grad, m, v, step, lr=0.01, mask=mask, **options)
     return param, m, v
 
 
@@ -35,16 +28,14 @@ def run_sgd(device: Device, param: Any, grads: list[Any], mask: Any = None, **op
         np.full_like(param, np.nan) if options.get("momentum") else None
     )  # the first step must not read it
     for step, grad in enumerate(grads, 1):
-        device.run(
-            ops.sgd_, param, grad, buffer, lr=0.1, first=step == 1, mask=mask, **DEFAULTS["sgd"] | options
-        )
+        device.run(ops.sgd_, param, grad, buffer, lr=0.1, first=step == 1, mask=mask, **options)
     return (param,) if buffer is None else (param, buffer)
 
 
 def run_adagrad(device: Device, param: Any, grads: list[Any], mask: Any = None, **options: Any) -> Any:
     total = np.full_like(param, 0.1)
     for grad in grads:
-        device.run(ops.adagrad_, param, grad, total, lr=0.1, mask=mask, **DEFAULTS["adagrad"] | options)
+        device.run(ops.adagrad_, param, grad, total, lr=0.1, mask=mask, **options)
     return param, total
 
 
