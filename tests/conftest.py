@@ -38,9 +38,9 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 @pytest.fixture(scope="session")
 def torch() -> Any:
     """PyTorch, the second opinion. Its tests carry the mark `torch`: `-m "not torch"` leaves them out."""
-    return pytest.importorskip(
-        "torch", reason="PyTorch is the second opinion of this test and is not installed."
-    )
+    module = pytest.importorskip("torch", reason="PyTorch, this test's second opinion, is not installed.")
+    module.set_num_threads(1)  # its threads and ours would wait for each other
+    return module
 
 
 @pytest.fixture

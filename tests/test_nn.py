@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import reference
 from checks import assert_close, double, ragged, values
 from conftest import Device
+from reference import network, recurrent
 from seq2seq_fast import nn
 
 CELLS = ["lstm", "gru"]
@@ -222,6 +224,43 @@ def test_dropout_acts_between_layers_in_training_only(rng: np.random.Generator, 
     assert np.array_equal(h_dropped[0], h_expected[0])  # the first layer is not touched
     again = layer(x)
     assert not np.array_equal(again[0], dropped[0])  # each forward has a mask of its own
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_with_dropout(
+    device: Device, rng: np.random.Generator, cell: str, bidirectional: bool
+) -> None:
+    """Against the very masks: of (seed, number of the call, layer, place in the batch, time)."""
+    directions, count, hidden = 1 + bidirectional, 2 if cell == "lstm" else 1, 9
+    layer = make(cell, 5, hidden, 3, dropout=0.4, bidirectional=bidirectional, seed=11).train()
+    weights = fill(rng, layer)
+    x, lengths = values(rng, 5, 4, 5), ragged(rng, 4, 5)
+    layer(x, lengths=lengths)  # call 0; its masks are not those of call 1
+    y, _ = layer(x, lengths=lengths)
+    dy = values(rng, *y.shape)
+
+    def drop_between(drop: Any, k: int, z: Any) -> Any:
+        return drop(network.OP_ENCODER_LAYER + k, z, 0)
+
+    def outputs(x: Any, params: Any) -> Any:
+        found = []
+        for n, size in enumerate(lengths):
+            drop = network.dropout_of(0.4, seed=11, update=1, example=n)
+            between = functools.partial(drop_between, drop)
+            zero = [tuple(np.zeros(hidden) for _ in range(count))] * len(params)
+            step = recurrent.step_of(cell)
+            found.append(recurrent.run_stack(step, x[:size, n], zero, params, directions, between)[0])
+        return found
+
+    arguments = double([x, nested(weights, 3, directions)])
+    for n, expected in enumerate(outputs(*arguments)):
+        assert_close(y[: lengths[n], n], expected, f"sequence {n}")
+    cotangents = [dy[:size, n] for n, size in enumerate(lengths)]
+    dx, dparams = reference.vjp(outputs, arguments, cotangents)
+    actual, _ = device.run(layer.backward, dy)
+    assert_close(actual, dx, "dx")
+    assert_close(layer.gradients(), named(dparams, weights, 3, directions), "gradient")
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -24,7 +24,7 @@ def inputs(rng: np.random.Generator, score: str, width: int, memory: int, longes
         lengths,
         example,
         score,
-        values(rng, width) if score == "mlp" else None,
+        values(rng, width, scale=3 / np.sqrt(width)) if score == "mlp" else None,
     ]
 
 
