@@ -232,3 +232,59 @@ def test_generate_for_nobody(model: Seq2Seq) -> None:
     with pytest.raises(ValueError) as caught:
         model.generate(NONE, NONE)
     assert_says(caught.value, "source_lengths", "batch")
+
+
+ENCODING: list[tuple[str, Any, type[Exception]]] = [
+    ("source", spoilt(np.ones(5, np.int32), 7), ValueError),
+    ("source", None, TypeError),
+    ("source_lengths", NONE, ValueError),
+    ("source_lengths", 5, TypeError),
+    ("source_lengths", np.array([[2, 3]]), ValueError),
+    ("source_lengths", np.array([2.0, NAN]), TypeError),
+    ("max_rows", 1, ValueError),  # of two sources
+    ("max_rows", -1, ValueError),
+    ("max_rows", 2**62, ValueError),  # once it overflowed
+    ("max_rows", 2**70, ValueError),
+    ("max_rows", 2.0, TypeError),  # once it crashed
+    ("max_rows", "2", TypeError),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error"), ENCODING)
+def test_encode(model: Seq2Seq, name: str, value: Any, error: type[Exception]) -> None:
+    good: dict[str, Any] = {"source": np.ones(5, np.int32), "source_lengths": np.array([2, 3]), "max_rows": 4}
+    with pytest.raises(error) as caught:
+        model.encode(**good | {name: value})
+    assert_says(caught.value, name, *(["source"] if name == "source_lengths" else []))
+
+
+STEPS: list[tuple[str, Any, type[Exception]]] = [
+    ("state", None, TypeError),
+    ("tokens", NONE, ValueError),
+    ("tokens", 1, TypeError),
+    ("tokens", [1, 1], TypeError),
+    ("tokens", np.array([[1, 1]]), ValueError),
+    ("tokens", np.array([1, 9]), ValueError),
+    ("tokens", np.array([1, -1]), ValueError),
+    ("tokens", np.array([1.0, NAN]), TypeError),
+    ("tokens", np.ones(5, np.int32), ValueError),  # more than max_rows
+    ("parents", NONE, ValueError),
+    ("parents", np.array([0, 2]), ValueError),
+    ("parents", np.array([0, -1]), ValueError),
+    ("parents", np.array([0, 1, 1]), ValueError),
+    ("parents", 0, TypeError),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error"), STEPS)
+def test_step(model: Seq2Seq, name: str, value: Any, error: type[Exception]) -> None:
+    good: dict[str, Any] = {
+        "state": model.encode(np.ones(5, np.int32), np.array([2, 3]), max_rows=4),
+        "tokens": np.ones(2, np.int32),
+        "parents": np.arange(2),
+    }
+    if name == "tokens" and np.size(value) == 5:
+        good["parents"] = np.zeros(5, np.int32)
+    with pytest.raises(error) as caught:
+        model.decoder.step(**good | {name: value})
+    assert_says(caught.value, name, *(["parents"] if name == "tokens" else ["tokens"]))

@@ -114,12 +114,12 @@ def load_model(folder: StrPath) -> SavedModel:
         model = Seq2Seq(model_config)
     except (ValueError, MemoryError) as error:
         raise ValueError(f"{folder / CONFIG}: {error or 'the model does not fit in memory'}") from error
-    parameters = model.parameters()
+    layout = model.layout()
     with TensorFile(folder / WEIGHTS) as weights:
-        weights.expect({name: TensorSpec("F32", view.shape) for name, view in parameters.items()})
-        for name, view in parameters.items():
-            view[...] = weights.read(name)
-    model.weights_changed()
+        weights.expect({name: TensorSpec("F32", shape) for name, shape, _, _ in layout})
+        for name, *_ in layout:
+            # Not through `parameters()`: once there are writable views, each call looks for changes in them.
+            model.native.load_parameter(name, weights.read(name))
     return SavedModel(model, source, target)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from seq2seq_fast import _native
 from seq2seq_fast._native import Hypothesis
-from seq2seq_fast.arguments import flag, integer, number
+from seq2seq_fast.arguments import array, flag, integer, number
 
 if TYPE_CHECKING:
     from seq2seq_fast.data import Batch
@@ -127,7 +127,8 @@ class Encoder:
             source_lengths: [N], at least 1 each.
             max_rows: the most rows a decoder step on it will have (beams and all); N where None.
         """
-        rows = len(source_lengths) if max_rows is None else max_rows
+        sources = len(array("encode", "source_lengths", source_lengths, (None,)))
+        rows = sources if max_rows is None else integer("encode", "max_rows", max_rows, sources, 2**31 - 1)
         return EncoderState(self._model.native.encode(source, source_lengths, rows), source_lengths)
 
 
@@ -152,10 +153,12 @@ class Decoder:
         Returns:
             log-probabilities [rows, V], and attention weights [rows, longest source] or None.
         """
+        if not isinstance(state, EncoderState):
+            raise TypeError(f"[step] Expected state as an EncoderState, got {type(state).__name__}.")
         if tokens is None:
             tokens = np.full(len(state.lengths), self._model.config.bos_id, np.int32)
         if parents is None:
-            parents = np.arange(len(tokens), dtype=np.int32)
+            parents = np.arange(len(array("step", "tokens", tokens, (None,))), dtype=np.int32)
         log_probs = state._session.step(parents, tokens)
         return log_probs, state._session.attention()
 
