@@ -1,6 +1,7 @@
 #include "bindings/array.h"
 
 #include <algorithm>
+#include <new>
 #include <string>
 
 #include "core/error.h"
@@ -22,7 +23,10 @@ py::array checked(Argument a, const py::object& object, const py::dtype& first, 
   }
   check(a.op, array.ndim() <= Shape::kMaxRank, "Expected ", a.name, " of at most ", Shape::kMaxRank,
         " dimensions, got ", array.ndim(), ".");
-  return py::array::ensure(array, py::array::c_style);
+  auto ready = py::array::ensure(array, static_cast<int>(py::array::c_style) |
+                                            static_cast<int>(py::detail::npy_api::NPY_ARRAY_ALIGNED_));
+  if (!ready) throw std::bad_alloc();  // no memory for a contiguous copy
+  return ready;
 }
 
 Shape shape_of(const py::array& array) {
@@ -50,25 +54,34 @@ Tensor floats(Argument a, const py::object& object) {
   return view(checked(a, object, f32, f32, "float32"), DType::f32);
 }
 
+// Ids and lengths are copied: they are checked before they are used as addresses, and meanwhile another
+// thread could change the caller's array.
 Tensor ids(Argument a, const py::object& object) {
   const auto array = checked(a, object, py::dtype::of<int32_t>(), py::dtype::of<int64_t>(), "int32");
-  if (array.itemsize() == 4) return view(array, DType::i32);
-  Tensor narrow = Tensor::empty(shape_of(array), DType::i32);
-  const auto* wide = static_cast<const int64_t*>(array.data());
-  for (int64_t i = 0; i < narrow.size(); ++i) {
-    check(a.op, wide[i] >= INT32_MIN && wide[i] <= INT32_MAX, "Expected ", a.name,
-          " within the range of int32, got ", wide[i], " at position ", i, ".");
-    narrow.i32()[i] = static_cast<int32_t>(wide[i]);
+  const Tensor copy = Tensor::empty(shape_of(array), DType::i32);
+  if (array.itemsize() == 4) {
+    std::copy_n(static_cast<const int32_t*>(array.data()), copy.size(), copy.i32());
+    return copy;
   }
-  return narrow;
+  const auto* wide = static_cast<const int64_t*>(array.data());
+  for (int64_t i = 0; i < copy.size(); ++i) {
+    const int64_t id = wide[i];
+    check(a.op, id >= INT32_MIN && id <= INT32_MAX, "Expected ", a.name, " within the range of int32, got ",
+          id, " at position ", i, ".");
+    copy.i32()[i] = static_cast<int32_t>(id);
+  }
+  return copy;
 }
 
 Tensor int64s(Argument a, const py::object& object) {
   const auto array = checked(a, object, py::dtype::of<int64_t>(), py::dtype::of<int32_t>(), "int64");
-  if (array.itemsize() == 8) return view(array, DType::i64);
-  Tensor wide = Tensor::empty(shape_of(array), DType::i64);
-  std::copy_n(static_cast<const int32_t*>(array.data()), wide.size(), wide.i64());
-  return wide;
+  const Tensor copy = Tensor::empty(shape_of(array), DType::i64);
+  if (array.itemsize() == 8) {
+    std::copy_n(static_cast<const int64_t*>(array.data()), copy.size(), copy.i64());
+  } else {
+    std::copy_n(static_cast<const int32_t*>(array.data()), copy.size(), copy.i64());
+  }
+  return copy;
 }
 
 Tensor optional_floats(Argument a, const py::object& array) {
@@ -84,7 +97,8 @@ Tensor optional_int64s(Argument a, const py::object& array) {
 Tensor writable(Argument a, const py::object& object) {
   const auto f32 = py::dtype::of<float>();
   auto array = checked(a, object, f32, f32, "float32");
-  check(a.op, array.is(object) && array.writeable(), "Expected ", a.name, " to be contiguous and writable.");
+  check(a.op, array.is(object) && array.writeable(), "Expected ", a.name,
+        " to be contiguous, aligned and writable.");
   return view(array, DType::f32);
 }
 

@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -9,6 +10,7 @@
 #include "bindings/layer.h"
 #include "bindings/module.h"
 #include "core/error.h"
+#include "ops/check.h"
 
 namespace s2s {
 namespace {
@@ -37,6 +39,22 @@ py::list layout_of(const model::Parameters& parameters) {
   return layout;
 }
 
+py::dict copies_of(const model::Parameters& parameters) {
+  py::dict copies;
+  for (const model::ParameterView& p : parameters.layout()) {
+    const Tensor copy = Tensor::empty(p.shape);
+    std::copy_n(parameters.value(p.name).f32(), copy.size(), copy.f32());
+    copies[p.name.c_str()] = numpy_from(copy);
+  }
+  return copies;
+}
+
+void load_parameter(const model::Parameters& parameters, const std::string& name, const py::object& value) {
+  const Tensor from = floats({"load", name.c_str()}, value), to = parameters.value(name);
+  ops::expect("load", name.c_str(), from, to.shape());
+  std::copy_n(from.f32(), from.size(), to.f32());
+}
+
 void bind_layer(py::module_& m) {
   py::class_<Layer::Saved>(m, "LayerSaved");
   py::class_<Layer>(m, "Layer")
@@ -44,6 +62,12 @@ void bind_layer(py::module_& m) {
            py::arg("num_layers"), py::arg("bias"), py::arg("bidirectional"), py::arg("reset_after"),
            py::arg("dropout"))
       .def("layout", [](const Layer& self) { return layout_of(self.parameters()); })
+      .def("state", [](const Layer& self) { return copies_of(self.parameters()); })
+      .def("load_parameter",
+           [](Layer& self, const std::string& name, const py::object& value) {
+             load_parameter(self.parameters(), name, value);
+             self.weights_changed();
+           })
       .def_property_readonly("params",
                              [](Layer& self) {
                                self.watch();

@@ -2,7 +2,6 @@
 
 #include <functional>
 #include <map>
-#include <mutex>
 
 #include "bindings/array.h"
 #include "bindings/layer.h"
@@ -10,7 +9,7 @@
 #include "bindings/search.h"
 #include "core/error.h"
 #include "model/network.h"
-#include "model/stepper.h"
+#include "model/session.h"
 #include "ops/check.h"
 
 namespace s2s {
@@ -18,6 +17,7 @@ namespace {
 
 using model::Config;
 using model::Network;
+using model::Session;
 using model::Source;
 using model::Target;
 
@@ -122,50 +122,6 @@ void check_smoothing(const char* op, double value) {
   check(op, value >= 0.0 && value <= 1.0, "Expected label_smoothing from 0 to 1, got ", value, ".");
 }
 
-// A decoder at work on an encoded batch, one call per step.
-class Session {
- public:
-  Session(const Network& network, const Source& source, int64_t max_rows)
-      : network_(network), sources_(source.lengths.size()), max_rows_(max_rows) {
-    check("encode", max_rows >= sources_, "Expected max_rows of at least the ", sources_, " sources, got ",
-          max_rows, ".");
-    stepper_ = std::make_unique<model::ModelStepper>(network, network.packed(), source, max_rows, true);
-  }
-
-  // New row j continues old row parents[j] with tokens[j]; returns log-probabilities [rows, V].
-  Tensor step(const Tensor& parents, const Tensor& tokens) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    const char* op = "step";
-    ops::expect_ids(op, "tokens", tokens, network_.config().target_vocab_size);
-    ops::expect(op, "tokens", tokens, {tokens.size()}, DType::i32);
-    ops::expect_ids(op, "parents", parents, rows_ ? rows_ : sources_);
-    ops::expect(op, "parents", parents, {tokens.size()}, DType::i32);
-    check(op, tokens.size() >= 1 && tokens.size() <= max_rows_, "Expected tokens for 1 to ", max_rows_,
-          " rows, got ", tokens.size(), ".");
-    stepper_->advance(parents.i32(), tokens.i32(), tokens.size());
-    rows_ = tokens.size();
-    return stepper_->copy_log_probs();
-  }
-
-  Tensor attention() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    int64_t stride = 0;
-    const float* weights = rows_ ? stepper_->attention(&stride) : nullptr;
-    if (!weights) return {};
-    const Tensor out = Tensor::empty({rows_, stride});
-    std::copy_n(weights, out.size(), out.f32());
-    return out;
-  }
-
-  const model::Memory& memory() const { return stepper_->memory(); }
-
- private:
-  std::mutex mutex_;  // one step at a time
-  const Network& network_;
-  int64_t sources_, max_rows_, rows_ = 0;
-  std::unique_ptr<model::ModelStepper> stepper_;
-};
-
 }  // namespace
 
 void bind_model(py::module_& m) {
@@ -198,10 +154,11 @@ void bind_model(py::module_& m) {
         return layers;
       });
 
-  py::class_<Network>(m, "Model")
-      .def(py::init([](const py::dict& config) { return std::make_unique<Network>(config_from(config)); }),
+  py::class_<Network, std::shared_ptr<Network>>(m, "Model")
+      .def(py::init([](const py::dict& config) { return std::make_shared<Network>(config_from(config)); }),
            py::arg("config"))
       .def("layout", [](const Network& self) { return layout_of(self.parameters()); })
+      .def("state", [](const Network& self) { return copies_of(self.parameters()); })
       .def_property_readonly("params",
                              [](Network& self) {
                                self.watch();
@@ -212,9 +169,7 @@ void bind_model(py::module_& m) {
       .def("weights_changed", &Network::weights_changed)
       .def("load_parameter",
            [](Network& self, const std::string& name, const py::object& value) {
-             const Tensor from = floats({"load", name.c_str()}, value), to = self.parameters().value(name);
-             ops::expect("load", name.c_str(), from, to.shape());
-             std::copy_n(from.f32(), from.size(), to.f32());
+             load_parameter(self.parameters(), name, value);
              self.weights_changed();
            })
       .def("forward_backward",
@@ -273,15 +228,12 @@ void bind_model(py::module_& m) {
              }
              return results;
            })
-      .def(
-          "encode",
-          [](const Network& self, const py::object& source, const py::object& source_lengths,
-             int64_t max_rows) {
-            const Source s = source_from(self, "encode", source, source_lengths);
-            py::gil_scoped_release unlocked;
-            return std::make_unique<Session>(self, s, max_rows);
-          },
-          py::keep_alive<0, 1>());
+      .def("encode", [](const std::shared_ptr<Network>& self, const py::object& source,
+                        const py::object& source_lengths, int64_t max_rows) {
+        const Source s = source_from(*self, "encode", source, source_lengths);
+        py::gil_scoped_release unlocked;
+        return std::make_unique<Session>(self, s, max_rows);
+      });
 }
 
 }  // namespace s2s

@@ -62,6 +62,7 @@ void bind_hypothesis(py::module_& m) {
                                   h.end_token, h.finished);
           },
           [](const py::tuple& state) {
+            if (state.size() != 8) throw py::value_error("[Hypothesis] Expected a state of 8 parts.");
             Hypothesis h;
             h.tokens = state[0].cast<decltype(h.tokens)>();
             h.token_scores = state[1].cast<decltype(h.token_scores)>();
@@ -71,6 +72,12 @@ void bind_hypothesis(py::module_& m) {
             h.score = state[5].cast<double>();
             h.end_token = state[6].cast<int32_t>();
             h.finished = state[7].cast<bool>();
+            const auto rows = static_cast<int64_t>(h.token_scores.size());
+            const bool fits =
+                h.source_length >= 0 && h.source_length <= INT32_MAX && rows <= INT32_MAX &&
+                (!h.attention || static_cast<int64_t>(h.attention->size()) == rows * h.source_length);
+            if (!fits)
+              throw py::value_error("[Hypothesis] Expected attention of a row for each token's score.");
             return h;
           }));
 }

@@ -41,8 +41,12 @@ void give_back(void* block, size_t size) {
   Pool& p = pool();
   std::lock_guard<std::mutex> lock(p.mutex);
   p.stats.in_use -= static_cast<int64_t>(size);
-  p.stats.kept += static_cast<int64_t>(size);
-  p.free_blocks[size].push_back(block);
+  try {
+    p.free_blocks[size].push_back(block);
+    p.stats.kept += static_cast<int64_t>(size);
+  } catch (const std::bad_alloc&) {  // no room to keep it
+    std::free(block);
+  }
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "core/tensor.h"
 
 #include <cstring>
+#include <new>
 
 #include "core/error.h"
 #include "core/memory.h"
@@ -59,8 +60,11 @@ std::ostream& operator<<(std::ostream& out, const Shape& shape) {
 }
 
 Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
-  const int64_t bytes = shape.size() * size_of(dtype);
-  check("tensor", bytes >= 0, "Expected dimensions of at least 0, got ", shape, ".");
+  int64_t bytes = size_of(dtype);
+  for (int i = 0; i < shape.rank(); ++i) {
+    check("tensor", shape[i] >= 0, "Expected dimensions of at least 0, got ", shape, ".");
+    if (__builtin_mul_overflow(bytes, shape[i], &bytes)) throw std::bad_alloc();
+  }
   auto block = allocate(static_cast<size_t>(bytes));
   void* data = block.get();
   return wrap(data, shape, dtype, std::move(block), device);

@@ -49,7 +49,7 @@ class Tensor {
   Device device() const { return device_; }
   // Elements from one row (last dimension) to the next; a view of some columns has more than dim(-1).
   int64_t row_stride() const { return row_stride_; }
-  bool contiguous() const { return row_stride_ == shape_[-1]; }
+  bool contiguous() const { return shape_.rank() == 0 || row_stride_ == shape_[-1]; }
 
   float* f32() const { return static_cast<float*>(data_); }
   int32_t* i32() const { return static_cast<int32_t*>(data_); }

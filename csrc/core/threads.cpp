@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -32,14 +33,33 @@ void relax() {
 #endif
 }
 
+// The arithmetic's mode (rounding, denormal numbers) is part of a result's bits: kernels run in the default
+// one, whatever the calling thread has set. The worker threads are made by callers and inherit theirs.
+class DefaultFloatMode {
+ public:
+#if defined(__x86_64__)
+  DefaultFloatMode() : kept_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
+  ~DefaultFloatMode() { _mm_setcsr(kept_); }
+  DefaultFloatMode(const DefaultFloatMode&) = delete;
+  DefaultFloatMode& operator=(const DefaultFloatMode&) = delete;
+
+ private:
+  const unsigned kept_;
+#endif
+};
+
 class Pool {
  public:
+  // Makes as many workers as the system allows, `workers` at most.
   explicit Pool(int workers) {
     for (int i = 0; i < workers; ++i) {
       slots_.push_back(std::make_unique<Slot>());
-    }
-    for (int i = 0; i < workers; ++i) {
-      threads_.emplace_back([this, i] { work(*slots_[static_cast<size_t>(i)], i + 1); });
+      try {
+        threads_.emplace_back([this, slot = slots_.back().get(), part = i + 1] { work(*slot, part); });
+      } catch (const std::system_error&) {
+        slots_.pop_back();
+        break;
+      }
     }
   }
 
@@ -57,7 +77,7 @@ class Pool {
     pending_.store(parts - 1, std::memory_order_relaxed);
     for (int i = 0; i + 1 < parts; ++i) post(*slots_[static_cast<size_t>(i)], kWork);
     fn(context, 0, parts);
-    for (int spin = 0; pending_.load(std::memory_order_acquire) != 0; ++spin) {
+    for (int64_t spin = 0; pending_.load(std::memory_order_acquire) != 0; ++spin) {
       if (spin < kBarrierSpins) {
         relax();
       } else {
@@ -79,6 +99,7 @@ class Pool {
   }
 
   void work(Slot& slot, int part) {
+    [[maybe_unused]] const DefaultFloatMode mode;
     for (;;) {
       int command = kIdle;
       for (int spin = 0; spin < kSpins; ++spin) {
@@ -111,6 +132,7 @@ class Pool {
 struct State {
   std::mutex busy;  // held by the caller that uses the pool
   Pool* pool = nullptr;
+  int pool_asked = 0;
   std::atomic<int> threads{0};
 };
 
@@ -155,16 +177,20 @@ int get_num_threads() {
 }
 
 void run_parallel(ParallelFunction fn, void* context, int max_parts) {
+  [[maybe_unused]] const DefaultFloatMode mode;
   State& s = get_state();
-  const int parts = std::min<int>(max_parts, s.threads);
+  int parts = std::min<int>(max_parts, s.threads);
   if (parts <= 1) return fn(context, 0, 1);
   std::unique_lock<std::mutex> lock(s.busy, std::try_to_lock);
   if (!lock.owns_lock()) return fn(context, 0, 1);
-  if (s.pool == nullptr || s.pool->workers() < parts - 1) {
+  if (s.pool == nullptr || s.pool_asked < parts - 1) {
     delete s.pool;
     s.pool = nullptr;
     s.pool = new Pool(parts - 1);
+    s.pool_asked = parts - 1;  // what was asked for, not what came: not to try again at each call
   }
+  parts = std::min(parts, s.pool->workers() + 1);
+  if (parts == 1) return fn(context, 0, 1);
   s.pool->run(fn, context, parts);
 }
 
@@ -176,7 +202,7 @@ void Barrier::wait(int parts) {
     phase_.store(phase + 1, std::memory_order_release);
     return;
   }
-  for (int spin = 0; phase_.load(std::memory_order_acquire) == phase; ++spin) {
+  for (int64_t spin = 0; phase_.load(std::memory_order_acquire) == phase; ++spin) {
     if (spin < kBarrierSpins) {
       relax();
     } else {

@@ -19,7 +19,6 @@ void run_parallel(ParallelFunction fn, void* context, int max_parts);
 // The same for a callable f(part, parts).
 template <class F>
 void parallel(int max_parts, const F& f) {
-  if (max_parts <= 1) return f(0, 1);
   run_parallel([](void* context, int part, int parts) { (*static_cast<const F*>(context))(part, parts); },
                const_cast<F*>(&f), max_parts);
 }

@@ -14,7 +14,9 @@ namespace {
 constexpr int64_t kBlockK = 256;  // part of the sum's order: changing it changes bits
 constexpr int kMaxRows = max_rows(kPanelVecs);
 constexpr int64_t kBlockM = 16 * kMaxRows;  // rows of a that stay in the cache while a panel passes
-constexpr int64_t kSerialWork = 1 << 17;    // multiplications below which a second thread does not pay
+constexpr int64_t kCopiedM =
+    4 * kMaxRows;  // the same where they are copied, to a caller's stack of unknown size
+constexpr int64_t kSerialWork = 1 << 17;  // multiplications below which a second thread does not pay
 
 int64_t vecs_of(const PackShape& s) {
   return s.gates ? s.gates : kPanelVecs;
@@ -63,13 +65,14 @@ void finish_tile(const MatmulArgs& x, int64_t row, int64_t column, bool add, boo
 // Rows [m0, m1) by panels [p0, p1).
 void multiply(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
   const bool copy_rows = x.a_k_stride != 1;
-  alignas(64) float copied[kBlockM * kBlockK];
+  const int64_t block = copy_rows ? kCopiedM : kBlockM;
+  alignas(64) float copied[kCopiedM * kBlockK];
   for (int64_t k0 = 0; k0 < x.k || k0 == 0; k0 += kBlockK) {
     const int64_t depth = x.k - k0 < kBlockK ? x.k - k0 : kBlockK;
     const bool add = x.accumulate || k0 > 0;
     const bool last = k0 + depth >= x.k;
-    for (int64_t first = m0; first < m1; first += kBlockM) {
-      const int64_t rows = m1 - first < kBlockM ? m1 - first : kBlockM;
+    for (int64_t first = m0; first < m1; first += block) {
+      const int64_t rows = m1 - first < block ? m1 - first : block;
       if (copy_rows) pack_rows(x, first, rows, k0, depth, copied);
       for (int64_t p = p0; p < p1; ++p) {
         const float* panel = x.b + (p * x.k + k0) * kPanelWidth;

@@ -1,7 +1,6 @@
 // Elements are split over threads in whole blocks; the norm's blocks are summed in their order by one thread.
 #include "ops/norm.h"
 
-#include "core/memory.h"
 #include "core/threads.h"
 #include "cpu/table.h"
 #include "cpu/vec.h"

@@ -41,30 +41,36 @@ void column_sum(const ColumnSumArgs& x) {
 }
 
 void segment_mean(const SegmentMeanArgs& x) {
-  for (int64_t n = 0; n < x.segments; ++n) {
-    const int64_t begin = x.offsets[n], end = x.offsets[n + 1];
-    const Vec factor = splat(1.0f / static_cast<float>(end - begin));
-    for (int64_t c = 0; c < x.width; c += kLanes) {
-      const int lanes = lanes_left(x.width, c);
-      Vec sum = splat(0.0f);
-      for (int64_t r = begin; r < end; ++r) sum = sum + load(x.x + r * x.width + c, lanes);
-      store(x.out + n * x.width + c, sum * factor, lanes);
+  parallel(x.segments * x.width < (1 << 12) ? 1 : 64, [&](int part, int parts) {
+    const Range range = share_of(x.segments, part, parts);
+    for (int64_t n = range.begin; n < range.end; ++n) {
+      const int64_t begin = x.offsets[n], end = x.offsets[n + 1];
+      const Vec factor = splat(1.0f / static_cast<float>(end - begin));
+      for (int64_t c = 0; c < x.width; c += kLanes) {
+        const int lanes = lanes_left(x.width, c);
+        Vec sum = splat(0.0f);
+        for (int64_t r = begin; r < end; ++r) sum = sum + load(x.x + r * x.width + c, lanes);
+        store(x.out + n * x.width + c, sum * factor, lanes);
+      }
     }
-  }
+  });
 }
 
 void segment_mean_backward(const SegmentMeanArgs& x) {
-  for (int64_t n = 0; n < x.segments; ++n) {
-    const int64_t begin = x.offsets[n], end = x.offsets[n + 1];
-    const Vec factor = splat(1.0f / static_cast<float>(end - begin));
-    for (int64_t r = begin; r < end; ++r) {
-      for (int64_t c = 0; c < x.width; c += kLanes) {
-        const int lanes = lanes_left(x.width, c);
-        float* to = x.x + r * x.width + c;
-        store(to, fma(load(x.out + n * x.width + c, lanes), factor, load(to, lanes)), lanes);
+  parallel(x.segments * x.width < (1 << 12) ? 1 : 64, [&](int part, int parts) {
+    const Range range = share_of(x.segments, part, parts);
+    for (int64_t n = range.begin; n < range.end; ++n) {
+      const int64_t begin = x.offsets[n], end = x.offsets[n + 1];
+      const Vec factor = splat(1.0f / static_cast<float>(end - begin));
+      for (int64_t r = begin; r < end; ++r) {
+        for (int64_t c = 0; c < x.width; c += kLanes) {
+          const int lanes = lanes_left(x.width, c);
+          float* to = x.x + r * x.width + c;
+          store(to, fma(load(x.out + n * x.width + c, lanes), factor, load(to, lanes)), lanes);
+        }
       }
     }
-  }
+  });
 }
 
 }  // namespace s2s::S2S_ISA

@@ -5,7 +5,6 @@
 
 #include "core/threads.h"
 #include "cpu/table.h"
-#include "cpu/vec.h"
 
 namespace s2s::S2S_ISA {
 
@@ -16,17 +15,9 @@ void gather_rows(const GatherRowsArgs& x) {
       float* to = x.y + r * x.y_stride;
       const size_t bytes = static_cast<size_t>(x.width) * sizeof(float);
       if (x.index[r] < 0) {
-        if (!x.accumulate) std::memset(to, 0, bytes);
-        continue;
-      }
-      const float* from = x.x + x.index[r] * x.x_stride;
-      if (!x.accumulate) {
-        std::memcpy(to, from, bytes);
-        continue;
-      }
-      for (int64_t c = 0; c < x.width; c += kLanes) {
-        const int lanes = lanes_left(x.width, c);
-        store(to + c, load(to + c, lanes) + load(from + c, lanes), lanes);
+        std::memset(to, 0, bytes);
+      } else {
+        std::memcpy(to, x.x + x.index[r] * x.x_stride, bytes);
       }
     }
   });

@@ -35,11 +35,6 @@ S2S_INLINE Words<T> philox(Words<T> counter, uint32_t key0, uint32_t key1) {
   return counter;
 }
 
-// [0, 1) with 24 bits.
-S2S_INLINE float uniform(uint32_t word) {
-  return static_cast<float>(word >> 8) * 0x1p-24f;
-}
-
 // The counter of units 4 b .. 4 b + 3 of one dropout mask, and its key.
 S2S_INLINE Philox dropout_counter(int64_t block, int32_t time, int64_t example, int32_t op) {
   return {{static_cast<uint32_t>(block), static_cast<uint32_t>(time), static_cast<uint32_t>(example),

@@ -1,8 +1,7 @@
-// The operations that the formulas of math/ are written in, for float and double. Vectors bring their own
+// The operations that the formulas of math/ are written in, for float. Vectors bring their own
 // (cpu/vec.h).
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -13,32 +12,17 @@ namespace s2s::math {
 S2S_INLINE float constant(float x, float) {
   return x;
 }
-S2S_INLINE double constant(double x, double) {
-  return x;
-}
 S2S_INLINE float absolute(float x) {
   return __builtin_fabsf(x);
 }
-S2S_INLINE double absolute(double x) {
-  return __builtin_fabs(x);
-}
 S2S_INLINE float select_less(float a, float b, float x, float y) {
-  return a < b ? x : y;
-}
-S2S_INLINE double select_less(double a, double b, double x, double y) {
   return a < b ? x : y;
 }
 S2S_INLINE float copy_sign(float x, float sign) {
   return __builtin_copysignf(x, sign);
 }
-S2S_INLINE double copy_sign(double x, double sign) {
-  return __builtin_copysign(x, sign);
-}
 S2S_INLINE float square_root(float x) {
   return __builtin_sqrtf(x);
-}
-S2S_INLINE double square_root(double x) {
-  return __builtin_sqrt(x);
 }
 // a * b + c: one rounding where the compiler has the instruction, two elsewhere (as cpu/vec.h does).
 S2S_INLINE float fma(float a, float b, float c) {

@@ -159,6 +159,8 @@ void Decoder::check_target(const Target& target, int64_t sequences) const {
     check(op, length >= 1, "Expected target_lengths of at least 1, got ", length, " at position ", n, ".");
     total += length;
   }
+  check(op, total <= INT32_MAX, "Expected target_lengths that sum to at most ", INT32_MAX, ", got ", total,
+        ".");
   ops::expect(op, "target", target.ids, {total}, DType::i32);
   ops::expect_ids(op, "target", target.ids, config_.target_vocab_size);
 }

@@ -40,6 +40,8 @@ void Encoder::check_source(const Source& source) const {
     check(op, length >= 1, "Expected source_lengths of at least 1, got ", length, " at position ", n, ".");
     total += length;
   }
+  check(op, total <= INT32_MAX, "Expected source_lengths that sum to at most ", INT32_MAX, ", got ", total,
+        ".");
   if (config_.tokens_in()) {
     ops::expect(op, "source", source.values, {total}, DType::i32);
     ops::expect_ids(op, "source", source.values, config_.source_vocab_size);

@@ -134,6 +134,8 @@ Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tenso
 
 Layer::Gradient Layer::backward(Saved& saved, const Tensor& dy, const Tensor& dhn, const Tensor& dcn) const {
   const std::string name = op() + "_backward";
+  if (saved.used.test_and_set())
+    throw std::runtime_error("[" + name + "] This forward was used up by a backward.");
   const Ragged& ragged = saved.ragged;
   const int64_t T = saved.steps, N = saved.sequences, D = config_.directions();
   if (dy.defined()) ops::expect(name.c_str(), "dy", dy, {T, N, config_.width()});

@@ -2,7 +2,7 @@
 // what lies past a sequence's length is neither read nor computed.
 #pragma once
 
-#include <optional>
+#include <atomic>
 
 #include "model/packed_cache.h"
 #include "model/recurrent_stack.h"
@@ -29,6 +29,7 @@ class Layer {
     Dropout dropout;
     RecurrentStack::Saved stack;
     int64_t steps = 0, sequences = 0;
+    std::atomic_flag used = ATOMIC_FLAG_INIT;
   };
 
   // x [T, N, C]; lengths int32 [N] or undefined; h0, c0 [L * D, N, H] or undefined. With `saved` dropout is

@@ -1,11 +1,11 @@
 // PackedCache: a network's weights in the layout of the device, made at first use. Once Python holds writable
 // views of the parameters (watch), a change is noticed by their fingerprint; before, nobody can have written
-// them.
+// them. Without locks: a fork while another thread is at work leaves nothing held in the child.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 
 #include "model/parameters.h"
 
@@ -15,28 +15,29 @@ template <class Packed>
 class PackedCache {
  public:
   void watch() { watched_ = true; }
+  void drop() { ++version_; }
 
-  void drop() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    packed_.reset();
-  }
-
+  // Threads that find nothing pack side by side; the last one's copy stays.
   template <class Pack>
   std::shared_ptr<const Packed> get(const Parameters& parameters, const Pack& pack) {
-    std::lock_guard<std::mutex> lock(mutex_);
+    const uint64_t version = version_;
     const uint64_t print = watched_ ? parameters.fingerprint() : 0;
-    if (!packed_ || print != print_) {
-      packed_ = std::make_shared<const Packed>(pack());
-      print_ = print;
+    std::shared_ptr<const Entry> entry = entry_.load();
+    if (!entry || entry->version != version || entry->print != print) {
+      entry = std::make_shared<const Entry>(Entry{version, print, pack()});
+      entry_.store(entry);
     }
-    return packed_;
+    return {entry, &entry->packed};
   }
 
  private:
-  std::mutex mutex_;
-  bool watched_ = false;
-  std::shared_ptr<const Packed> packed_;
-  uint64_t print_ = 0;
+  struct Entry {
+    uint64_t version, print;
+    Packed packed;
+  };
+  std::atomic<bool> watched_{false};
+  std::atomic<uint64_t> version_{0};
+  std::atomic<std::shared_ptr<const Entry>> entry_;
 };
 
 }  // namespace s2s::model

@@ -3,7 +3,7 @@
 
 namespace s2s::ops {
 
-void gather_rows(const Tensor& x, const Tensor& index, const Tensor& y, bool accumulate) {
+void gather_rows(const Tensor& x, const Tensor& index, const Tensor& y) {
   const char* op = "gather_rows";
   expect_matrix(op, "x", x);
   expect_dtype(op, "index", index, DType::i32);
@@ -13,7 +13,7 @@ void gather_rows(const Tensor& x, const Tensor& index, const Tensor& y, bool acc
     check(op, row >= -1 && row < x.dim(0), "Expected index from -1 to ", x.dim(0) - 1, ", got ", row, ".");
   }
   kernels().gather_rows(
-      {index.size(), x.dim(1), x.f32(), x.row_stride(), index.i32(), y.f32(), y.row_stride(), accumulate});
+      {index.size(), x.dim(1), x.f32(), x.row_stride(), index.i32(), y.f32(), y.row_stride()});
 }
 
 }  // namespace s2s::ops

@@ -1,4 +1,4 @@
-// gather_rows: y[r] (+)= x[index[r]]. An index of -1 gives zeros (or adds none).
+// gather_rows: y[r] = x[index[r]]. An index of -1 gives zeros.
 #pragma once
 
 #include "core/tensor.h"
@@ -12,10 +12,9 @@ struct GatherRowsArgs {
   const int32_t* index;  // [rows]
   float* y;              // [rows, width]; may not alias x
   int64_t y_stride;
-  bool accumulate;
 };
 
 namespace ops {
-void gather_rows(const Tensor& x, const Tensor& index, const Tensor& y, bool accumulate = false);
+void gather_rows(const Tensor& x, const Tensor& index, const Tensor& y);
 }
 }  // namespace s2s

@@ -66,7 +66,7 @@ S2S_INLINE void in_order(const math::Words<WordVec>& words, NativeWords (&out)[4
   out[3] = zip<1>(high02, high13);
 }
 
-// math::uniform, on vectors.
+// [0, 1) with 24 bits.
 S2S_INLINE Vec uniform(NativeWords words) {
   return {__builtin_convertvector((NativeInts)(words >> 8), NativeFloats) * 0x1p-24f};
 }

@@ -52,8 +52,8 @@ class _Recurrent:
         # PyTorch's initialisation: uniform in +-1 / sqrt(H).
         bound = 1.0 / math.sqrt(hidden_size)
         rng = np.random.Generator(np.random.Philox(seed))
-        for value in self.parameters().values():
-            value[...] = rng.uniform(-bound, bound, value.shape)
+        for name, shape, _, _ in self._native.layout():
+            self._native.load_parameter(name, rng.uniform(-bound, bound, shape).astype(np.float32))
 
     def _views(self, buffer: Floats) -> dict[str, Floats]:
         return {
@@ -71,7 +71,7 @@ class _Recurrent:
 
     def state_dict(self) -> dict[str, Floats]:
         """Copies of the parameters under PyTorch's names."""
-        return {name: value.copy() for name, value in self.parameters().items()}
+        return {name.removesuffix(self._suffix): value for name, value in self._native.state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take parameters from arrays, or anything numpy understands (CPU tensors of PyTorch too), of the
@@ -85,7 +85,7 @@ class _Recurrent:
                 f"[load_state_dict] Expected state as a mapping of names to arrays, "
                 f"got {type(state).__name__}."
             )
-        own = self.parameters()
+        own = {name.removesuffix(self._suffix): shape for name, shape, _, _ in self._native.layout()}
         missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unknown:
             raise ValueError(
@@ -96,17 +96,16 @@ class _Recurrent:
         for name, value in state.items():
             detach = getattr(value, "detach", None)
             values = np.asarray(detach().cpu() if detach else value)
-            if values.shape != own[name].shape:
+            if values.shape != own[name]:
                 raise ValueError(
-                    f"[load_state_dict] Expected {name} of shape {list(own[name].shape)}, "
+                    f"[load_state_dict] Expected {name} of shape {list(own[name])}, "
                     f"got {list(values.shape)}."
                 )
             if not np.issubdtype(values.dtype, np.floating):
                 raise TypeError(f"[load_state_dict] Expected {name} of floats, got {values.dtype}.")
-            arrays[name] = values
+            arrays[name] = np.asarray(values, np.float32)
         for name, values in arrays.items():
-            own[name][...] = values
-        self._native.weights_changed()
+            self._native.load_parameter(name + self._suffix, values)
 
     def train(self, mode: bool = True) -> Any:
         """Training mode: dropout is on, and a call keeps what `backward` needs. Returns the layer."""

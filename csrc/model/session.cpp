@@ -1,0 +1,47 @@
+#include "model/session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "ops/check.h"
+
+namespace s2s::model {
+
+Session::Session(std::shared_ptr<const Network> network, const Source& source, int64_t max_rows)
+    : network_(std::move(network)), sources_(source.lengths.size()), max_rows_(max_rows) {
+  check("encode", max_rows >= sources_ && max_rows <= INT32_MAX, "Expected max_rows from the ", sources_,
+        " sources to ", INT32_MAX, ", got ", max_rows, ".");
+  stepper_ = std::make_unique<ModelStepper>(*network_, network_->packed(), source, max_rows, true);
+}
+
+std::unique_lock<std::mutex> Session::enter() {
+  std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) throw std::runtime_error("[step] Another thread is at work on this state.");
+  return lock;
+}
+
+Tensor Session::step(const Tensor& parents, const Tensor& tokens) {
+  const auto lock = enter();
+  const char* op = "step";
+  ops::expect_ids(op, "tokens", tokens, network_->config().target_vocab_size);
+  ops::expect(op, "tokens", tokens, {tokens.size()}, DType::i32);
+  ops::expect_ids(op, "parents", parents, rows_ ? rows_ : sources_);
+  ops::expect(op, "parents", parents, {tokens.size()}, DType::i32);
+  check(op, tokens.size() >= 1 && tokens.size() <= max_rows_, "Expected tokens for 1 to ", max_rows_,
+        " rows, got ", tokens.size(), ".");
+  stepper_->advance(parents.i32(), tokens.i32(), tokens.size());
+  rows_ = tokens.size();
+  return stepper_->copy_log_probs();
+}
+
+Tensor Session::attention() {
+  const auto lock = enter();
+  int64_t stride = 0;
+  const float* weights = rows_ ? stepper_->attention(&stride) : nullptr;
+  if (!weights) return {};
+  const Tensor out = Tensor::empty({rows_, stride});
+  std::copy_n(weights, out.size(), out.f32());
+  return out;
+}
+
+}  // namespace s2s::model
