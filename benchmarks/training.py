@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from seq2seq_fast.data import Batch
-from seq2seq_fast.optim import Adam, clip_grad_norm_
+from seq2seq_fast.ops import clip_grad_norm_
+from seq2seq_fast.optim import Adam
 
 from . import limits, networks
 from .agreement import assert_close

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from checks import assert_close, bits
+from seq2seq_fast.ops import clip_grad_norm_
 from seq2seq_fast.optim import (
     OPTIMIZERS,
     SGD,
@@ -15,11 +16,10 @@ from seq2seq_fast.optim import (
     Adam,
     AdamW,
     Optimizer,
-    clip_grad_norm_,
     decay_mask,
     optimizer_from_settings,
 )
-from seq2seq_fast.schedule import Best, ReduceLROnPlateau, Scheduler
+from seq2seq_fast.schedule import Best, CosineDecay, ReduceLROnPlateau, Scheduler
 
 KINDS = [
     Adam(),
@@ -108,16 +108,16 @@ def test_defaults_are_pytorchs(kind: type[Optimizer], torch: Any) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Adam(lr=-1), r"\[adam\] Expected lr at least 0, got -1"),
-        (lambda: Adam(lr=math.nan), "lr at least 0, got nan"),
+        (lambda: Adam(lr=-1), r"\[adam\] Expected lr of at least 0, got -1"),
+        (lambda: Adam(lr=math.nan), "lr of at least 0, got nan"),
         (lambda: Adam(betas=(0.9, 1.0)), "betas from 0 to below 1"),
         (lambda: AdamW(eps=-1), r"\[adamw\] Expected eps"),
-        (lambda: AdamW(weight_decay=-1), "weight_decay at least 0"),
-        (lambda: SGD(momentum=-1), "momentum at least 0"),
+        (lambda: AdamW(weight_decay=-1), "weight_decay of at least 0"),
+        (lambda: SGD(momentum=-1), "momentum of at least 0"),
         (lambda: SGD(nesterov=True), "nesterov only with a momentum"),
-        (lambda: Adagrad(lr_decay=-1), "lr_decay at least 0"),
-        (lambda: Adagrad(initial_accumulator_value=-1), "initial_accumulator_value at least 0"),
-        (lambda: Adagrad(eps=-1), "eps at least 0"),
+        (lambda: Adagrad(lr_decay=-1), "lr_decay of at least 0"),
+        (lambda: Adagrad(initial_accumulator_value=-1), "initial_accumulator_value of at least 0"),
+        (lambda: Adagrad(eps=-1), "eps of at least 0"),
         (lambda: optimizer_from_settings({"type": "lion"}), "one of adam, adamw, sgd, adagrad, got 'lion'"),
         (lambda: optimizer_from_settings({}), "got None"),
         (lambda: optimizer_from_settings({"type": "sgd", "betas": 1}), "Unknown field 'betas'; sgd has lr"),
@@ -129,11 +129,63 @@ def test_defaults_are_pytorchs(kind: type[Optimizer], torch: Any) -> None:
         (lambda: ReduceLROnPlateau(1.0), "factor between 0 and 1"),
         (lambda: ReduceLROnPlateau(patience=-1), "patience of at least 0"),
         (lambda: ReduceLROnPlateau(min_lr=-1), "min_lr of at least 0"),
+        (lambda: ReduceLROnPlateau(threshold=math.nan), "threshold of at least 0, got nan"),
+        (lambda: CosineDecay(0), "steps of at least 1"),
+        (lambda: Adam().step(*buffers(16), decay_mask=np.ones(2, np.uint8)), r"decay_mask of shape \[1\]"),
+        (lambda: Adam().step(*buffers(0)), "parameters of at least one element"),
+        (lambda: Adam().step(*buffers(16), lr=-1), "lr of at least 0"),
+        (lambda: Adam().step(buffers(32)[0][::2], buffers(16)[1]), "parameters to be contiguous"),
     ],
 )
 def test_bad_arguments(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def buffers(size: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros(size, np.float32), np.ones(size, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: Adam(lr="x"), "lr"),
+        (lambda: Adam(lr=True), "lr"),
+        (lambda: Adam(betas=0.9), "betas"),
+        (lambda: Adam(betas=(0.9,)), "betas"),
+        (lambda: Adam(betas=("a", "b")), "betas"),
+        (lambda: AdamW(eps=None), "eps"),
+        (lambda: AdamW(weight_decay="x"), "weight_decay"),
+        (lambda: SGD(momentum="x"), "momentum"),
+        (lambda: SGD(momentum=0.9, nesterov=1), "nesterov"),
+        (lambda: Adagrad(lr_decay="x"), "lr_decay"),
+        (lambda: Adam().step([1.0], [1.0]), "parameters"),
+        (lambda: Adam().step(buffers(16)[0], [1.0] * 16), "gradients"),
+        (lambda: Adam().step(np.zeros(16), np.zeros(16)), "parameters"),
+        (lambda: Adam().step(buffers(16)[0], np.zeros(16)), "gradients"),
+        (lambda: Adam().step(*buffers(16), lr="x"), "lr"),
+        (lambda: Adam().step(*buffers(16), decay_mask=[1]), "decay_mask"),
+        (lambda: Adam().step(*buffers(16), decay_mask=np.ones(1)), "decay_mask"),
+        (lambda: Scheduler(warmup_steps=1.5), "warmup_steps"),
+        (lambda: ReduceLROnPlateau(factor="x"), "factor"),
+        (lambda: ReduceLROnPlateau(patience=True), "patience"),
+        (lambda: ReduceLROnPlateau(threshold="x"), "threshold"),
+        (lambda: ReduceLROnPlateau(min_lr=None), "min_lr"),
+        (lambda: CosineDecay("x"), "steps"),
+        (lambda: CosineDecay(5, "x"), "min_lr"),
+    ],
+)
+def test_arguments_of_the_wrong_type(make: Any, name: str) -> None:
+    with pytest.raises(TypeError, match=rf"\] Expected {name} "):
+        make()
+
+
+def test_a_refused_step_does_not_count() -> None:
+    adam = Adam()
+    with pytest.raises(TypeError):
+        adam.step(*buffers(16), lr="x")  # type: ignore[arg-type]
+    assert adam.state_dict().keys() == {"step"}
+    assert adam.state_dict()["step"] == 0
 
 
 def test_the_state_of_another_optimizer_or_model_is_refused() -> None:

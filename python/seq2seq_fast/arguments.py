@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def integer(op: str, name: str, value: Any, least: int, most: int) -> int:
+def _range(least: float, most: float) -> str:
+    if math.isinf(most):
+        return "as a number" if math.isinf(least) else f"of at least {least:g}"
+    return f"from {least:g} to {most:g}"
+
+
+def integer(op: str, name: str, value: Any, least: int, most: int = 2**63 - 1) -> int:
     """Return a whole number from `least` to `most`; numpy's integers are welcome, bools and floats are
     not."""
     if isinstance(value, bool | np.bool_):
@@ -21,7 +27,8 @@ def integer(op: str, name: str, value: Any, least: int, most: int) -> int:
     except TypeError:
         raise TypeError(f"[{op}] Expected {name} as an integer, got {type(value).__name__}.") from None
     if not least <= number <= most:
-        raise ValueError(f"[{op}] Expected {name} from {least} to {most}, got {number}.")
+        wanted = f"of at least {least}" if number < least else f"from {least} to {most}"
+        raise ValueError(f"[{op}] Expected {name} {wanted}, got {number}.")
     return number
 
 
@@ -31,7 +38,7 @@ def number(op: str, name: str, value: Any, least: float = -math.inf, most: float
         raise TypeError(f"[{op}] Expected {name} as a number, got {type(value).__name__}.")
     result = float(value)
     if not least <= result <= most:
-        raise ValueError(f"[{op}] Expected {name} from {least:g} to {most:g}, got {result:g}.")
+        raise ValueError(f"[{op}] Expected {name} {_range(least, most)}, got {result:g}.")
     return result
 
 

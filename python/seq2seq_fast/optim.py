@@ -6,9 +6,8 @@ them and one flat array per moment. An optimiser here is its settings (a datacla
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2seq_fast import _native
+from seq2seq_fast.arguments import array, flag, number
 
 Float32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.uint8]
@@ -35,12 +35,12 @@ class Optimizer(ABC):
     def __post_init__(self) -> None:
         self._steps = 0
         self._state: dict[str, Float32] = {}
-        self._require("lr", self.lr >= 0, "at least 0")
-        self._require("weight_decay", self.weight_decay >= 0, "at least 0")
+        self._check("lr", "weight_decay")
 
-    def _require(self, name: str, fine: bool, expected: str) -> None:
-        if not fine:
-            raise ValueError(f"[{self.type}] Expected {name} {expected}, got {getattr(self, name)}.")
+    def _check(self, *names: str) -> None:
+        """Raise unless these settings are numbers of at least 0."""
+        for name in names:
+            setattr(self, name, number(self.type, name, getattr(self, name), 0.0))
 
     @abstractmethod
     def _initial_state(self, size: int) -> dict[str, Float32]:
@@ -65,15 +65,20 @@ class Optimizer(ABC):
             gradients: float32 [P].
             lr: the learning rate of this step; None: `self.lr`.
             decay_mask: uint8 [P / 16], where weight decay applies; None: everywhere, as in PyTorch.
+
+        Raises:
+            ValueError, TypeError: naming the argument that is wrong; nothing has changed then.
         """
-        if parameters.shape != gradients.shape:
-            raise ValueError(
-                f"[{self.type}] Expected gradients of shape {list(parameters.shape)}, "
-                f"got {list(gradients.shape)}."
-            )
+        array(self.type, "parameters", parameters, (None,), np.float32)
+        array(self.type, "gradients", gradients, parameters.shape, np.float32)
+        if not (parameters.flags.c_contiguous and parameters.flags.writeable):
+            raise ValueError(f"[{self.type}] Expected parameters to be contiguous and writable.")
+        rate = self.lr if lr is None else number(self.type, "lr", lr, 0.0)
+        if decay_mask is not None:
+            array(self.type, "decay_mask", decay_mask, (-(-len(parameters) // 16),), np.uint8)
         self.prepare(len(parameters))
         self._steps += 1
-        self._update(parameters, gradients, self.lr if lr is None else lr, decay_mask)
+        self._update(parameters, gradients, rate, decay_mask)
 
     def prepare(self, size: int) -> None:
         """Allocate the state for so many parameters, unless that is done."""
@@ -122,9 +127,13 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.betas = (float(self.betas[0]), float(self.betas[1]))
-        self._require("betas", all(0 <= beta < 1 for beta in self.betas), "from 0 to below 1")
-        self._require("eps", self.eps >= 0, "at least 0")
+        if not isinstance(self.betas, Sequence) or len(self.betas) != 2:
+            raise TypeError(f"[{self.type}] Expected betas as two numbers, got {self.betas!r}.")
+        beta1, beta2 = (number(self.type, "betas", beta) for beta in self.betas)
+        if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
+            raise ValueError(f"[{self.type}] Expected betas from 0 to below 1, got {self.betas}.")
+        self.betas = (beta1, beta2)
+        self._check("eps")
 
     def _initial_state(self, size: int) -> dict[str, Float32]:
         return {"exp_avg": np.zeros(size, np.float32), "exp_avg_sq": np.zeros(size, np.float32)}
@@ -170,8 +179,9 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require("momentum", self.momentum >= 0, "at least 0")
-        self._require("nesterov", not self.nesterov or self.momentum > 0, "only with a momentum")
+        self._check("momentum")
+        if flag(self.type, "nesterov", self.nesterov) and self.momentum == 0:
+            raise ValueError(f"[{self.type}] Expected nesterov only with a momentum, got True.")
 
     def _initial_state(self, size: int) -> dict[str, Float32]:
         return {"momentum_buffer": np.zeros(size, np.float32)} if self.momentum else {}
@@ -197,9 +207,7 @@ class Adagrad(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require("lr_decay", self.lr_decay >= 0, "at least 0")
-        self._require("initial_accumulator_value", self.initial_accumulator_value >= 0, "at least 0")
-        self._require("eps", self.eps >= 0, "at least 0")
+        self._check("lr_decay", "initial_accumulator_value", "eps")
 
     def _initial_state(self, size: int) -> dict[str, Float32]:
         return {"sum": np.full(size, self.initial_accumulator_value, np.float32)}
@@ -231,19 +239,6 @@ def optimizer_from_settings(settings: Mapping[str, Any]) -> Optimizer:
         if name not in known:
             raise ValueError(f"[optimizer] Unknown field {name!r}; {kind.type} has {', '.join(known)}.")
     return kind(**arguments)
-
-
-def clip_grad_norm_(gradients: Float32, max_norm: float) -> float:
-    """Scale all gradients so that their joint 2-norm is at most `max_norm`; return the norm they had.
-
-    As `torch.nn.utils.clip_grad_norm_`. A norm that is not finite is returned and the gradients are left
-    alone.
-    """
-    norm = math.sqrt(_native.squared_norm(gradients))
-    factor = max_norm / (norm + 1e-6)
-    if factor < 1 and norm != float("inf"):
-        _native.scale_(gradients, factor)
-    return norm
 
 
 def decay_mask(layout: list[tuple[str, tuple[int, ...], int, bool]], size: int) -> Mask:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from seq2seq_fast.arguments import integer, number
+
 
 @dataclass
 class Best:
@@ -42,8 +44,7 @@ class Scheduler:
     warmup_steps: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.warmup_steps < 0:
-            raise ValueError(f"[scheduler] Expected warmup_steps of at least 0, got {self.warmup_steps}.")
+        self.warmup_steps = integer("scheduler", "warmup_steps", self.warmup_steps, 0)
 
     def lr(self, base: float, step: int) -> float:
         """Return the learning rate of step number `step` (from 1), `base` being the optimiser's."""
@@ -82,11 +83,12 @@ class ReduceLROnPlateau(Scheduler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.factor = number("scheduler", "factor", self.factor)
         if not 0 < self.factor < 1:
             raise ValueError(f"[scheduler] Expected factor between 0 and 1, got {self.factor}.")
-        for name in ("patience", "threshold", "min_lr"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"[scheduler] Expected {name} of at least 0, got {getattr(self, name)}.")
+        self.patience = integer("scheduler", "patience", self.patience, 0)
+        self.threshold = number("scheduler", "threshold", self.threshold, 0.0)
+        self.min_lr = number("scheduler", "min_lr", self.min_lr, 0.0)
         self._scale = 1.0
         self._best = Best(self.threshold)
 
@@ -122,10 +124,8 @@ class CosineDecay(Scheduler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps < 1:
-            raise ValueError(f"[scheduler] Expected steps of at least 1, got {self.steps}.")
-        if self.min_lr < 0:
-            raise ValueError(f"[scheduler] Expected min_lr of at least 0, got {self.min_lr}.")
+        self.steps = integer("scheduler", "steps", self.steps, 1)
+        self.min_lr = number("scheduler", "min_lr", self.min_lr, 0.0)
 
     def lr(self, base: float, step: int) -> float:
         done = min(1.0, (step - 1) / self.steps)

@@ -23,7 +23,8 @@ import numpy.typing as npt
 from seq2seq_fast import cpu_isa
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.interrupts import DeferredInterrupt
-from seq2seq_fast.optim import clip_grad_norm_, decay_mask
+from seq2seq_fast.ops import clip_grad_norm_
+from seq2seq_fast.optim import decay_mask
 from seq2seq_fast.progress import open_progress
 from seq2seq_fast.trainer import Metric, TrainingDiverged, TrainingInterrupted, TrainingResult
 from seq2seq_fast.training_state import MetricsFile, TrainingState, Window

@@ -46,6 +46,15 @@ def test_clip(device: Device, torch: Any, rng: np.random.Generator, max_norm: fl
         assert np.array_equal(grads, before)
 
 
+def test_clip_makes_room_for_rounding(device: Device) -> None:
+    """A norm just at the limit is left as it is, as PyTorch's factor, clamped to 1, would but for 1e-6."""
+    grads = np.array([3, 4], np.float32)
+    assert device.run(ops.clip_grad_norm_, grads, 5.0) == 5
+    assert np.array_equal(grads, np.array([3, 4], np.float32))
+    assert device.run(ops.clip_grad_norm_, grads, np.inf) == 5  # never
+    assert np.array_equal(grads, np.array([3, 4], np.float32))
+
+
 def test_clip_leaves_zeros(device: Device) -> None:
     grads = np.zeros(50, np.float32)
     assert device.run(ops.clip_grad_norm_, grads, 1.0) == 0
