@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 PROGRAM = """
@@ -39,6 +40,19 @@ def test_running_a_network_needs_nothing_else(name: str) -> None:
     modules = imported_by(f"import seq2seq_fast; seq2seq_fast.{name}")
     foreign = {name.partition(".")[0] for name, stdlib in modules.items() if not stdlib}
     assert foreign <= {"seq2seq_fast", "numpy"}, sorted(foreign)
+
+
+def test_memory_is_counted_and_given_back() -> None:
+    import seq2seq_fast
+    from seq2seq_fast import ops
+
+    ops.softmax(np.ones((64, 64), np.float32))
+    before = seq2seq_fast.memory_stats()
+    assert set(before) == {"in_use", "kept", "system_calls"}
+    seq2seq_fast.release_memory()
+    after = seq2seq_fast.memory_stats()
+    assert after["kept"] == 0
+    assert after["in_use"] == before["in_use"]
 
 
 def test_every_public_name_exists() -> None:

@@ -9,7 +9,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from seq2seq_fast._native import __version__, cpu_isa, cpu_isas, get_num_threads, set_num_threads
+from seq2seq_fast._native import (
+    __version__,
+    cpu_isa,
+    cpu_isas,
+    get_num_threads,
+    memory_stats,
+    release_memory,
+    set_num_threads,
+)
 
 if TYPE_CHECKING:
     from seq2seq_fast import nn, ops, search
@@ -62,8 +70,10 @@ __all__ = [
     "cpu_isa",
     "cpu_isas",
     "get_num_threads",
+    "memory_stats",
     "nn",
     "ops",
+    "release_memory",
     "search",
     "set_num_threads",
 ]
