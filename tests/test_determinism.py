@@ -5,7 +5,9 @@ Everything here is compared to the last bit. Sizes are large enough for the work
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,13 @@ import pytest
 
 from checks import bits, ragged, rnn_weights, values
 from networks import batch_for, random_parameters
-from seq2seq_fast import Seq2Seq, Seq2SeqConfig, nn, ops
-from seq2seq_fast.data import Batch
+from seq2seq_fast import AdamW, Seq2Seq, Seq2SeqConfig, Trainer, nn, ops
+from seq2seq_fast.data import Batch, Dataset
+from seq2seq_fast.schedule import ReduceLROnPlateau
 
 Threads = Callable[[int], None]
 BATCH = 64
+TIMES = ("seconds", "tokens_per_second")
 
 
 @pytest.mark.parametrize(("inner", "outer"), [(96, 512), (300, 259), (1030, 33)])
@@ -268,6 +272,54 @@ def test_gradients_and_training(rng: np.random.Generator, threads: Threads, name
             ops.adam_(model.flat_parameters, model.flat_gradients, m, v, update + 1, lr=1e-2)
         results.append((history, bits(model.flat_parameters)))
         assert not np.array_equal(model.flat_parameters, start)
+    assert results[0] == results[1]
+
+
+def test_a_whole_training_run(rng: np.random.Generator, threads: Threads, tmp_path: Path) -> None:
+    """Batching, dropout, clipping, validation, the schedule that goes by it: the same weights at the end."""
+    words = [rng.integers(4, 20, rng.integers(1, 12)) for _ in range(360)]
+    train, valid = (
+        Dataset.from_sequences(part, [word[::-1] for word in part], eos_id=2)
+        for part in (words[:300], words[300:])
+    )
+    config = Seq2SeqConfig(
+        source_vocab_size=20,
+        target_vocab_size=20,
+        source_embedding_dim=16,
+        target_embedding_dim=16,
+        encoder_hidden=24,
+        decoder_hidden=32,
+        encoder_layers=2,
+        dropout=0.2,
+    )
+    results = []
+    for n in (1, 2):
+        threads(n)
+        model = Seq2Seq(config, seed=1)
+        start = model.flat_parameters.copy()
+        trainer = Trainer(
+            model,
+            AdamW(lr=0.03, weight_decay=0.01),
+            out=tmp_path / str(n),
+            batch_size=300,
+            bucket_size=100,
+            seed=3,
+            max_steps=36,
+            max_grad_norm=0.5,
+            label_smoothing=0.1,
+            scheduler=ReduceLROnPlateau(warmup_steps=3, threshold=0.1),
+            validate_every=6,
+            report_every=4,
+            progress=False,
+        )
+        result = trainer.fit(train, valid)
+        assert result.step == 36
+        assert not np.array_equal(model.flat_parameters, start)
+        lines = [json.loads(line) for line in (tmp_path / str(n) / "metrics.jsonl").read_text().splitlines()]
+        history = [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+        rates = {line["lr"] for line in history if "lr" in line and line["step"] > 3}
+        assert len(rates) > 1, "a rate that never changes proves little"
+        results.append((history, bits(model.flat_parameters)))
     assert results[0] == results[1]
 
 
