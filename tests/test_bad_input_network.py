@@ -35,7 +35,7 @@ CHOICES = ["encoder_cell", "decoder_cell", "context", "attention_score", "bridge
 FLAGS = ["bidirectional", "input_feeding", "tie_output", "reset_after"]
 OPTIONS: list[tuple[str, Any, type[Exception]]] = [
     *[(name, value, ValueError) for name in POSITIVE for value in (0, -1, 1 << 40)],
-    *[(name, value, TypeError) for name in POSITIVE for value in (2.5, "8", None)],
+    *[(name, value, TypeError) for name in POSITIVE for value in (2.5, "8", None, True)],
     *[(name, "none of these", ValueError) for name in CHOICES],
     *[(name, value, TypeError) for name in CHOICES for value in (3, None)],
     *[(name, value, TypeError) for name in FLAGS for value in ("no", None)],
@@ -48,11 +48,13 @@ OPTIONS: list[tuple[str, Any, type[Exception]]] = [
     ("dropout", 1.0, ValueError),
     ("dropout", NAN, ValueError),
     ("dropout", "x", TypeError),
+    ("dropout", False, TypeError),
     ("bos_id", 9, ValueError),
     ("bos_id", -1, ValueError),
     ("eos_id", 9, ValueError),
     ("eos_id", -1, ValueError),
     ("eos_id", 1.5, TypeError),
+    ("eos_id", True, TypeError),
 ]
 
 
@@ -141,6 +143,14 @@ def test_batches(
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("bad", [None, 5, "batch", (NONE, NONE, NONE, NONE)])
+def test_what_is_no_batch(model: Seq2Seq, method: str, bad: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        getattr(model, method)(bad)
+    assert_says(caught.value, "batch")
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_an_empty_batch(model: Seq2Seq, method: str) -> None:
     with pytest.raises(ValueError) as caught:
         getattr(model, method)(Batch(NONE, NONE, NONE, NONE, np.zeros(0, np.int64)))
@@ -197,6 +207,10 @@ DECODING: list[tuple[str, Any, type[Exception]]] = [
     ("beam_size", 0, ValueError),
     ("beam_size", -1, ValueError),
     ("beam_size", 1.5, TypeError),
+    ("beam_size", True, TypeError),
+    ("length_penalty", False, TypeError),
+    ("patience", True, TypeError),
+    ("return_attention", 1, TypeError),
     ("num_hypotheses", 0, ValueError),
     ("num_hypotheses", 3, ValueError),  # of a beam of 2
     ("num_hypotheses", "2", TypeError),

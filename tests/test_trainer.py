@@ -581,17 +581,52 @@ def test_a_full_disk(tmp_path: Path, undisturbed: Any, monkeypatch: pytest.Monke
         ({"max_grad_norm": -1}, ValueError, "max_grad_norm of at least 0"),
         ({"label_smoothing": 1.0}, ValueError, "label_smoothing from 0 to below 1"),
         ({"validate_every": 0}, ValueError, "validate_every of at least 1"),
-        ({"early_stopping": 1.5}, TypeError, "early_stopping to be an integer"),
-        ({"report_every": None}, TypeError, "report_every to be an integer"),
+        ({"early_stopping": 1.5}, TypeError, "early_stopping as an integer"),
+        ({"report_every": None}, TypeError, "report_every as an integer"),
         ({"keep_checkpoints": 0}, ValueError, "keep_checkpoints of at least 1"),
         ({"metric": "bleu"}, ValueError, 'metric "loss", "perplexity" or a Metric, got \'bleu\''),
-        ({"optimizer": "adam"}, TypeError, "an Optimizer, got 'adam'"),
+        ({"optimizer": "adam"}, TypeError, "optimizer as an Optimizer, got 'adam'"),
         ({"batch_type": "sents"}, ValueError, "batch_type to be one of"),
+        ({"batch_size": 1.5}, TypeError, "batch_size as an integer"),
+        ({"seed": 1.5}, TypeError, "seed as an integer"),
+        ({"seed": -1}, ValueError, "seed of at least 0"),
+        ({"max_epochs": True}, TypeError, "max_epochs as an integer"),
+        ({"max_steps": 1.5}, TypeError, "max_steps as an integer"),
+        ({"max_steps": "x"}, TypeError, "max_steps as an integer"),
+        ({"max_minutes": "x"}, TypeError, "max_minutes as a number"),
+        ({"max_grad_norm": None}, TypeError, "max_grad_norm as a number"),
+        ({"label_smoothing": "x"}, TypeError, "label_smoothing as a number"),
+        ({"scheduler": "cosine"}, TypeError, "scheduler as a Scheduler, got 'cosine'"),
+        ({"model": {}, "out": 5}, TypeError, "model as a Seq2Seq or the like"),
+        ({"out": 5}, TypeError, "out as a path or None, got 5"),
+        ({"save_model": "here"}, TypeError, "save_model to be callable"),
+        ({"progress": "yes"}, TypeError, "progress as a bool"),
     ],
 )
 def test_bad_arguments(changes: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        trainer(None, **changes)
+        trainer(**{"out": None, "model": FakeModel(), **changes})
+
+
+@pytest.mark.parametrize("model", [None, 5, "model", FakeModel])
+def test_what_is_no_model(model: Any) -> None:
+    with pytest.raises(TypeError, match="model as"):
+        Trainer(model)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"train": None}, "train"),
+        ({"train": [1, 2]}, "train"),
+        ({"valid": "valid.tsv"}, "valid"),
+        ({"resume": "yes"}, "resume"),
+        ({"overwrite": 1}, "overwrite"),
+    ],
+)
+def test_bad_arguments_of_fit(arguments: dict[str, Any], name: str) -> None:
+    with pytest.raises(TypeError, match=f"Expected {name} as"):
+        trainer(None).fit(**{"train": TRAIN, **arguments})
 
 
 def test_empty_data() -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from seq2seq_fast.arguments import integer
+
 Int64 = npt.NDArray[np.int64]
 
 BATCH_TYPES = ("tokens", "examples")
@@ -37,17 +39,12 @@ class Batching:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "bucket_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer):
-                raise TypeError(f"[batching] Expected {name} to be an integer, got {value!r}.")
-            if value < 1:
-                raise ValueError(f"[batching] Expected {name} of at least 1, got {value}.")
+            integer("batching", name, getattr(self, name), 1)
         if self.batch_type not in BATCH_TYPES:
             raise ValueError(
                 f"[batching] Expected batch_type to be one of {BATCH_TYPES}, got {self.batch_type!r}."
             )
-        if not 0 <= self.seed < 2**64:
-            raise ValueError(f"[batching] Expected seed from 0 to 2**64 - 1, got {self.seed}.")
+        integer("batching", "seed", self.seed, 0, 2**64 - 1)
 
     def epoch(self, source_lengths: Int64, target_lengths: Int64, epoch: int) -> list[Int64]:
         """Return the batches of one epoch, each the places of its examples, in training order."""

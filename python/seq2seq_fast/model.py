@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from seq2seq_fast import _native
 from seq2seq_fast._native import Hypothesis
 from seq2seq_fast.arguments import array, flag, integer, number
+from seq2seq_fast.search import check_bools
 
 if TYPE_CHECKING:
     from seq2seq_fast.data import Batch
@@ -67,6 +68,14 @@ class Seq2SeqConfig:
     eos_id: int = 2
     unk_id: int = 3
     pad_id: int = 0
+
+
+def _pairs(op: str, batch: Any) -> tuple[Any, Any, Any, Any]:
+    """What a batch consists of; the native side checks it."""
+    try:
+        return batch.source, batch.source_lengths, batch.target, batch.target_lengths
+    except AttributeError:
+        raise TypeError(f"[{op}] Expected batch as a Batch, got {type(batch).__name__}.") from None
 
 
 @dataclass(frozen=True)
@@ -180,8 +189,14 @@ class Seq2Seq:
     def __init__(self, config: Seq2SeqConfig, seed: int = 0) -> None:
         if not isinstance(config, Seq2SeqConfig):
             raise TypeError(f"[Seq2Seq] Expected config as a Seq2SeqConfig, got {type(config).__name__}.")
-        for name in ("bidirectional", "input_feeding", "tie_output", "reset_after"):
-            flag("Seq2SeqConfig", name, getattr(config, name))
+        for field in fields(config):
+            value = getattr(config, field.name)
+            if field.type == "bool":
+                flag("Seq2SeqConfig", field.name, value)
+            elif field.type == "int":
+                integer("Seq2SeqConfig", field.name, value, 0, 2**31 - 1)
+            elif field.type == "float":
+                number("Seq2SeqConfig", field.name, value)
         integer("Seq2Seq", "seed", seed, 0, 2**64 - 1)
         self.config = config
         self.native = _native.Model(asdict(config))
@@ -246,13 +261,7 @@ class Seq2Seq:
     def loss(self, batch: Batch, label_smoothing: float = 0.0) -> LossResult:
         """Cross-entropy of the targets given the sources, without dropout."""
         return LossResult(
-            *self.native.loss(
-                batch.source,
-                batch.source_lengths,
-                batch.target,
-                batch.target_lengths,
-                number("loss", "label_smoothing", label_smoothing),
-            )
+            *self.native.loss(*_pairs("loss", batch), number("loss", "label_smoothing", label_smoothing))
         )
 
     def forward_backward(
@@ -265,10 +274,7 @@ class Seq2Seq:
         """
         return StepResult(
             *self.native.forward_backward(
-                batch.source,
-                batch.source_lengths,
-                batch.target,
-                batch.target_lengths,
+                *_pairs("forward_backward", batch),
                 batch.example_ids,
                 integer("forward_backward", "update", update, 0, 2**32 - 1),
                 integer("forward_backward", "seed", seed, 0, 2**64 - 1),
@@ -278,7 +284,7 @@ class Seq2Seq:
 
     def score(self, batch: Batch) -> Floats:
         """float32 [sum T]: the log-probability of every target token, sequences one after the other."""
-        return self.native.score(batch.source, batch.source_lengths, batch.target, batch.target_lengths)
+        return self.native.score(*_pairs("score", batch))
 
     def encode(self, source: Floats | Ids, source_lengths: Ids, max_rows: int | None = None) -> EncoderState:
         """Encode a batch for `decoder.step`. See `Encoder`."""
@@ -318,19 +324,16 @@ class Seq2Seq:
         Raises:
             ValueError, TypeError: an argument; the message names it.
         """
-        return self.native.generate(
-            source,
-            source_lengths,
-            {
-                "beam_size": beam_size,
-                "num_hypotheses": num_hypotheses,
-                "length_penalty": length_penalty,
-                "min_decoding_length": min_decoding_length,
-                "max_decoding_length": max_decoding_length,
-                "return_attention": return_attention,
-                **options,
-            },
-        )
+        options |= {
+            "beam_size": beam_size,
+            "num_hypotheses": num_hypotheses,
+            "length_penalty": length_penalty,
+            "min_decoding_length": min_decoding_length,
+            "max_decoding_length": max_decoding_length,
+            "return_attention": return_attention,
+        }
+        check_bools(options)
+        return self.native.generate(source, source_lengths, options)
 
     def save(self, folder: str | os.PathLike[str], **fields: Any) -> None:
         """Write the model's folder. See `files.save_model`."""

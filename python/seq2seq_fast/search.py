@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from operator import index
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .arguments import flag, integer
 
 if TYPE_CHECKING:
     from ._native import Hypothesis
@@ -61,14 +62,19 @@ class SearchOptions:
         return {**asdict(self), "start_token": start_token, "end_tokens": list(end_tokens)}
 
 
-def _integer(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
-    try:
-        number = index(value)
-    except TypeError:
-        raise TypeError(f"[beam_search] Expected {name} to be an integer, got {value!r}.") from None
-    if not low <= number <= high:
-        raise ValueError(f"[beam_search] Expected {name} between {low} and {high}, got {number}.")
-    return number
+def check_bools(options: Mapping[str, Any]) -> None:
+    """Raise TypeError for a bool where a number belongs, or the other way round; whatever else may be wrong
+    with options, the extension finds out."""
+    for field in fields(SearchOptions):
+        value = options.get(field.name, field.default)
+        if field.type == "bool":
+            flag("search", field.name, value)
+        elif isinstance(value, bool | np.bool_):
+            raise TypeError(f"[search] Expected {field.name} to be a number, got {value!r}.")
+
+
+def _integer(name: str, value: Any, least: int, most: int = 2**31 - 1) -> int:
+    return integer("beam_search", name, value, least, most)
 
 
 def beam_search(
@@ -124,6 +130,10 @@ def beam_search(
     end_tokens = [_integer("eos_id", end, 0, vocab_size - 1) for end in ends]
     lengths: list[int] = []
     if source_lengths is not None:
+        if not isinstance(source_lengths, Iterable):
+            raise TypeError(
+                f"[beam_search] Expected source_lengths as integers, got {type(source_lengths).__name__}."
+            )
         lengths = [_integer("source_lengths", length, 0) for length in source_lengths]
         if len(lengths) != batch_size:
             raise ValueError(
@@ -139,5 +149,7 @@ def beam_search(
         max_decoding_length=max_decoding_length,
         return_attention=return_attention,
     )
+    check_bools(asdict(options))
+    flag("beam_search", "logits", logits)
     native = options.native(start_token=bos_id, end_tokens=end_tokens)
     return _native.beam_search(step, batch_size, vocab_size, native, logits, lengths)

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from seq2seq_fast.arguments import flag, integer, number
 from seq2seq_fast.batching import Batching
 from seq2seq_fast.checkpoint import Layout
 from seq2seq_fast.data import Batch
@@ -182,6 +183,11 @@ class Trainer:
         progress: bool | None = None,
         resume_hint: str = "call fit(..., resume=True)",
     ) -> None:
+        for method in ("layout", "forward_backward", "loss", "weights_changed"):
+            if not callable(getattr(model, method, None)):
+                raise TypeError(f"[trainer] Expected model as a Seq2Seq or the like, got {model!r}.")
+        if not (out is None or isinstance(out, str | os.PathLike)):
+            raise TypeError(f"[trainer] Expected out as a path or None, got {out!r}.")
         self.model = model
         self.optimizer = Adam() if optimizer is None else optimizer
         self.out = None if out is None else Path(out)
@@ -207,25 +213,21 @@ class Trainer:
         self._check()
 
     def _check(self) -> None:
-        for name in (
-            "early_stopping",
-            "validate_every",
-            "checkpoint_every",
-            "keep_checkpoints",
-            "report_every",
+        for name in ("keep_checkpoints", "report_every"):
+            integer("trainer", name, getattr(self, name), 1)
+        for name, least in (
+            ("max_epochs", 0),
+            ("max_steps", 0),
+            ("early_stopping", 1),
+            ("validate_every", 1),
+            ("checkpoint_every", 1),
         ):
-            value = getattr(self, name)
-            if value is None and name not in ("keep_checkpoints", "report_every"):
-                continue
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"[trainer] Expected {name} to be an integer, got {value!r}.")
-            if value < 1:
-                raise ValueError(f"[trainer] Expected {name} of at least 1, got {value}.")
-        for name in ("max_epochs", "max_steps", "max_minutes", "max_grad_norm"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < float("inf"):
-                raise ValueError(f"[trainer] Expected {name} of at least 0, got {value}.")
-        if not 0 <= self.label_smoothing < 1:
+            if getattr(self, name) is not None:
+                integer("trainer", name, getattr(self, name), least)
+        if self.max_minutes is not None:
+            number("trainer", "max_minutes", self.max_minutes, 0.0)
+        number("trainer", "max_grad_norm", self.max_grad_norm, 0.0)
+        if not 0 <= number("trainer", "label_smoothing", self.label_smoothing) < 1:
             raise ValueError(
                 f"[trainer] Expected label_smoothing from 0 to below 1, got {self.label_smoothing}."
             )
@@ -234,7 +236,13 @@ class Trainer:
                 f'[trainer] Expected metric "loss", "perplexity" or a Metric, got {self.metric!r}.'
             )
         if not isinstance(self.optimizer, Optimizer):
-            raise TypeError(f"[trainer] Expected an Optimizer, got {self.optimizer!r}.")
+            raise TypeError(f"[trainer] Expected optimizer as an Optimizer, got {self.optimizer!r}.")
+        if not isinstance(self.scheduler, Scheduler):
+            raise TypeError(f"[trainer] Expected scheduler as a Scheduler, got {self.scheduler!r}.")
+        if not (self.save_model is None or callable(self.save_model)):
+            raise TypeError(f"[trainer] Expected save_model to be callable, got {self.save_model!r}.")
+        if self.progress is not None:
+            flag("trainer", "progress", self.progress)
 
     @property
     def metric_name(self) -> str:
@@ -270,9 +278,15 @@ class Trainer:
             FileExistsError: there is a run in `out`, and neither `resume` nor `overwrite` is on.
             OSError: a file could not be written, e.g. on a full disk; the previous checkpoint is whole.
             ValueError: a data set is empty, or the checkpoint is damaged or of another run.
+            TypeError: naming the argument that is wrong.
         """
         from seq2seq_fast.training_run import TrainingRun
 
+        for name, data in (("train", train), ("valid", valid)):
+            if not (hasattr(data, "batch") or (data is None and name == "valid")):
+                raise TypeError(f"[trainer] Expected {name} as a Dataset or the like, got {data!r}.")
+        flag("trainer", "resume", resume)
+        flag("trainer", "overwrite", overwrite)
         return TrainingRun(self, train, valid).fit(resume=resume, overwrite=overwrite)
 
     def settings(self, train: TrainingData) -> dict[str, dict[str, Any]]:
