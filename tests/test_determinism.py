@@ -70,6 +70,38 @@ def test_cross_entropy(rng: np.random.Generator, threads: Threads) -> None:
     assert results[0] == results[1]
 
 
+def test_rows(rng: np.random.Generator, threads: Threads) -> None:
+    """embedding, dropout, topk: a row's result is its own."""
+    ids, weight, x = rng.integers(0, 50, 300), values(rng, 50, 200), values(rng, 300, 200)
+    names: dict[str, Any] = {"example": np.arange(300), "time": np.arange(300, dtype=np.int32)}
+    rows = [3, 299, 0]
+    some = {name: array[rows] for name, array in names.items()}
+    results = []
+    for n in (1, 2):
+        threads(n)
+        y, top = ops.dropout(x, 0.3, seed=4, **names), ops.topk(x, 7)
+        assert np.array_equal(ops.dropout(x[rows], 0.3, seed=4, **some), y[rows])
+        assert bits(ops.topk(x[rows], 7)) == bits([part[rows] for part in top])
+        results.append(bits((ops.embedding(ids, weight), ops.embedding_backward(ids, x, 50), y, top)))
+    assert results[0] == results[1]
+
+
+def test_whole_buffers(rng: np.random.Generator, threads: Threads) -> None:
+    """Optimisers and norms over more elements than one thread takes."""
+    start, grad = values(rng, 300_001), values(rng, 300_001)
+    results = []
+    for n in (1, 2):
+        threads(n)
+        param, clipped = start.copy(), grad.copy()
+        a, b, c, d = (np.zeros_like(start) for _ in range(4))
+        norm = ops.clip_grad_norm_(clipped, 10.0)
+        ops.adam_(param, clipped, a, b, 1, weight_decay=0.1)
+        ops.sgd_(param, clipped, c, momentum=0.9, first=True)
+        ops.adagrad_(param, clipped, d, lr=0.1)
+        results.append((norm, bits((clipped, param, a, b, c, d))))
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize("score", ["dot", "mlp"])
 def test_attention(rng: np.random.Generator, threads: Threads, score: str) -> None:
     lengths, width, memory = ragged(rng, BATCH, 40), 96, 130
