@@ -302,11 +302,11 @@ def test_a_bucket_is_sorted_by_length(rng: np.random.Generator) -> None:
     ("arguments", "error", "message"),
     [
         ({"batch_size": 0}, ValueError, "batch_size of at least 1, got 0"),
-        ({"batch_size": 1.5}, TypeError, "batch_size to be an integer, got 1.5"),
-        ({"batch_size": True}, TypeError, "batch_size to be an integer"),
+        ({"batch_size": 1.5}, TypeError, "batch_size as an integer, got float"),
+        ({"batch_size": True}, TypeError, "batch_size as an integer"),
         ({"bucket_size": 0}, ValueError, "bucket_size of at least 1"),
         ({"batch_type": "sents"}, ValueError, "batch_type to be one of .*'sents'"),
-        ({"seed": -1}, ValueError, "seed from 0"),
+        ({"seed": -1}, ValueError, "seed of at least 0"),
         ({"seed": 2**64}, ValueError, "seed from 0"),
     ],
 )
