@@ -98,8 +98,7 @@ class _Recurrent:
             values = np.asarray(detach().cpu() if detach else value)
             if values.shape != own[name]:
                 raise ValueError(
-                    f"[load_state_dict] Expected {name} of shape {list(own[name])}, "
-                    f"got {list(values.shape)}."
+                    f"[load_state_dict] Expected {name} of shape {list(own[name])}, got {list(values.shape)}."
                 )
             if not np.issubdtype(values.dtype, np.floating):
                 raise TypeError(f"[load_state_dict] Expected {name} of floats, got {values.dtype}.")
