@@ -311,7 +311,7 @@ def test_a_whole_training_run(rng: np.random.Generator, threads: Threads, tmp_pa
     """Batching, dropout, clipping, validation, the schedule that goes by it: the same weights at the end."""
     words = [rng.integers(4, 20, rng.integers(1, 12)) for _ in range(360)]
     train, valid = (
-        Dataset.from_sequences(part, [word[::-1] for word in part], eos_id=2)
+        Dataset.from_sequences(part, [word[::-1].tolist() for word in part], eos_id=2)
         for part in (words[:300], words[300:])
     )
     config = Seq2SeqConfig(
