@@ -597,7 +597,6 @@ def test_a_full_disk(tmp_path: Path, undisturbed: Any, monkeypatch: pytest.Monke
         ({"max_grad_norm": None}, TypeError, "max_grad_norm as a number"),
         ({"label_smoothing": "x"}, TypeError, "label_smoothing as a number"),
         ({"scheduler": "cosine"}, TypeError, "scheduler as a Scheduler, got 'cosine'"),
-        ({"model": {}, "out": 5}, TypeError, "model as a Seq2Seq or the like"),
         ({"out": 5}, TypeError, "out as a path or None, got 5"),
         ({"save_model": "here"}, TypeError, "save_model to be callable"),
         ({"progress": "yes"}, TypeError, "progress as a bool"),
