@@ -184,7 +184,7 @@ class Trainer:
         resume_hint: str = "call fit(..., resume=True)",
     ) -> None:
         for method in ("layout", "forward_backward", "loss", "weights_changed"):
-            if not callable(getattr(model, method, None)):
+            if isinstance(model, type) or not callable(getattr(model, method, None)):
                 raise TypeError(f"[trainer] Expected model as a Seq2Seq or the like, got {model!r}.")
         if not (out is None or isinstance(out, str | os.PathLike)):
             raise TypeError(f"[trainer] Expected out as a path or None, got {out!r}.")
