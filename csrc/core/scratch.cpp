@@ -1,0 +1,35 @@
+#include "core/scratch.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+#include "core/memory.h"
+
+namespace s2s {
+namespace {
+
+struct Buffer {
+  void* data = nullptr;
+  size_t size = 0;
+  ~Buffer() { std::free(data); }
+};
+thread_local Buffer buffer;
+
+}  // namespace
+
+void* thread_scratch(size_t bytes) {
+  if (bytes <= buffer.size) return buffer.data;
+  if (bytes > SIZE_MAX / 4) throw std::bad_alloc();
+  constexpr size_t kPage = 4096;
+  const size_t size = (std::max(bytes, buffer.size * 3 / 2) + kPage - 1) / kPage * kPage;
+  void* grown = std::aligned_alloc(kAlignment, size);
+  if (grown == nullptr) throw std::bad_alloc();
+  std::free(buffer.data);
+  buffer.data = grown;
+  buffer.size = size;
+  return grown;
+}
+
+}  // namespace s2s
