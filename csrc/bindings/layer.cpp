@@ -39,18 +39,28 @@ py::list layout_of(const model::Parameters& parameters) {
   return layout;
 }
 
+namespace {
+
+Tensor held(const model::Parameters& parameters, const std::string& name) {
+  const Tensor value = parameters.value(name);
+  if (!value.defined()) throw std::runtime_error("[parameters] A translator has released " + name + ".");
+  return value;
+}
+
+}  // namespace
+
 py::dict copies_of(const model::Parameters& parameters) {
   py::dict copies;
   for (const model::ParameterView& p : parameters.layout()) {
     const Tensor copy = Tensor::empty(p.shape);
-    std::copy_n(parameters.value(p.name).f32(), copy.size(), copy.f32());
+    std::copy_n(held(parameters, p.name).f32(), copy.size(), copy.f32());
     copies[p.name.c_str()] = numpy_from(copy);
   }
   return copies;
 }
 
 void load_parameter(const model::Parameters& parameters, const std::string& name, const py::object& value) {
-  const Tensor from = floats({"load", name.c_str()}, value), to = parameters.value(name);
+  const Tensor from = floats({"load", name.c_str()}, value), to = held(parameters, name);
   ops::expect("load", name.c_str(), from, to.shape());
   std::copy_n(from.f32(), from.size(), to.f32());
 }

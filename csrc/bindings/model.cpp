@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "model/network.h"
 #include "model/session.h"
+#include "model/translator.h"
 #include "ops/check.h"
 
 namespace s2s {
@@ -20,6 +21,7 @@ using model::Network;
 using model::Session;
 using model::Source;
 using model::Target;
+using model::Translator;
 
 template <class Enum>
 void choose(const char* field, const std::string& value,
@@ -118,6 +120,39 @@ Target target_from(const char* op, const py::object& values, const py::object& l
   return {ids({op, "target"}, values), ids({op, "target_lengths"}, lengths)};
 }
 
+// The two calls that a network and a translator of it share.
+
+template <class Model>
+SearchResults generate(Model& model, const Network& network, const py::object& source,
+                       const py::object& source_lengths, const py::dict& options) {
+  const Source s = source_from(network, "generate", source, source_lengths);
+  const SearchOptions o = search_options_from_dict(options);
+  py::gil_scoped_release unlocked;
+  return model.generate(s, o);
+}
+
+template <class Model>
+py::object score(Model& model, const Network& network, const py::object& source,
+                 const py::object& source_lengths, const py::object& target,
+                 const py::object& target_lengths) {
+  const Source s = source_from(network, "score", source, source_lengths);
+  const Target t = target_from("score", target, target_lengths);
+  Tensor nll;
+  {
+    py::gil_scoped_release unlocked;
+    nll = model.score(s, t);
+    for (int64_t i = 0; i < nll.size(); ++i) nll.f32()[i] = -nll.f32()[i];
+  }
+  return numpy_from(nll);
+}
+
+// What only a model that is trained has.
+void require_trainable(const char* op, const Network& network) {
+  if (!network.parameters().trainable()) {
+    throw std::runtime_error(text("[", op, "] This model is not trainable."));
+  }
+}
+
 void check_smoothing(const char* op, double value) {
   check(op, value >= 0.0 && value <= 1.0, "Expected label_smoothing from 0 to 1, got ", value, ".");
 }
@@ -155,17 +190,23 @@ void bind_model(py::module_& m) {
       });
 
   py::class_<Network, std::shared_ptr<Network>>(m, "Model")
-      .def(py::init([](const py::dict& config) { return std::make_shared<Network>(config_from(config)); }),
-           py::arg("config"))
+      .def(py::init([](const py::dict& config, bool trainable) {
+             return std::make_shared<Network>(config_from(config), trainable);
+           }),
+           py::arg("config"), py::arg("trainable") = true)
       .def("layout", [](const Network& self) { return layout_of(self.parameters()); })
       .def("state", [](const Network& self) { return copies_of(self.parameters()); })
       .def_property_readonly("params",
                              [](Network& self) {
+                               require_trainable("params", self);
                                self.watch();
                                return numpy_from(self.parameters().values());
                              })
       .def_property_readonly("grads",
-                             [](const Network& self) { return numpy_from(self.parameters().gradients()); })
+                             [](const Network& self) {
+                               require_trainable("grads", self);
+                               return numpy_from(self.parameters().gradients());
+                             })
       .def("weights_changed", &Network::weights_changed)
       .def("load_parameter",
            [](Network& self, const std::string& name, const py::object& value) {
@@ -177,6 +218,7 @@ void bind_model(py::module_& m) {
               const py::object& target, const py::object& target_lengths, const py::object& example_ids,
               uint32_t update, uint64_t seed, double label_smoothing) {
              const char* op = "forward_backward";
+             require_trainable(op, self);
              check_smoothing(op, label_smoothing);
              const Source s = source_from(self, op, source, source_lengths);
              const Target t = target_from(op, target, target_lengths);
@@ -206,34 +248,33 @@ void bind_model(py::module_& m) {
       .def("score",
            [](const Network& self, const py::object& source, const py::object& source_lengths,
               const py::object& target, const py::object& target_lengths) {
-             const Source s = source_from(self, "score", source, source_lengths);
-             const Target t = target_from("score", target, target_lengths);
-             Tensor nll;
-             {
-               py::gil_scoped_release unlocked;
-               nll = self.score(s, t);
-               for (int64_t i = 0; i < nll.size(); ++i) nll.f32()[i] = -nll.f32()[i];
-             }
-             return numpy_from(nll);
+             return score(self, self, source, source_lengths, target, target_lengths);
            })
       .def("generate",
            [](const Network& self, const py::object& source, const py::object& source_lengths,
-              const py::dict& options) {
-             const Source s = source_from(self, "generate", source, source_lengths);
-             const SearchOptions o = search_options_from_dict(options);
-             SearchResults results;
-             {
-               py::gil_scoped_release unlocked;
-               results = self.generate(s, o);
-             }
-             return results;
-           })
+              const py::dict& options) { return generate(self, self, source, source_lengths, options); })
       .def("encode", [](const std::shared_ptr<Network>& self, const py::object& source,
                         const py::object& source_lengths, int64_t max_rows) {
         const Source s = source_from(*self, "encode", source, source_lengths);
         py::gil_scoped_release unlocked;
         return std::make_unique<Session>(self, s, max_rows);
       });
+
+  py::class_<Translator>(m, "Translator")
+      .def(py::init<std::shared_ptr<Network>, int64_t, int64_t>(), py::arg("model"), py::arg("inter_threads"),
+           py::arg("intra_threads"), py::call_guard<py::gil_scoped_release>())
+      .def("generate",
+           [](Translator& self, const py::object& source, const py::object& source_lengths,
+              const py::dict& options) {
+             return generate(self, self.network(), source, source_lengths, options);
+           })
+      .def("score",
+           [](Translator& self, const py::object& source, const py::object& source_lengths,
+              const py::object& target, const py::object& target_lengths) {
+             return score(self, self.network(), source, source_lengths, target, target_lengths);
+           })
+      .def_property_readonly("queued", &Translator::queued)
+      .def_property_readonly("active", &Translator::active);
 }
 
 }  // namespace s2s

@@ -49,7 +49,14 @@ size_t Bridge::source_layer(size_t decoder_layer) const {
       0, config_.encoder_layers - config_.decoder_layers + static_cast<int64_t>(decoder_layer)));
 }
 
-std::vector<State> Bridge::forward(const Memory& memory) const {
+Bridge::Packed Bridge::pack() const {
+  Packed packed;
+  for (const Linear& linear : h_) packed.h.push_back(linear.pack());
+  for (const Linear& linear : c_) packed.c.push_back(linear.pack());
+  return packed;
+}
+
+std::vector<State> Bridge::forward(const Packed& packed, const Memory& memory) const {
   const CellConfig cell = config_.decoder_stack().cell;
   std::vector<State> initial;
   for (size_t l = 0; l < static_cast<size_t>(config_.decoder_layers); ++l) {
@@ -59,8 +66,8 @@ std::vector<State> Bridge::forward(const Memory& memory) const {
       ops::add(from.h, state.h);
       if (state.c.defined() && from.c.defined()) ops::add(from.c, state.c);
     } else if (config_.bridge == BridgeKind::dense) {
-      h_[l].forward(h_[l].pack(), from.h, state.h, Activation::tanh);
-      if (state.c.defined()) c_[l].forward(c_[l].pack(), source_of_c(from), state.c, Activation::tanh);
+      h_[l].forward(packed.h[l], from.h, state.h, Activation::tanh);
+      if (state.c.defined()) c_[l].forward(packed.c[l], source_of_c(from), state.c, Activation::tanh);
     }
     initial.push_back(state);
   }

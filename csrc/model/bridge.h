@@ -13,8 +13,14 @@ class Bridge {
   static void declare(Parameters& all, const Config& config);
   Bridge(const Parameters& all, const Config& config);
 
+  // The weights of a dense bridge in the layout of the device.
+  struct Packed {
+    std::vector<ops::Packed> h, c;  // per decoder layer; c for LSTMs
+  };
+  Packed pack() const;
+
   // The first state of every decoder layer, in the caller's order of sequences.
-  std::vector<State> forward(const Memory& memory) const;
+  std::vector<State> forward(const Packed& packed, const Memory& memory) const;
   // dinitial (used up) -> added to the gradient of memory.last; adds to the gradients of the parameters.
   void backward(const Memory& memory, const std::vector<State>& initial, const std::vector<State>& dinitial,
                 const Memory& dmemory) const;

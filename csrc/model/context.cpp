@@ -24,7 +24,15 @@ Context::Context(const Parameters& all, const Config& config) : config_(config) 
   energy_ = parameter(all, "attention.energy.weight");
 }
 
-Context::Prepared Context::prepare(const Memory& memory) const {
+Context::Packed Context::pack() const {
+  Packed packed;
+  if (!config_.attends() || config_.score == ScoreKind::dot) return packed;
+  packed.key = key_.pack();
+  if (config_.score == ScoreKind::mlp) packed.query = query_.pack();
+  return packed;
+}
+
+Context::Prepared Context::prepare(const Packed& packed, const Memory& memory) const {
   Prepared prepared;
   if (config_.attends()) {
     ops::Attention& a = prepared.attention;
@@ -34,11 +42,11 @@ Context::Prepared Context::prepare(const Memory& memory) const {
     a.keys = memory.states;
     if (config_.score != ScoreKind::dot) {
       a.keys = Tensor::empty({memory.states.dim(0), config_.key_width()});
-      key_.forward(key_.pack(), memory.states, a.keys);
+      key_.forward(packed.key, memory.states, a.keys);
     }
     if (config_.score == ScoreKind::mlp) {
       a.energy = energy_.value;
-      prepared.query = query_.pack();
+      prepared.query = packed.query;
     }
   } else if (config_.context == ContextKind::last) {
     prepared.fixed = memory.last.back().h;

@@ -14,13 +14,20 @@ class Context {
   static void declare(Parameters& all, const Config& config);
   Context(const Parameters& all, const Config& config);
 
+  // The weights in the layout of the device.
+  struct Packed {
+    ops::Packed key;    // general and mlp
+    ops::Packed query;  // mlp
+  };
+  Packed pack() const;
+
   // The memory made ready for many queries.
   struct Prepared {
     ops::Attention attention;  // keys, values, offsets, energy
     Tensor fixed;              // [N, M] for last and mean
     ops::Packed query;         // mlp
   };
-  Prepared prepare(const Memory& memory) const;
+  Prepared prepare(const Packed& packed, const Memory& memory) const;
 
   // h [rows, Hd] (a view of columns), row r belonging to source example[r] -> context [rows, M] (a view of
   // columns) and weights [rows, longest]. query [rows, A] is written for mlp, and kept for backward.

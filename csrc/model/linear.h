@@ -14,7 +14,6 @@ class Linear {
   Linear(const Parameters& all, const std::string& prefix);
   Linear(Parameter weight, Parameter bias) : weight_(weight), bias_(bias) {}
 
-  int64_t outputs() const { return weight_.value.dim(0); }
   ops::Packed pack() const { return ops::pack_transposed(weight_.value); }
   ops::Packed pack_backward() const { return ops::pack(weight_.value); }
   void forward(const ops::Packed& packed, const Tensor& x, const Tensor& y,

@@ -1,19 +1,21 @@
 #include "model/network.h"
 
+#include <utility>
+
 #include "model/stepper.h"
 #include "ops/rows.h"
 
 namespace s2s::model {
 namespace {
 
-Parameters declare(const Config& config) {
+Parameters declare(const Config& config, bool trainable) {
   config.validate();
   Parameters all;
   Encoder::declare(all, config);
   Bridge::declare(all, config);
   Decoder::declare(all, config);
   Output::declare(all, config);
-  all.allocate();
+  all.allocate(trainable);
   return all;
 }
 
@@ -31,27 +33,34 @@ Memory zero_gradient(const Memory& memory) {
 
 }  // namespace
 
-Network::Network(const Config& config)
-    : config_(config),
-      parameters_(declare(config)),
-      encoder_(parameters_, config),
-      bridge_(parameters_, config),
-      decoder_(parameters_, config),
-      output_(parameters_, config) {}
+Network::Network(const Config& config, bool trainable)
+    : config_(config), parameters_(declare(config, trainable)) {
+  build();
+}
+
+// The pieces, around the parameters that are there.
+void Network::build() {
+  encoder_ = Encoder(parameters_, config_);
+  bridge_ = Bridge(parameters_, config_);
+  decoder_ = Decoder(parameters_, config_);
+  output_ = Output(parameters_, config_);
+}
 
 LossSums Network::forward_backward(const Source& source, const Target& target, const TrainingStep& step,
                                    float smoothing) {
   const Dropout dropout{{config_.dropout, step.seed, step.update}};
   Encoder::Saved encoder_saved;
   const Memory memory = encoder_.forward(encoder_.pack(), source, dropout, step.example_ids, &encoder_saved);
-  const std::vector<State> initial = bridge_.forward(memory);
-  const Context::Prepared prepared = decoder_.context().prepare(memory);
+  const std::vector<State> initial = bridge_.forward(bridge_.pack(), memory);
+  const Context& context = decoder_.context();
+  const Context::Prepared prepared = context.prepare(context.pack(), memory);
   Decoder::Saved saved =
       decoder_.forward(decoder_.pack(), prepared, memory, initial, target, dropout, step.example_ids);
 
   parameters_.gradients().fill_zero();
   const Tensor dattentional = Tensor::empty(saved.rows.attentional.shape());
-  const LossSums sums = output_.loss(saved.rows.attentional, saved.targets, smoothing, {}, dattentional);
+  const LossSums sums =
+      output_.loss(output_.pack(), saved.rows.attentional, saved.targets, smoothing, {}, dattentional);
   const Memory dmemory = zero_gradient(memory);
   const std::vector<State> dinitial =
       decoder_.backward(saved, prepared, memory, dattentional, dmemory, dropout);
@@ -63,41 +72,59 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
 namespace {
 
 // Teacher forcing without dropout.
-Decoder::Saved decode(const Network& network, const Source& source, const Target& target) {
-  const auto packed = network.packed();
-  const Memory memory = network.encoder().forward(packed->encoder, source, {}, nullptr, nullptr);
-  return network.decoder().forward(packed->decoder, network.decoder().context().prepare(memory), memory,
-                                   network.bridge().forward(memory), target, {}, nullptr);
+Decoder::Saved decode(const Network& network, const PackedNetwork& packed, const Source& source,
+                      const Target& target) {
+  const Decoder& decoder = network.decoder();
+  const Memory memory = network.encoder().forward(packed.encoder, source, {}, nullptr, nullptr);
+  return decoder.forward(packed.decoder, decoder.context().prepare(packed.context, memory), memory,
+                         network.bridge().forward(packed.bridge, memory), target, {}, nullptr);
 }
 
 }  // namespace
 
 LossSums Network::loss(const Source& source, const Target& target, float smoothing) const {
-  const Decoder::Saved saved = decode(*this, source, target);
-  return output_.loss(saved.rows.attentional, saved.targets, smoothing, {}, {});
+  const auto weights = packed();
+  const Decoder::Saved saved = decode(*this, *weights, source, target);
+  return output_.loss(weights->output, saved.rows.attentional, saved.targets, smoothing, {}, {});
 }
 
 Tensor Network::score(const Source& source, const Target& target) const {
-  const Decoder::Saved saved = decode(*this, source, target);
+  const auto weights = packed();
+  const Decoder::Saved saved = decode(*this, *weights, source, target);
   const Tensor nll = Tensor::empty({saved.ragged.rows(), 1}), flat = Tensor::empty({saved.ragged.rows(), 1});
-  output_.loss(saved.rows.attentional, saved.targets, 0.0f, nll.reshape({nll.size()}), {});
+  output_.loss(weights->output, saved.rows.attentional, saved.targets, 0.0f, nll.reshape({nll.size()}), {});
   ops::gather_rows(nll, ragged_rows(saved.ragged), flat);
   return flat.reshape({flat.size()});
 }
 
 SearchResults Network::generate(const Source& source, SearchOptions options) const {
+  SearchWorkspace workspace;
+  return generate(source, std::move(options), workspace);
+}
+
+SearchResults Network::generate(const Source& source, SearchOptions options,
+                                SearchWorkspace& workspace) const {
   options.start_token = config_.bos_id;
   if (options.end_tokens.empty()) options.end_tokens = {config_.eos_id};
   validate(options, config_.target_vocab_size);
   const int64_t sources = source.lengths.size();
   ModelStepper stepper(*this, packed(), source, sources * options.beam_size, options.return_attention);
-  return s2s::generate(stepper, sources, options);
+  return s2s::generate(stepper, sources, options, workspace);
 }
 
 std::shared_ptr<const PackedNetwork> Network::packed() const {
   return cache_.get(parameters_, [&] {
-    return PackedNetwork{encoder_.pack(), decoder_.pack_for_inference(), output_.pack()};
+    return PackedNetwork{encoder_.pack(), bridge_.pack(), decoder_.context().pack(),
+                         decoder_.pack_for_inference(), output_.pack()};
   });
+}
+
+void Network::keep_packed_only() {
+  packed();
+  parameters_.release([](const ParameterView& p) {
+    return p.shape.rank() == 1 || p.name.find("embedding") != std::string::npos;
+  });
+  build();
 }
 
 }  // namespace s2s::model

@@ -17,16 +17,19 @@ struct TrainingStep {
   const int64_t* example_ids = nullptr;  // [N]; null: the position in the batch
 };
 
-// Every weight in the layout of the device, for inference.
+// Every matrix in the layout of the device, for inference.
 struct PackedNetwork {
   RecurrentStack::Packed encoder;
+  Bridge::Packed bridge;
+  Context::Packed context;
   Decoder::Packed decoder;
   ops::Packed output;
 };
 
 class Network {
  public:
-  explicit Network(const Config& config);
+  // Not trainable: half the memory, and no forward_backward.
+  explicit Network(const Config& config, bool trainable = true);
 
   const Config& config() const { return config_; }
   const Parameters& parameters() const { return parameters_; }
@@ -42,13 +45,20 @@ class Network {
   // -log p of every target token, [sum T] in the caller's order.
   Tensor score(const Source& source, const Target& target) const;
   SearchResults generate(const Source& source, SearchOptions options) const;
+  // The same with buffers kept by the caller, one call at a time.
+  SearchResults generate(const Source& source, SearchOptions options, SearchWorkspace& workspace) const;
 
   std::shared_ptr<const PackedNetwork> packed() const;
+  // Packs, and gives up the parameters that inference reads in no other form; they can then be neither read
+  // nor set. Not while another thread uses the network, and not for one that is trainable.
+  void keep_packed_only();
   // Python was given views of the parameters that it may write.
   void watch() { cache_.watch(); }
   void weights_changed() { cache_.drop(); }
 
  private:
+  void build();
+
   Config config_;
   Parameters parameters_;
   Encoder encoder_;

@@ -25,8 +25,8 @@ class Output {
 
   // attentional [R, F], targets [R]. nll [R] is written where defined. dattentional [R, F], where defined,
   // gets the gradient of loss / R, and the gradients of the parameters are added to.
-  LossSums loss(const Tensor& attentional, const Tensor& targets, float smoothing, const Tensor& nll,
-                const Tensor& dattentional) const;
+  LossSums loss(const ops::Packed& packed, const Tensor& attentional, const Tensor& targets, float smoothing,
+                const Tensor& nll, const Tensor& dattentional) const;
 
  private:
   Linear linear_;

@@ -14,16 +14,30 @@ void Parameters::add(const std::string& name, Shape shape, bool decay) {
   size_ += (shape.size() + kAlign - 1) / kAlign * kAlign;
 }
 
-void Parameters::allocate() {
-  values_ = Tensor::zeros({size_});
-  gradients_ = Tensor::zeros({size_});
+void Parameters::allocate(bool trainable) {
+  if (trainable) {
+    values_ = Tensor::zeros({size_});
+    gradients_ = Tensor::zeros({size_});
+  } else {
+    for (const ParameterView& p : layout_) blocks_.push_back(Tensor::zeros(p.shape));
+  }
 }
 
-Tensor Parameters::view(const Tensor& buffer, const std::string& name) const {
+size_t Parameters::index_of(const std::string& name) const {
   const auto found = index_.find(name);
   check("parameters", found != index_.end(), "There is no parameter ", name, ".");
-  const ParameterView& p = layout_[found->second];
-  return buffer.rows(p.offset, p.shape.size()).reshape(p.shape);
+  return found->second;
+}
+
+Tensor Parameters::value(const std::string& name) const {
+  const size_t i = index_of(name);
+  if (!trainable()) return blocks_[i];
+  return values_.rows(layout_[i].offset, layout_[i].shape.size()).reshape(layout_[i].shape);
+}
+
+Tensor Parameters::gradient(const std::string& name) const {
+  const ParameterView& p = layout_[index_of(name)];
+  return trainable() ? gradients_.rows(p.offset, p.shape.size()).reshape(p.shape) : Tensor();
 }
 
 // A hash of all parameters: eight independent multiply-and-add chains, as fast as the memory.

@@ -1,5 +1,6 @@
 // All parameters of a network in one flat float32 buffer, and their gradients in another of the same layout.
-// Views start at multiples of 64 bytes; what lies between them is zero and stays zero.
+// Views start at multiples of 64 bytes; what lies between them is zero and stays zero. What is never trained
+// has no gradients, and a block of memory for each parameter, so that some can be given back.
 #pragma once
 
 #include <map>
@@ -21,23 +22,34 @@ class Parameters {
  public:
   // Registration, before allocate(). Names are given once.
   void add(const std::string& name, Shape shape, bool decay);
-  void allocate();
+  void allocate(bool trainable = true);
 
   const std::vector<ParameterView>& layout() const { return layout_; }
-  Tensor values() const { return values_; }        // [P]
-  Tensor gradients() const { return gradients_; }  // [P]
+  bool trainable() const { return gradients_.defined(); }
+  Tensor values() const { return values_; }        // [P]; undefined where not trainable
+  Tensor gradients() const { return gradients_; }  // [P]; likewise
   bool has(const std::string& name) const { return index_.count(name) != 0; }
-  Tensor value(const std::string& name) const { return view(values_, name); }
-  Tensor gradient(const std::string& name) const { return view(gradients_, name); }
-  uint64_t fingerprint() const;  // of the values
+  Tensor value(const std::string& name) const;     // undefined once released
+  Tensor gradient(const std::string& name) const;  // undefined where not trainable
+  uint64_t fingerprint() const;                    // of the values
+
+  // Not trainable: gives up those parameters that are not to be kept; their memory is free when the last
+  // tensor that shares it is gone.
+  template <class Keep>
+  void release(const Keep& keep) {
+    for (size_t i = 0; i < layout_.size(); ++i) {
+      if (!keep(layout_[i])) blocks_[i] = Tensor();
+    }
+  }
 
  private:
-  Tensor view(const Tensor& buffer, const std::string& name) const;
+  size_t index_of(const std::string& name) const;
 
   std::vector<ParameterView> layout_;
   std::map<std::string, size_t> index_;
   int64_t size_ = 0;
   Tensor values_, gradients_;
+  std::vector<Tensor> blocks_;  // by layout, where not trainable
 };
 
 // A parameter and its gradient.
