@@ -1,10 +1,11 @@
 """A model's folder: config.json, model.safetensors, vocabularies, the tokenisers' files.
 
-    config.json               {"format_version": 1, "kind": "seq2seq", "model": the Seq2SeqConfig,
+    config.json               {"format_version": 1 or 2, "kind": "seq2seq", "compute_type": format 2 only,
+                               "model": the Seq2SeqConfig,
                                "source": a side, or null (feature vectors or bare ids), "target": likewise}
     a side                    {"tokenizer": settings, "eos": whether ids end with eos,
                                "vocabulary": a file's name, "special_tokens": {"pad": ..., ..., "unk": ...}}
-    model.safetensors         the parameters, float32, by PyTorch's names
+    model.safetensors         the parameters by PyTorch's names: float32, or as `quantization` says
     *_vocabulary.json         a JSON list of tokens, the id being the place in the list
 
 Whatever a folder holds, loading it ends with a model or with a ValueError that names the file and the field.
@@ -14,13 +15,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+import numpy as np
+from numpy.typing import NDArray
+
+from seq2seq_fast import quantization
 from seq2seq_fast.atomic import atomic_write, sync_directory, write_bytes
-from seq2seq_fast.tensor_file import TensorFile, TensorSpec, write_tensors
+from seq2seq_fast.tensor_file import TensorFile, write_tensors
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import tokenizer_from_settings
 from seq2seq_fast.vocab import SpecialTokens, Vocabulary
@@ -28,11 +34,15 @@ from seq2seq_fast.vocab import SpecialTokens, Vocabulary
 if TYPE_CHECKING:
     from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 
-FORMAT_VERSION = 1
-"""Raised when a folder can hold what an older version would misread; older formats stay readable."""
+FORMAT_VERSION = 2
+"""The newest. Raised when a folder can hold what an older version would misread; older ones stay readable.
+
+1: the parameters are float32, and so they are written still. 2: they are of another compute type.
+"""
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
+Floats = NDArray[np.float32]
 StrPath = str | os.PathLike[str]
 
 
@@ -47,7 +57,12 @@ class SavedModel:
 
 
 def save_model(
-    folder: StrPath, model: Seq2Seq, *, source: TextField | None = None, target: TextField | None = None
+    folder: StrPath,
+    model: Seq2Seq,
+    *,
+    source: TextField | None = None,
+    target: TextField | None = None,
+    compute_type: str = "float32",
 ) -> None:
     """Write a model's folder, each file atomically.
 
@@ -60,20 +75,41 @@ def save_model(
         model: the model.
         source: tokeniser and vocabulary of the source, if it is text.
         target: tokeniser and vocabulary of the target.
+        compute_type: float32, float16, bfloat16 or int8: how the matrices are stored.
 
     Raises:
-        ValueError: a vocabulary does not fit the model's config.
+        ValueError: a vocabulary does not fit the model's config, there is no such compute type, or a
+            parameter cannot be stored in it.
         OSError: the folder cannot be written.
     """
-    folder = Path(folder)
-    _check_vocabularies(model.config, source, target)
+    _save(Path(folder), model.config, model.parameters(), source, target, compute_type)
+
+
+def _save(
+    folder: Path,
+    model_config: Seq2SeqConfig,
+    parameters: Mapping[str, Floats],
+    source: TextField | None,
+    target: TextField | None,
+    compute_type: str,
+) -> None:
+    if compute_type not in quantization.COMPUTE_TYPES:
+        known = ", ".join(quantization.COMPUTE_TYPES)
+        raise ValueError(f"[save_model] Expected compute_type as one of {known}, got {compute_type!r}.")
+    _check_vocabularies(model_config, source, target)
     config = {
-        "format_version": FORMAT_VERSION,
+        "format_version": 1,
         "kind": "seq2seq",
-        "model": asdict(model.config),
+        "model": asdict(model_config),
         "source": _side_settings("source", source),
         "target": _side_settings("target", target),
     }
+    if compute_type != "float32":
+        config |= {"format_version": 2, "compute_type": compute_type}
+    splits = quantization.column_splits(model_config)
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, values in parameters.items():
+        tensors |= quantization.store(name, values, compute_type, splits)
     files = {CONFIG: (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()}
     for name, text in (("source", source), ("target", target)):
         if text is not None:
@@ -88,39 +124,103 @@ def save_model(
             if name != CONFIG:
                 write_bytes(folder / name, files[name])
     with atomic_write(folder / WEIGHTS) as file:
-        write_tensors(file, model.parameters(), {"format": "pt"})  # "pt": what PyTorch's tools look for
+        write_tensors(file, tensors, {"format": "pt"})  # "pt": what PyTorch's tools look for
     if stale:
         write_bytes(folder / CONFIG, files[CONFIG])
 
 
 def load_model(folder: StrPath) -> SavedModel:
-    """Read a model's folder.
+    """Read a model's folder. A quantised model comes as the float32 numbers that its integers stand for.
 
     Raises:
         FileNotFoundError: the folder, or a file that has to be in it, is not there.
         ValueError: a file is damaged, a field is unknown, missing or wrong, names, shapes or dtypes of the
-        weights are
-            not those of the config, or the format is newer than this version of the software.
+            weights are not those of the config, or the format is newer than this version of the software.
     """
     from seq2seq_fast.model import Seq2Seq
 
-    folder = Path(folder)
-    config = read_config(folder)
-    model_config = _model_config(folder / CONFIG, config["model"])
-    source = _load_side(folder, "source", config["source"])
-    target = _load_side(folder, "target", config["target"])
-    try:
-        _check_vocabularies(model_config, source, target)
-        model = Seq2Seq(model_config)
-    except (ValueError, MemoryError) as error:
-        raise ValueError(f"{folder / CONFIG}: {error or 'the model does not fit in memory'}") from error
-    layout = model.layout()
-    with TensorFile(folder / WEIGHTS) as weights:
-        weights.expect({name: TensorSpec("F32", shape) for name, shape, _, _ in layout})
-        for name, *_ in layout:
-            # Not through `parameters()`: once there are writable views, each call looks for changes in them.
-            model.native.load_parameter(name, weights.read(name))
-    return SavedModel(model, source, target)
+    opened = ModelFolder.open(folder)
+    with opened.names_errors():
+        model = Seq2Seq(opened.config, seed=None)
+    for name, values in opened.parameters(model.layout()):
+        # Not through `parameters()`: once there are writable views, each call looks for changes in them.
+        model.native.load_parameter(name, values)
+    return SavedModel(model, opened.source, opened.target)
+
+
+def quantize_model(folder: StrPath, out: StrPath, compute_type: str) -> None:
+    """Write a model's folder anew, its matrices rounded to a compute type.
+
+    Args:
+        folder: a model's folder, of any compute type.
+        out: the folder to write; see `save_model`.
+        compute_type: float32, float16, bfloat16 or int8.
+
+    Raises:
+        ValueError: as `load_model` and `save_model`, or `out` is the folder itself.
+    """
+    opened = ModelFolder.open(folder)
+    if Path(out).exists() and os.path.samefile(folder, out):
+        raise ValueError(f"{out}: the rounded model would be written over the one it is made of.")
+    with opened.names_errors():
+        layout = opened.config.native_model(trainable=False).layout()
+    parameters = dict(opened.parameters(layout))
+    _save(Path(out), opened.config, parameters, opened.source, opened.target, compute_type)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a model's folder says before its weights are read."""
+
+    path: Path
+    config: Seq2SeqConfig
+    compute_type: str
+    """How the matrices are stored."""
+    source: TextField | None
+    target: TextField | None
+
+    @classmethod
+    def open(cls, folder: StrPath) -> ModelFolder:
+        """Read everything but the weights. `load_model` says what is raised."""
+        path = Path(folder)
+        settings = read_config(path)
+        opened = cls(
+            path,
+            _model_config(path / CONFIG, settings["model"]),
+            settings.get("compute_type", "float32"),
+            _load_side(path, "source", settings["source"]),
+            _load_side(path, "target", settings["target"]),
+        )
+        with opened.names_errors():
+            _check_vocabularies(opened.config, opened.source, opened.target)
+        return opened
+
+    @contextmanager
+    def names_errors(self) -> Iterator[None]:
+        """Turn what is wrong with a value of config.json into a ValueError that names the file."""
+        try:
+            yield
+        except (ValueError, MemoryError) as error:
+            message = error or "the model does not fit in memory"
+            raise ValueError(f"{self.path / CONFIG}: {message}") from error
+
+    def parameters(
+        self, layout: quantization.Layout, compute_type: str = "float32"
+    ) -> Iterator[tuple[str, Floats]]:
+        """Read the parameters one by one, as float32.
+
+        Args:
+            layout: the parameters there have to be.
+            compute_type: what matrices are rounded to, if they are not stored so.
+        """
+        splits = quantization.column_splits(self.config)
+        with TensorFile(self.path / WEIGHTS) as weights:
+            weights.expect(quantization.specs(layout, self.compute_type, splits))
+            for name, shape, *_ in layout:
+                values = quantization.restore(weights.read, name, shape, self.compute_type, splits)
+                if compute_type != self.compute_type:
+                    values = quantization.round_to(name, values, compute_type, splits)
+                yield name, values
 
 
 def read_config(folder: StrPath) -> dict[str, Any]:
@@ -144,7 +244,12 @@ def read_config(folder: StrPath) -> dict[str, Any]:
             f"{path}: field 'format_version': this seq2seq_fast reads formats up to {FORMAT_VERSION}, "
             f"the model is of format {version}; a newer version is needed."
         )
-    _check_fields(path, "", config, required=("format_version", "kind", "model", "source", "target"))
+    required = ("format_version", "kind", "model", "source", "target")
+    _check_fields(path, "", config, required=required if version == 1 else (*required, "compute_type"))
+    stored = config.get("compute_type", "float32")
+    if stored not in quantization.COMPUTE_TYPES:
+        known = ", ".join(quantization.COMPUTE_TYPES)
+        raise ValueError(f"{path}: field 'compute_type': expected one of {known}, got {stored!r}.")
     if config["kind"] != "seq2seq":
         raise ValueError(f"{path}: field 'kind': expected 'seq2seq', got {config['kind']!r}.")
     return config

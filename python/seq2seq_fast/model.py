@@ -69,6 +69,18 @@ class Seq2SeqConfig:
     unk_id: int = 3
     pad_id: int = 0
 
+    def native_model(self, **options: Any) -> _native.Model:
+        """Make the extension's model, all parameters zero; `options` are its own."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "bool":
+                flag("Seq2SeqConfig", field.name, value)
+            elif field.type == "int":
+                integer("Seq2SeqConfig", field.name, value, 0, 2**31 - 1)
+            elif field.type == "float":
+                number("Seq2SeqConfig", field.name, value)
+        return _native.Model(asdict(self), **options)
+
 
 def _pairs(op: str, batch: Any) -> tuple[Any, Any, Any, Any]:
     """What a batch consists of; the native side checks it."""
@@ -180,28 +192,22 @@ class Seq2Seq:
 
     Args:
         config: what the network is made of.
-        seed: of the initial parameters.
+        seed: of the initial parameters; None: all zero, for a model whose parameters are about to be set.
 
     Raises:
         ValueError: a value of config; the message names the field.
     """
 
-    def __init__(self, config: Seq2SeqConfig, seed: int = 0) -> None:
+    def __init__(self, config: Seq2SeqConfig, seed: int | None = 0) -> None:
         if not isinstance(config, Seq2SeqConfig):
             raise TypeError(f"[Seq2Seq] Expected config as a Seq2SeqConfig, got {type(config).__name__}.")
-        for field in fields(config):
-            value = getattr(config, field.name)
-            if field.type == "bool":
-                flag("Seq2SeqConfig", field.name, value)
-            elif field.type == "int":
-                integer("Seq2SeqConfig", field.name, value, 0, 2**31 - 1)
-            elif field.type == "float":
-                number("Seq2SeqConfig", field.name, value)
-        integer("Seq2Seq", "seed", seed, 0, 2**64 - 1)
+        if seed is not None:
+            integer("Seq2Seq", "seed", seed, 0, 2**64 - 1)
         self.config = config
-        self.native = _native.Model(asdict(config))
+        self.native = config.native_model()
         self._layout = self.native.layout()
-        self._initialise(seed)
+        if seed is not None:
+            self._initialise(seed)
         self.encoder = Encoder(self)
         self.decoder = Decoder(self)
 

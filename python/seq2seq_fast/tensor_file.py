@@ -20,17 +20,23 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"),
     "F32": np.dtype("<f4"),
     "I32": np.dtype("<i4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),  # its bits: numpy has no such type, and no file of ours holds uint16
+    "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def write_tensors(file: BinaryIO, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
-    """Write arrays (int64, float32, int32 or uint8) and text metadata as a safetensors file."""
+    """Write arrays (int64, float32, int32, float16, int8, uint8) and text metadata as a safetensors file.
+
+    An array of uint16 is written as BF16, whose bits it holds.
+    """
     # Widest elements first, then by name, as the safetensors library does: every tensor is aligned to its
     # dtype.
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
@@ -98,7 +104,7 @@ class TensorFile:
         self._file.__exit__(*exception)
 
     def read(self, name: str) -> Array:
-        """Return a copy of one tensor."""
+        """Return a copy of one tensor; of BF16 its bits, as uint16."""
         spec = self.specs.get(name)
         if spec is None:
             raise ValueError(f"{self.path}: tensor {name!r} is missing.")
@@ -106,8 +112,18 @@ class TensorFile:
             raise ValueError(
                 f"{self.path}: tensor {name!r} has dtype {spec.dtype}, which is not supported here."
             )
+        if spec.dtype == "BF16":
+            return self._bits(name, spec.shape)
         array: Array = self._file.get_tensor(name)
         return array
+
+    def _bits(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Read a tensor that the safetensors package cannot give to numpy; it has checked the header."""
+        with open(self.path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            begin, end = json.loads(file.read(size))[name]["data_offsets"]
+            file.seek(8 + size + begin)
+            return np.frombuffer(file.read(end - begin), _DTYPES["BF16"]).reshape(shape)
 
     def expect(self, expected: Mapping[str, TensorSpec]) -> None:
         """Raise ValueError unless the file holds exactly these tensors."""
