@@ -1,26 +1,37 @@
-// The thread pool of the process, and the barrier of a parallel region. No OpenMP: it fights with PyTorch's
-// in one process.
+// Parallel regions, for kernels. They run on the thread pool that is current where they are called
+// (core/thread_pool.h): that of the process, unless a ThreadPool::Scope says otherwise.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 
 namespace s2s {
 
-void set_num_threads(int threads);  // 1 or more; counts the calling thread
+void set_num_threads(int threads);  // of the process's pool: 1 or more; counts the calling thread
 int get_num_threads();
 
-// Runs fn(context, part, parts) once for each part in [0, parts), the caller being part 0. `parts` is at most
-// the number of threads and `max_parts`; it is 1 where the pool is busy with another caller, so fn must do
-// all the work for any `parts`.
-using ParallelFunction = void (*)(void* context, int part, int parts);
-void run_parallel(ParallelFunction fn, void* context, int max_parts);
+// fn(context, first, last, part, parts) does part `part` of `parts` of the steps [first, last).
+using RegionFunction = void (*)(void* context, int64_t first, int64_t last, int part, int parts);
+void run_region(RegionFunction fn, void* context, int64_t steps, int max_parts);
 
-// The same for a callable f(part, parts).
+// Runs f(part, parts) once for each part in [0, parts). `parts` is at most `max_parts` and the pool's
+// threads, and 1 where the pool is busy, so f must do all the work for any `parts`. One thread may do several
+// parts, one after the other: a part must not wait for another.
 template <class F>
 void parallel(int max_parts, const F& f) {
-  run_parallel([](void* context, int part, int parts) { (*static_cast<const F*>(context))(part, parts); },
-               const_cast<F*>(&f), max_parts);
+  run_region([](void* context, int64_t, int64_t, int part,
+                int parts) { (*static_cast<const F*>(context))(part, parts); },
+             const_cast<F*>(&f), 1, max_parts);
+}
+
+// The same for steps in their order: f(first, last, part, parts) does the part's share of the steps [first,
+// last), and no part of a step begins before every part of the step before it is done. Where `parts` is above
+// 1, a call is for one step. From one step to the next, `parts` may fall to 1 and a part may go to another
+// thread.
+template <class F>
+void parallel_steps(int max_parts, int64_t steps, const F& f) {
+  run_region([](void* context, int64_t first, int64_t last, int part,
+                int parts) { (*static_cast<const F*>(context))(first, last, part, parts); },
+             const_cast<F*>(&f), steps, max_parts);
 }
 
 // Part `part` of [0, count) cut into `parts` even ranges.
@@ -30,16 +41,5 @@ struct Range {
 inline Range share_of(int64_t count, int part, int parts) {
   return {count * part / parts, count * (part + 1) / parts};
 }
-
-// All parts of a region wait here for each other. Reusable; spins for a bounded time, then yields the
-// processor.
-class Barrier {
- public:
-  void wait(int parts);
-
- private:
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<int> phase_{0};
-};
 
 }  // namespace s2s

@@ -138,22 +138,22 @@ void gru(const GruArgs& x) {
   place_initial(s, x.h0, x.h_prev);
   const int64_t panels = (s.hidden + kLanes - 1) / kLanes;
   const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
-  Barrier barrier;
-  parallel(recurrent_parts(rows * 3 * s.hidden * s.hidden, panels), [&](int part, int parts) {
+  const int max_parts = recurrent_parts(rows * 3 * s.hidden * s.hidden, panels);
+  const int64_t halves = x.reset_after ? 1 : 2;
+  parallel_steps(max_parts, s.steps * halves, [&](int64_t first, int64_t last, int part, int parts) {
     const Range range = share_of(panels, part, parts);
-    for (int64_t index = 0; index < s.steps; ++index) {
-      const int64_t t = step_at(s, index);
+    for (int64_t index = first; index < last; ++index) {
+      const int64_t t = step_at(s, index / halves);
       if (x.reset_after) {
         step_product<3>(s, t, x.h_prev, x.w_hh, range,
                         [&](int64_t row, int64_t unit, auto& sum) { finish_after(x, t, row, unit, sum); });
-      } else {
+      } else if (index % 2 == 0) {
         step_product<2>(s, t, x.h_prev, x.w_hh, range,
                         [&](int64_t row, int64_t unit, auto& sum) { finish_reset(x, t, row, unit, sum); });
-        barrier.wait(parts);
+      } else {
         step_product<1>(s, t, x.hn, x.w_hn, range,
                         [&](int64_t row, int64_t unit, auto& sum) { finish_before(x, t, row, unit, sum); });
       }
-      barrier.wait(parts);
     }
   });
 }
@@ -163,28 +163,31 @@ void gru_backward(const GruBackwardArgs& x) {
   const int64_t H = s.hidden;
   const int64_t panels = (H + kPanelWidth - 1) / kPanelWidth;
   const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
-  Barrier barrier;
-  parallel(recurrent_parts(rows * 3 * H * H, panels), [&](int part, int parts) {
+  const int max_parts = recurrent_parts(rows * 3 * H * H, panels);
+  const int64_t halves = x.reset_after ? 1 : 2;
+  // The gates' gradients end a step, or half of one; the products that follow are of a thread's own units.
+  parallel_steps(max_parts, s.steps * halves + 1, [&](int64_t first, int64_t last, int part, int parts) {
     const Range range = share_of(panels, part, parts);
     const int64_t u0 = range.begin * kPanelWidth;
     const int64_t u1 = range.end * kPanelWidth < H ? range.end * kPanelWidth : H;
-    for (int64_t index = s.steps - 1; index >= 0; --index) {
-      const int64_t t = step_at(s, index), n = s.batch_sizes[t];
-      const float* gates = x.gates + s.offsets[t] * 3 * H;
-      const float* dgates_hn = x.dgates_hn + s.offsets[t] * H;
-      gate_gradients(x, t, u0, u1);
-      barrier.wait(parts);
-      if (x.reset_after) {
-        // [dr dz] times the first 2H rows of W_hh, then the recurrent part of dn times the others: two
-        // products, two packed b.
-        add_product<true>(gates, 3 * H, 2 * H, x.w_hh_t, range, n, H, x.dh);
-        add_product<true>(dgates_hn, H, H, x.w_hn_t, range, n, H, x.dh);
-      } else {
-        add_product<false>(dgates_hn, H, H, x.w_hn_t, range, n, H, x.d_reset);
+    for (int64_t index = first; index < last; ++index) {
+      const int64_t done = index / halves;  // steps whose gates are complete
+      if (index % halves == 1) {
+        const int64_t t = step_at(s, s.steps - 1 - done);
+        add_product<false>(x.dgates_hn + s.offsets[t] * H, H, H, x.w_hn_t, range, s.batch_sizes[t], H,
+                           x.d_reset);
         reset_gradients(x, t, u0, u1, x.d_reset);
-        barrier.wait(parts);
-        add_product<true>(gates, 3 * H, 2 * H, x.w_hh_t, range, n, H, x.dh);
+        continue;
       }
+      if (done > 0) {
+        const int64_t t = step_at(s, s.steps - done), n = s.batch_sizes[t];
+        // [dr dz] times the first 2H rows of W_hh; with reset_after the recurrent part of dn times the
+        // others.
+        add_product<true>(x.gates + s.offsets[t] * 3 * H, 3 * H, 2 * H, x.w_hh_t, range, n, H, x.dh);
+        if (x.reset_after)
+          add_product<true>(x.dgates_hn + s.offsets[t] * H, H, H, x.w_hn_t, range, n, H, x.dh);
+      }
+      if (done < s.steps) gate_gradients(x, step_at(s, s.steps - 1 - done), u0, u1);
     }
   });
 }

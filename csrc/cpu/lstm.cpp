@@ -60,10 +60,10 @@ void lstm(const LstmArgs& x) {
   place_initial(s, x.c0, x.c_prev);
   const int64_t panels = (s.hidden + kLanes - 1) / kLanes;
   const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
-  Barrier barrier;
-  parallel(recurrent_parts(rows * kGates * s.hidden * s.hidden, panels), [&](int part, int parts) {
+  const int max_parts = recurrent_parts(rows * kGates * s.hidden * s.hidden, panels);
+  parallel_steps(max_parts, s.steps, [&](int64_t first, int64_t last, int part, int parts) {
     const Range range = share_of(panels, part, parts);
-    for (int64_t index = 0; index < s.steps; ++index) {
+    for (int64_t index = first; index < last; ++index) {
       const int64_t t = step_at(s, index);
       const float* h = x.h_prev + s.offsets[t] * s.hidden;
       for (int64_t p = range.begin; p < range.end; ++p) {
@@ -75,7 +75,6 @@ void lstm(const LstmArgs& x) {
           finish_rows(x, t, row, p * kLanes, sum);
         });
       }
-      barrier.wait(parts);
     }
   });
 }
@@ -84,18 +83,20 @@ void lstm_backward(const LstmBackwardArgs& x) {
   const SequenceShape& s = x.shape;
   const int64_t panels = (s.hidden + kPanelWidth - 1) / kPanelWidth;
   const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
-  Barrier barrier;
-  parallel(recurrent_parts(rows * kGates * s.hidden * s.hidden, panels), [&](int part, int parts) {
+  const int max_parts = recurrent_parts(rows * kGates * s.hidden * s.hidden, panels);
+  // A step ends where its gates' gradients are complete; the product that follows is of a thread's own units.
+  parallel_steps(max_parts, s.steps + 1, [&](int64_t first, int64_t last, int part, int parts) {
     const Range range = share_of(panels, part, parts);
     const int64_t u0 = range.begin * kPanelWidth;
     const int64_t u1 = range.end * kPanelWidth < s.hidden ? range.end * kPanelWidth : s.hidden;
-    for (int64_t index = s.steps - 1; index >= 0; --index) {
-      const int64_t t = step_at(s, index);
-      gate_gradients(x, t, u0, u1);
-      barrier.wait(parts);
-      const float* gates = x.gates + s.offsets[t] * kGates * s.hidden;
-      add_product<false>(gates, kGates * s.hidden, kGates * s.hidden, x.w_hh_t, range, s.batch_sizes[t],
-                         s.hidden, x.dh);
+    for (int64_t index = first; index < last; ++index) {
+      if (index > 0) {
+        const int64_t t = step_at(s, s.steps - index);
+        const float* gates = x.gates + s.offsets[t] * kGates * s.hidden;
+        add_product<false>(gates, kGates * s.hidden, kGates * s.hidden, x.w_hh_t, range, s.batch_sizes[t],
+                           s.hidden, x.dh);
+      }
+      if (index < s.steps) gate_gradients(x, step_at(s, s.steps - 1 - index), u0, u1);
     }
   });
 }

@@ -1,0 +1,118 @@
+#include "core/thread_pool.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/float_mode.h"
+#include "core/spin.h"
+#include "core/thread_team.h"
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
+namespace s2s {
+namespace {
+
+// Which process of a line of forks this is. A child has none of its parent's threads, and a pool may look as
+// if another thread were in the middle of using it: teams and holders of an earlier generation are left
+// behind untouched.
+std::atomic<uint32_t> generation{1};
+
+#if defined(__unix__) || defined(__APPLE__)
+[[maybe_unused]] const int watches_forks =
+    pthread_atfork(nullptr, nullptr, [] { generation.fetch_add(1, std::memory_order_relaxed); });
+#endif
+
+thread_local ThreadPool* current_pool = nullptr;
+
+// After a stall the pool's callers run alone for this many times its length: on a busy machine, where most
+// regions stall, waiting for each other costs at most this part of the time, and once the machine is quiet
+// again the threads come together soon.
+constexpr int64_t kAlonePerStall = 8;
+
+void check_threads(const char* op, int threads) {
+  check(op, threads >= 1 && threads <= ThreadPool::kMaxThreads, "Expected threads from 1 to ",
+        ThreadPool::kMaxThreads, ", got ", threads, ".");
+}
+
+}  // namespace
+
+// Held from a region's begin to its end. Whoever held the pool when an earlier generation forked is not here.
+class ThreadPool::Hold {
+ public:
+  explicit Hold(std::atomic<uint32_t>& holder) : holder_(holder) {
+    const uint32_t mine = generation.load(std::memory_order_relaxed);
+    uint32_t seen = holder_.load(std::memory_order_relaxed);
+    held_ = seen != mine && holder_.compare_exchange_strong(seen, mine, std::memory_order_acquire);
+  }
+  ~Hold() {
+    if (held_) holder_.store(0, std::memory_order_release);
+  }
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
+  explicit operator bool() const { return held_; }
+
+ private:
+  std::atomic<uint32_t>& holder_;
+  bool held_;
+};
+
+ThreadPool::ThreadPool(int threads) : threads_(threads) {
+  check_threads("ThreadPool", threads);
+}
+
+ThreadPool::~ThreadPool() {
+  if (team_generation_ != generation.load(std::memory_order_relaxed)) static_cast<void>(team_.release());
+}
+
+void ThreadPool::set_threads(int threads) {
+  check_threads("set_num_threads", threads);
+  threads_.store(threads, std::memory_order_relaxed);
+}
+
+ThreadPool& ThreadPool::current() {
+  return current_pool ? *current_pool : of_process();
+}
+
+ThreadPool::Scope::Scope(ThreadPool& pool) : before_(current_pool) {
+  current_pool = &pool;
+}
+
+ThreadPool::Scope::~Scope() {
+  current_pool = before_;
+}
+
+void ThreadPool::run(RegionFunction fn, void* context, int64_t steps, int max_parts) {
+  [[maybe_unused]] const DefaultFloatMode mode;
+  int parts = std::min(max_parts, threads());
+  if (parts > 1 && steps > 0 && !ThreadTeam::is_worker()) {
+    const Hold hold(holder_);
+    if (hold && (parts = parts_together(parts)) > 1) {
+      if (const int64_t stall = team_->lead(fn, context, steps, parts)) {
+        alone_until_ = nanoseconds_now() + kAlonePerStall * stall;
+      }
+      return;
+    }
+  }
+  fn(context, 0, steps, 0, 1);
+}
+
+// How many of `parts` threads can begin a region now; makes the team if need be.
+int ThreadPool::parts_together(int parts) {
+  if (alone_until_ != 0) {
+    if (nanoseconds_now() < alone_until_) return 1;
+    alone_until_ = 0;
+  }
+  const uint32_t mine = generation.load(std::memory_order_relaxed);
+  if (team_generation_ != mine) static_cast<void>(team_.release());
+  if (team_ == nullptr || workers_asked_ < parts - 1) {
+    team_.reset();
+    team_ = std::make_unique<ThreadTeam>(parts - 1);
+    team_generation_ = mine;
+    workers_asked_ = parts - 1;  // not what came: not to try again at each region
+  }
+  return team_->ready() ? std::min(parts, team_->workers() + 1) : 1;
+}
+
+}  // namespace s2s

@@ -1,0 +1,164 @@
+#include "core/thread_team.h"
+
+#include <algorithm>
+#include <system_error>
+
+#include "core/float_mode.h"
+#include "core/spin.h"
+
+namespace s2s {
+namespace {
+
+// An idle worker looks for the next region so long before it sleeps: longer than the gap between two ops of
+// one step, and than waking takes.
+constexpr int64_t kIdle = 50'000;
+
+// Whoever waits for another's part spins so long and then offers its processor, which the other may need.
+constexpr int64_t kPatience = 20'000;
+
+// The caller's wait is a stall if it is longer than this and than two steps.
+constexpr int64_t kStall = 100'000;
+
+thread_local bool works_for_a_team = false;
+
+int64_t mark(int64_t steps_done) {
+  return 2 * steps_done;
+}
+
+}  // namespace
+
+bool ThreadTeam::is_worker() {
+  return works_for_a_team;
+}
+
+ThreadTeam::ThreadTeam(int workers)
+    : seats_(new Seat[static_cast<size_t>(workers) + 1]),
+      accepted_(new bool[static_cast<size_t>(workers) + 1]) {
+  threads_.reserve(static_cast<size_t>(workers));
+  try {
+    for (int part = 1; part <= workers; ++part) threads_.emplace_back([this, part] { work(part); });
+  } catch (const std::system_error&) {  // no more threads to be had
+  }
+}
+
+ThreadTeam::~ThreadTeam() {
+  for (size_t part = 1; part <= threads_.size(); ++part) {
+    Seat& seat = seats_[part];
+    seat.state.store(kStop);
+    seat.wakes.fetch_add(1);
+    seat.wakes.notify_one();
+  }
+  for (std::thread& thread : threads_) thread.join();
+}
+
+bool ThreadTeam::ready() const {
+  for (size_t part = 1; part <= threads_.size(); ++part) {
+    if (seats_[part].state.load(std::memory_order_acquire) != kFree) return false;
+  }
+  return true;
+}
+
+int64_t ThreadTeam::lead(RegionFunction fn, void* context, int64_t steps, int parts) {
+  const Region region{fn, context, steps, steps_before_, parts};
+  steps_before_ += steps;
+  std::fill_n(accepted_.get(), parts, false);
+  int64_t begin = 0, stall = 0, step = 0;
+  for (bool last_together = false; step < steps && !last_together; ++step) {
+    last_together = stall != 0;
+    for (int part = 1; part < parts; ++part) {
+      if (!accepted_[part]) invite(seats_[part], step, region);
+    }
+    if (step == 0) begin = nanoseconds_now();
+    fn(context, step, step + 1, 0, parts);
+    const int64_t done = mark(region.before + step + 1);
+    // The workers that are to go learn it here, where they look anyway.
+    if (step + 1 < steps) seats_[0].done.store(done + last_together, std::memory_order_release);
+    for (int part = 1; part < parts; ++part) {
+      if (accepted_[part]) continue;
+      accepted_[part] = !withdraw(seats_[part]);
+      if (accepted_[part]) continue;
+      fn(context, step, step + 1, part, parts);
+      seats_[part].done.store(done, std::memory_order_release);
+    }
+    const int64_t waited = wait_for_others(0, parts, done);
+    if (waited > kStall && waited > 2 * (nanoseconds_now() - begin - waited) / (step + 1)) stall = waited;
+  }
+  if (step < steps) fn(context, step, steps, 0, 1);
+  return stall;
+}
+
+void ThreadTeam::invite(Seat& seat, int64_t step, const Region& region) {
+  seat.step = step;
+  seat.region = region;
+  seat.state.store(kInvited, std::memory_order_release);
+  // Once a region is enough: a worker that wakes up looks for the next invitation for a while.
+  if (step == 0 && seat.asleep.load(std::memory_order_relaxed)) {
+    seat.wakes.fetch_add(1, std::memory_order_relaxed);
+    seat.wakes.notify_one();
+  }
+}
+
+// Takes an invitation back; false if it has been accepted.
+bool ThreadTeam::withdraw(Seat& seat) {
+  int state = kInvited;
+  return seat.state.load(std::memory_order_relaxed) == kInvited &&
+         seat.state.compare_exchange_strong(state, kFree, std::memory_order_relaxed);
+}
+
+// The nanoseconds until all other parts have done as much; 0 if there were few.
+int64_t ThreadTeam::wait_for_others(int part, int parts, int64_t done) const {
+  int64_t waited = 0;
+  for (int other = 0; other < parts; ++other) {
+    if (other == part) continue;
+    waited +=
+        wait_until(kPatience, [&] { return seats_[other].done.load(std::memory_order_acquire) >= done; });
+  }
+  return waited;
+}
+
+void ThreadTeam::work(int part) {
+  [[maybe_unused]] const DefaultFloatMode mode;
+  works_for_a_team = true;
+  Seat& seat = seats_[part];
+  for (;;) {
+    if (!spin_for(kIdle, [&] { return seat.state.load(std::memory_order_relaxed) != kFree; })) sleep(seat);
+    int state = kInvited;
+    if (seat.state.compare_exchange_strong(state, kAccepted, std::memory_order_acquire)) {
+      take_part(seat, part);
+    } else if (state == kStop) {
+      return;
+    }
+  }
+}
+
+// An invitation that comes while `asleep` is being set may go unnoticed; the next one will not.
+void ThreadTeam::sleep(Seat& seat) {
+  const uint32_t wakes = seat.wakes.load(std::memory_order_acquire);
+  seat.asleep.store(true, std::memory_order_relaxed);
+  if (seat.state.load(std::memory_order_acquire) == kFree) seat.wakes.wait(wakes, std::memory_order_acquire);
+  seat.asleep.store(false, std::memory_order_relaxed);
+}
+
+void ThreadTeam::take_part(Seat& seat, int part) {
+  const Region region = seat.region;
+  for (int64_t step = seat.step;; ++step) {
+    region.fn(region.context, step, step + 1, part, region.parts);
+    const int64_t done = mark(region.before + step + 1);
+    if (step + 1 == region.steps) {
+      seat.state.store(kFree, std::memory_order_relaxed);
+      seat.done.store(done, std::memory_order_release);  // from here on the caller may begin another region
+      return;
+    }
+    seat.done.store(done, std::memory_order_release);
+    wait_for_others(part, region.parts, done);
+    // The caller's mark is that of this step or, if it has been quick, of the next.
+    if (seats_[0].done.load(std::memory_order_relaxed) == done + 1) {
+      int state = kAccepted;
+      seat.state.compare_exchange_strong(state, kFree,
+                                         std::memory_order_release);  // unless it is kStop by now
+      return;
+    }
+  }
+}
+
+}  // namespace s2s
