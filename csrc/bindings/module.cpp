@@ -15,8 +15,14 @@ namespace py = pybind11;
 
 void bind_runtime(py::module_& m) {
   m.attr("__version__") = S2S_VERSION;
-  m.def("cpu_isa", [] { return kernels().name; });
-  m.def("cpu_isas", &cpu_isas);
+  m.def(
+      "cpu_isa", [] { return kernels().name; },
+      "The instruction set in use, chosen at the first call of a kernel: the strongest of cpu_isas(), or the "
+      "one that the\nenvironment variable S2S_CPU_ISA names. Raises RuntimeError where it names none of "
+      "them.");
+  m.def("cpu_isas", &cpu_isas,
+        "The instruction sets that this processor and this build have in common, weakest first.");
+  m.def("compiled_isas", &compiled_isas, "The instruction sets of this build, weakest first.");
   m.def("set_num_threads", &set_num_threads, py::arg("threads"));
   m.def("get_num_threads", &get_num_threads);
   m.def("memory_stats", [] {

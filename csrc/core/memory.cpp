@@ -1,8 +1,9 @@
 #include "core/memory.h"
 
+#if !defined(_WIN32)
 #include <pthread.h>
+#endif
 
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <new>
@@ -26,12 +27,22 @@ struct Pool {
   MemoryStats stats{0, 0, 0};
 };
 
+// nullptr where there is no memory. (Not std::aligned_alloc, which Windows has not.)
+void* system_allocate(size_t bytes) {
+  return ::operator new(bytes, std::align_val_t{kAlignment}, std::nothrow);
+}
+void system_free(void* block) {
+  ::operator delete(block, std::align_val_t{kAlignment});
+}
+
 // Never destroyed: tensors may outlive static destruction. The lock is held over a fork, so that the child
 // finds it free.
 Pool& pool() {
   static Pool* instance = [] {
     static Pool* made = new Pool;
+#if !defined(_WIN32)
     pthread_atfork([] { made->mutex.lock(); }, [] { made->mutex.unlock(); }, [] { made->mutex.unlock(); });
+#endif
     return made;
   }();
   return *instance;
@@ -45,7 +56,7 @@ void give_back(void* block, size_t size) {
     p.free_blocks[size].push_back(block);
     p.stats.kept += static_cast<int64_t>(size);
   } catch (const std::bad_alloc&) {  // no room to keep it
-    std::free(block);
+    system_free(block);
   }
 }
 
@@ -68,10 +79,10 @@ std::shared_ptr<void> allocate(size_t bytes) {
     }
     p.stats.in_use += static_cast<int64_t>(size);
   }
-  if (block == nullptr) block = std::aligned_alloc(kAlignment, size);
+  if (block == nullptr) block = system_allocate(size);
   if (block == nullptr) {
     release_memory();
-    block = std::aligned_alloc(kAlignment, size);
+    block = system_allocate(size);
   }
   if (block == nullptr) {
     std::lock_guard<std::mutex> lock(p.mutex);
@@ -91,7 +102,7 @@ void release_memory() {
   Pool& p = pool();
   std::lock_guard<std::mutex> lock(p.mutex);
   for (auto& [size, blocks] : p.free_blocks) {
-    for (void* block : blocks) std::free(block);
+    for (void* block : blocks) system_free(block);
     p.stats.kept -= static_cast<int64_t>(size * blocks.size());
   }
   p.free_blocks.clear();

@@ -10,6 +10,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 namespace s2s::S2S_ISA {
@@ -21,6 +23,9 @@ constexpr int kRegisters = 32;
 #elif defined(__AVX2__)
 constexpr int kLanes = 8;
 constexpr int kRegisters = 16;
+#elif defined(__aarch64__)
+constexpr int kLanes = 4;
+constexpr int kRegisters = 32;
 #else
 constexpr int kLanes = 4;
 constexpr int kRegisters = 16;
@@ -61,6 +66,8 @@ S2S_INLINE Vec fma(Vec a, Vec b, Vec c) {
   return {_mm512_fmadd_ps(a.v, b.v, c.v)};
 #elif defined(__AVX2__)
   return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+#elif defined(__aarch64__)
+  return {(NativeFloats)vfmaq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v)};
 #else
   return {a.v * b.v + c.v};
 #endif

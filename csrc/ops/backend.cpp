@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/processor.h"
+#include "instruction_sets.h"  // made by cmake/instruction_sets.cmake: the list of what is compiled
 #include "ops/kernels.h"
 
 namespace s2s {
@@ -15,41 +17,28 @@ namespace s2s {
   namespace isa {             \
   extern const Kernels table; \
   }
-#ifdef S2S_HAVE_ISA_generic
-S2S_DECLARE(generic)
-#endif
-#ifdef S2S_HAVE_ISA_sse4
-S2S_DECLARE(sse4)
-S2S_DECLARE(avx2)
-S2S_DECLARE(avx512)
-#endif
+S2S_EACH_INSTRUCTION_SET(S2S_DECLARE)
 
 namespace {
 
-// Every table this processor can run, weakest first.
+// Every table of this build, weakest first.
+const Kernels* const compiled[] = {
+#define S2S_TABLE(isa) &isa::table,
+    S2S_EACH_INSTRUCTION_SET(S2S_TABLE)};
+
 std::vector<const Kernels*> usable() {
   std::vector<const Kernels*> tables;
-#ifdef S2S_HAVE_ISA_generic
-  tables.push_back(&generic::table);
-#endif
-#ifdef S2S_HAVE_ISA_sse4
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt")) tables.push_back(&sse4::table);
-  const bool has_avx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-  if (has_avx2) tables.push_back(&avx2::table);
-  if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512cd")) {
-    tables.push_back(&avx512::table);
+  for (const Kernels* table : compiled) {
+    if (processor_runs(table->name)) tables.push_back(table);
   }
-#endif
   return tables;
 }
 
 const Kernels& choose() {
   const auto tables = usable();
-  if (tables.empty()) throw std::runtime_error("seq2seq_fast needs a processor with SSE4.2 (x86-64-v2).");
+  if (tables.empty())
+    throw std::runtime_error(
+        text("seq2seq_fast needs a processor with at least the instruction set ", compiled[0]->name, "."));
   const char* wanted = std::getenv("S2S_CPU_ISA");
   if (wanted == nullptr || *wanted == '\0') return *tables.back();
   std::string names;
@@ -71,6 +60,12 @@ const Kernels& kernels() {
 std::vector<std::string> cpu_isas() {
   std::vector<std::string> names;
   for (const Kernels* table : usable()) names.emplace_back(table->name);
+  return names;
+}
+
+std::vector<std::string> compiled_isas() {
+  std::vector<std::string> names;
+  for (const Kernels* table : compiled) names.emplace_back(table->name);
   return names;
 }
 

@@ -1,9 +1,12 @@
-// Which instruction sets this processor and build can use, weakest first.
+// The instruction sets, weakest first.
 #pragma once
 
 #include <string>
 #include <vector>
 
 namespace s2s {
-std::vector<std::string> cpu_isas();
-}
+
+std::vector<std::string> cpu_isas();       // that this processor and build can use
+std::vector<std::string> compiled_isas();  // of this build
+
+}  // namespace s2s
