@@ -551,7 +551,7 @@ def test_evaluate_takes_the_best_of_several_references(run: Run, trained: Path, 
         assert found["metrics"] == {"exact_match": 1.0, "token_error_rate": 0.0}
 
 
-# ---- info, doctor, the program itself
+# ---- info, the program itself
 
 
 def test_info(run: Run, trained: Path) -> None:
@@ -562,13 +562,6 @@ def test_info(run: Run, trained: Path) -> None:
     model = Seq2Seq.load(trained / "best")
     assert facts["parameters"] == sum(view.size for view in model.parameters().values())
     assert "decoder_hidden" in run("info", "--model", trained).out
-
-
-def test_doctor(run: Run) -> None:
-    result = run("doctor")
-    assert result.code == 0
-    for word in ("seq2seq_fast", "instruction set", "threads", "python", "numpy", "extra [sentencepiece]"):
-        assert word in result.out
 
 
 def test_version_and_help(run: Run) -> None:

