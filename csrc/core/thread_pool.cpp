@@ -4,25 +4,19 @@
 
 #include "core/error.h"
 #include "core/float_mode.h"
+#include "core/fork.h"
 #include "core/spin.h"
 #include "core/thread_team.h"
-
-#if defined(__unix__) || defined(__APPLE__)
-#include <pthread.h>
-#endif
 
 namespace s2s {
 namespace {
 
-// Which process of a line of forks this is. A child has none of its parent's threads, and a pool may look as
+// Which process this is, in a line of forks. A child has none of its parent's threads, and a pool may look as
 // if another thread were in the middle of using it: teams and holders of an earlier generation are left
 // behind untouched.
-std::atomic<uint32_t> generation{1};
-
-#if defined(__unix__) || defined(__APPLE__)
-[[maybe_unused]] const int watches_forks =
-    pthread_atfork(nullptr, nullptr, [] { generation.fetch_add(1, std::memory_order_relaxed); });
-#endif
+uint64_t generation() {
+  return fork_count() + 1;
+}
 
 thread_local ThreadPool* current_pool = nullptr;
 
@@ -41,9 +35,9 @@ void check_threads(const char* op, int threads) {
 // Held from a region's begin to its end. Whoever held the pool when an earlier generation forked is not here.
 class ThreadPool::Hold {
  public:
-  explicit Hold(std::atomic<uint32_t>& holder) : holder_(holder) {
-    const uint32_t mine = generation.load(std::memory_order_relaxed);
-    uint32_t seen = holder_.load(std::memory_order_relaxed);
+  explicit Hold(std::atomic<uint64_t>& holder) : holder_(holder) {
+    const uint64_t mine = generation();
+    uint64_t seen = holder_.load(std::memory_order_relaxed);
     held_ = seen != mine && holder_.compare_exchange_strong(seen, mine, std::memory_order_acquire);
   }
   ~Hold() {
@@ -54,7 +48,7 @@ class ThreadPool::Hold {
   explicit operator bool() const { return held_; }
 
  private:
-  std::atomic<uint32_t>& holder_;
+  std::atomic<uint64_t>& holder_;
   bool held_;
 };
 
@@ -63,7 +57,7 @@ ThreadPool::ThreadPool(int threads) : threads_(threads) {
 }
 
 ThreadPool::~ThreadPool() {
-  if (team_generation_ != generation.load(std::memory_order_relaxed)) static_cast<void>(team_.release());
+  if (team_generation_ != generation()) static_cast<void>(team_.release());
 }
 
 void ThreadPool::set_threads(int threads) {
@@ -104,7 +98,7 @@ int ThreadPool::parts_together(int parts) {
     if (nanoseconds_now() < alone_until_) return 1;
     alone_until_ = 0;
   }
-  const uint32_t mine = generation.load(std::memory_order_relaxed);
+  const uint64_t mine = generation();
   if (team_generation_ != mine) static_cast<void>(team_.release());
   if (team_ == nullptr || workers_asked_ < parts - 1) {
     team_.reset();

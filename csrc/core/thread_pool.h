@@ -3,8 +3,8 @@
 // Whoever needs threads of its own owns a pool and makes it current for its calls:
 //   ThreadPool::Scope scope(pool);  // the regions this thread begins now run there
 // One caller at a time: another that finds the pool busy runs its region alone, and so does a region inside a
-// region. Workers are made by the first region that wants them; after that nothing is allocated. A forked
-// child makes new ones. A pool may be destroyed when no region runs on it.
+// part of another. Workers are made by the first region that wants them; after that nothing is allocated. A
+// forked child makes new ones. A pool may be destroyed when no region runs on it.
 #pragma once
 
 #include <atomic>
@@ -52,10 +52,10 @@ class ThreadPool {
   int parts_together(int parts);
 
   std::atomic<int> threads_;
-  std::atomic<uint32_t> holder_{0};  // 0: free
+  std::atomic<uint64_t> holder_{0};  // 0: free
   // What follows belongs to the holder.
   std::unique_ptr<ThreadTeam> team_;
-  uint32_t team_generation_ = 0;
+  uint64_t team_generation_ = 0;
   int workers_asked_ = 0;
   int64_t alone_until_ = 0;  // nanoseconds
 };
