@@ -29,10 +29,16 @@ Ragged::Ragged(const int32_t* given, int64_t sequences)
 
 Ragged Ragged::single_step(int64_t count) {
   Ragged ragged;
-  ragged.count = count;
-  ragged.batch_sizes = {count};
-  ragged.offsets = {0, count};
+  ragged.batch_sizes.resize(1);
+  ragged.offsets.assign(2, 0);
+  ragged.set_single_step(count);
   return ragged;
+}
+
+void Ragged::set_single_step(int64_t sequences) {
+  count = sequences;
+  batch_sizes[0] = sequences;
+  offsets[1] = sequences;
 }
 
 }  // namespace s2s

@@ -32,25 +32,8 @@ const char* name_of(DType dtype) {
   }
 }
 
-Shape::Shape(std::initializer_list<int64_t> dims) : Shape(dims.begin(), static_cast<int>(dims.size())) {}
-
-Shape::Shape(const int64_t* dims, int rank) : rank_(rank) {
-  check("tensor", rank <= kMaxRank, "Expected at most ", kMaxRank, " dimensions, got ", rank, ".");
-  for (int i = 0; i < rank; ++i) dims_[i] = dims[i];
-}
-
-int64_t Shape::size() const {
-  int64_t product = 1;
-  for (int i = 0; i < rank_; ++i) product *= dims_[i];
-  return product;
-}
-
-bool Shape::operator==(const Shape& other) const {
-  if (rank_ != other.rank_) return false;
-  for (int i = 0; i < rank_; ++i) {
-    if (dims_[i] != other.dims_[i]) return false;
-  }
-  return true;
+void Shape::refuse(int rank) {
+  throw std::invalid_argument(text("[tensor] Expected at most ", kMaxRank, " dimensions, got ", rank, "."));
 }
 
 std::ostream& operator<<(std::ostream& out, const Shape& shape) {

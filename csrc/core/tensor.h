@@ -19,15 +19,24 @@ class Shape {
  public:
   static constexpr int kMaxRank = 5;
   Shape() = default;
-  Shape(std::initializer_list<int64_t> dims);
-  Shape(const int64_t* dims, int rank);
+  Shape(std::initializer_list<int64_t> dims) : Shape(dims.begin(), static_cast<int>(dims.size())) {}
+  Shape(const int64_t* dims, int rank) : rank_(rank) {
+    if (rank > kMaxRank) refuse(rank);
+    for (int i = 0; i < rank; ++i) dims_[i] = dims[i];
+  }
   int rank() const { return rank_; }
   int64_t operator[](int i) const { return dims_[i < 0 ? rank_ + i : i]; }
-  int64_t size() const;
-  bool operator==(const Shape& other) const;
+  int64_t& operator[](int i) { return dims_[i < 0 ? rank_ + i : i]; }
+  int64_t size() const {
+    int64_t product = 1;
+    for (int i = 0; i < rank_; ++i) product *= dims_[i];
+    return product;
+  }
+  bool operator==(const Shape& other) const { return rank_ == other.rank_ && dims_ == other.dims_; }
 
  private:
-  std::array<int64_t, kMaxRank> dims_{};
+  [[noreturn]] static void refuse(int rank);
+  std::array<int64_t, kMaxRank> dims_{};  // zero past the rank
   int rank_ = 0;
 };
 std::ostream& operator<<(std::ostream& out, const Shape& shape);
@@ -60,6 +69,12 @@ class Tensor {
   Tensor rows(int64_t begin, int64_t count) const;     // a slice of the first dimension
   Tensor columns(int64_t begin, int64_t count) const;  // a slice of the last dimension of a matrix
   Tensor reshape(Shape shape) const;                   // of a contiguous tensor
+  // Another number of rows of the same memory, in place, for a view of a larger buffer from its beginning:
+  // the caller knows that they are there.
+  void set_rows(int64_t count) {
+    shape_[0] = count;
+    if (shape_.rank() == 1) row_stride_ = count;
+  }
   void fill_zero() const;
 
  private:

@@ -26,6 +26,21 @@ float mlp_score(const AttentionArgs& x, const float* query, const float* key) {
   return sum_lanes(sum);
 }
 
+// The weighted sum of VECS vectors of every value; `lanes` of the last one.
+template <int VECS>
+S2S_INLINE void weigh(const float* weights, int64_t length, const float* values, int64_t stride, int lanes,
+                      float* out) {
+  Vec sum[VECS] = {};  // side by side, so that one does not wait for the other
+  for (int64_t s = 0; s < length; ++s) {
+    const Vec w = splat(weights[s]);
+    for (int v = 0; v < VECS; ++v) {
+      const float* value = values + s * stride + v * kLanes;
+      sum[v] = fma(w, v + 1 < VECS ? load(value) : load(value, lanes), sum[v]);
+    }
+  }
+  for (int v = 0; v < VECS; ++v) store(out + v * kLanes, sum[v], v + 1 < VECS ? kLanes : lanes);
+}
+
 void attend(const AttentionArgs& x, int64_t row) {
   const int64_t begin = x.offsets[x.example[row]], length = x.offsets[x.example[row] + 1] - begin;
   const float* query = x.query + row * x.query_stride;
@@ -40,23 +55,12 @@ void attend(const AttentionArgs& x, int64_t row) {
 
   const float* values = x.values + begin * x.value_width;
   float* context = x.context + row * x.context_stride;
-  constexpr int kWide = 4;  // sums side by side, so that one does not wait for the other
-  for (int64_t m = 0; m < x.value_width; m += kWide * kLanes) {
-    Vec sum[kWide] = {};
-    for (int64_t s = 0; s < length; ++s) {
-      const Vec w = splat(weights[s]);
-      const float* value = values + s * x.value_width + m;
-      for (int v = 0; v < kWide; ++v) {
-        if (m + v * kLanes < x.value_width) {
-          sum[v] = fma(w, load(value + v * kLanes, lanes_left(x.value_width, m + v * kLanes)), sum[v]);
-        }
-      }
-    }
-    for (int v = 0; v < kWide; ++v) {
-      if (m + v * kLanes < x.value_width) {
-        store(context + m + v * kLanes, sum[v], lanes_left(x.value_width, m + v * kLanes));
-      }
-    }
+  int64_t m = 0;
+  for (; m + 8 * kLanes <= x.value_width; m += 8 * kLanes) {
+    weigh<8>(weights, length, values + m, x.value_width, kLanes, context + m);
+  }
+  for (; m < x.value_width; m += kLanes) {
+    weigh<1>(weights, length, values + m, x.value_width, lanes_left(x.value_width, m), context + m);
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "math/inline.h"
 
@@ -133,36 +134,46 @@ S2S_INLINE void store(float* p, Vec a, int n) {
 #endif
 }
 
-// Whether a > b in any lane.
-S2S_INLINE bool any_greater(Vec a, Vec b) {
+// Bit i: whether a > b in lane i.
+S2S_INLINE uint32_t lanes_greater(Vec a, Vec b) {
 #if defined(__AVX512F__)
-  return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ) != 0;
+  return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ);
 #elif defined(__AVX2__)
-  return _mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)) != 0;
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)));
+#elif defined(__SSE2__)
+  return static_cast<uint32_t>(_mm_movemask_ps(_mm_cmpgt_ps(a.v, b.v)));
 #else
-  const NativeInts greater = a.v > b.v;
-  for (int i = 0; i < kLanes; ++i) {
-    if (greater[i]) return true;
-  }
-  return false;
+  uint32_t bits = 0;
+  for (int i = 0; i < kLanes; ++i) bits |= static_cast<uint32_t>(a.v[i] > b.v[i]) << i;
+  return bits;
 #endif
 }
 
-// Sums and maxima over the lanes, in an order that depends on nothing but the width.
-S2S_INLINE float sum_lanes(Vec a) {
-  float lanes[kLanes];
-  store(lanes, a);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+// f over all lanes: lane i with lane i + half, and so on, so that the order depends on nothing but the width.
+template <class T, class F, int... I>
+S2S_INLINE auto fold_half(T v, const F& f, std::integer_sequence<int, I...>) {
+  return f(__builtin_shufflevector(v, v, I...), __builtin_shufflevector(v, v, (I + sizeof...(I))...));
+}
+template <class F>
+S2S_INLINE float fold_lanes(Vec a, const F& f) {
+  const auto half = fold_half(a.v, f, std::make_integer_sequence<int, kLanes / 2>());
+  if constexpr (kLanes == 4) {
+    return f(half[0], half[1]);
+  } else {
+    const auto quarter = fold_half(half, f, std::make_integer_sequence<int, kLanes / 4>());
+    if constexpr (kLanes == 8) {
+      return f(quarter[0], quarter[1]);
+    } else {
+      const auto eighth = fold_half(quarter, f, std::make_integer_sequence<int, kLanes / 8>());
+      return f(eighth[0], eighth[1]);
+    }
   }
-  return lanes[0];
+}
+S2S_INLINE float sum_lanes(Vec a) {
+  return fold_lanes(a, [](auto x, auto y) { return x + y; });
 }
 S2S_INLINE float max_lanes(Vec a) {
-  float lanes[kLanes];
-  store(lanes, a);
-  float m = lanes[0];
-  for (int i = 1; i < kLanes; ++i) m = lanes[i] > m ? lanes[i] : m;
-  return m;
+  return fold_lanes(a, [](auto x, auto y) { return y > x ? y : x; });
 }
 
 S2S_INLINE int lanes_left(int64_t count, int64_t done) {
