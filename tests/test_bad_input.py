@@ -135,6 +135,13 @@ FUNCTIONS = {
             "x": [np.array([[1, NAN, 3]], np.float32)],
         },
     ),
+    "project_topk": Function(
+        ops.project_topk,
+        "x:RK weight:VK bias:V",
+        {"k": 2},
+        {},
+        {"k": [0, -1, 7, 1.5, "2"], "x": [np.full((3, 5), NAN, np.float32)]},
+    ),
     "adam_": Function(
         ops.adam_,
         "param:P grad:P m:P v:P mask:2",

@@ -86,6 +86,19 @@ def test_rows(rng: np.random.Generator, threads: Threads) -> None:
     assert results[0] == results[1]
 
 
+def test_project_topk(rng: np.random.Generator, threads: Threads) -> None:
+    for columns in (80, 3000):
+        x, weight, bias = values(rng, 100, 300), values(rng, columns, 300), values(rng, columns)
+        results = []
+        for n in (1, 2):
+            threads(n)
+            top = ops.project_topk(x, weight, bias, 6)
+            for rows in ([0], [99], [3, 50, 7]):
+                assert bits(ops.project_topk(x[rows], weight, bias, 6)) == bits([part[rows] for part in top])
+            results.append(bits(top))
+        assert results[0] == results[1]
+
+
 def test_whole_buffers(rng: np.random.Generator, threads: Threads) -> None:
     """Optimisers and norms over more elements than one thread takes."""
     start, grad = values(rng, 300_001), values(rng, 300_001)

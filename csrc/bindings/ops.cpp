@@ -108,6 +108,25 @@ void bind_softmax(py::module_& m) {
     }
     return pair(values, indices);
   });
+  m.def("project_topk", [](const py::object& x, const py::object& weight, const py::object& bias, int64_t k) {
+    const char* op = "project_topk";
+    const Tensor a = floats({op, "x"}, x), w = floats({op, "weight"}, weight),
+                 b = optional_floats({op, "bias"}, bias);
+    ops::expect_matrix(op, "x", a);
+    ops::expect_matrix(op, "weight", w);
+    check(op, a.dim(1) == w.dim(1), "Expected x of width ", w.dim(1), " like weight, got ", a.dim(1), ".");
+    check(op, k >= 1 && k <= w.dim(0), "Expected k from 1 to ", w.dim(0), ", got ", k, ".");
+    const Tensor values = Tensor::empty({a.dim(0), k}), indices = Tensor::empty({a.dim(0), k}, DType::i32);
+    {
+      Release unlocked;
+      ops::project_topk(a, ops::pack_transposed(w), b, values, indices);
+    }
+    for (int64_t r = 0; r < a.dim(0); ++r) {
+      check(op, indices.i32()[r * k] >= 0, "Expected x, weight and bias of finite logits, got none in row ",
+            r, ".");
+    }
+    return pair(values, indices);
+  });
 }
 
 // keys, values, lengths, energy as Python gives them.

@@ -11,7 +11,6 @@
 namespace s2s::S2S_ISA {
 namespace {
 
-constexpr int64_t kBlockK = 256;  // part of the sum's order: changing it changes bits
 constexpr int kMaxRows = max_rows(kPanelVecs);
 constexpr int64_t kBlockM = 16 * kMaxRows;  // rows of a that stay in the cache while a panel passes
 constexpr int64_t kCopiedM =

@@ -36,6 +36,8 @@ const Kernels table = {
     sgd,
     adagrad,
     topk,
+    project_topk,
+    pack_columns,
 };
 
 }  // namespace s2s::S2S_ISA

@@ -32,5 +32,7 @@ void adam(const AdamArgs& args);
 void sgd(const SgdArgs& args);
 void adagrad(const AdagradArgs& args);
 void topk(const TopkArgs& args);
+void project_topk(const ProjectTopkArgs& args);
+void pack_columns(const PackColumnsArgs& args);
 
 }  // namespace s2s::S2S_ISA

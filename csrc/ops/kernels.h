@@ -11,6 +11,8 @@
 #include "ops/matmul.h"
 #include "ops/norm.h"
 #include "ops/optimizers.h"
+#include "ops/pack_columns.h"
+#include "ops/project_topk.h"
 #include "ops/reduce.h"
 #include "ops/rows.h"
 #include "ops/softmax.h"
@@ -47,6 +49,8 @@ struct Kernels {
   void (*sgd)(const SgdArgs&);
   void (*adagrad)(const AdagradArgs&);
   void (*topk)(const TopkArgs&);
+  void (*project_topk)(const ProjectTopkArgs&);
+  void (*pack_columns)(const PackColumnsArgs&);
 };
 
 // The table in use: the strongest instruction set of this processor, or the one S2S_CPU_ISA names. Chosen

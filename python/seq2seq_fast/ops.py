@@ -38,6 +38,7 @@ __all__ = [
     "lstm_cell",
     "lstm_cell_backward",
     "philox",
+    "project_topk",
     "scale_",
     "sgd_",
     "softmax",
@@ -421,6 +422,29 @@ def topk(x: Floats, k: int) -> tuple[Floats, NDArray[np.int32]]:
     indices [R, k]."""
     width = array("topk", "x", x, (None, None)).shape[1]
     return _native.topk(x, integer("topk", "k", k, 1, width))
+
+
+def project_topk(
+    x: Floats, weight: Floats, bias: Floats | None = None, k: int = 1
+) -> tuple[Floats, NDArray[np.int32]]:
+    """The k largest of each row of log softmax(x weight^T + bias), whose logits are never written: the output
+    layer of a search (Milakov and Gimelshein 2018).
+
+    Args:
+        x: [R, K].
+        weight: [V, K].
+        bias: [V].
+        k: 1 to V.
+
+    Returns:
+        Log-probabilities [R, k], descending, and their columns, of equals the lower first.
+
+    Raises:
+        ValueError: a row's logits hold NaN or infinity, or are all -infinity.
+    """
+    columns, width = array("project_topk", "weight", weight, (None, None)).shape
+    rows = array("project_topk", "x", x, (None, width))
+    return _native.project_topk(rows, weight, bias, integer("project_topk", "k", k, 1, columns))
 
 
 def _flat(op: str, name: str, value: Any) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from reference.attention import attend, attention
 from reference.autodiff import finite_difference_vjp, vjp
-from reference.basic import cross_entropy, embedding, linear, log_softmax, softmax, topk
+from reference.basic import cross_entropy, embedding, linear, log_softmax, project_topk, softmax, topk
 from reference.network import Options, decode, encode, log_probabilities, parameter_shapes, sequence_loss
 from reference.optimizers import adagrad, adam, clip_grad_norm, sgd
 from reference.random import dropout, dropout_mask, philox
@@ -39,6 +39,7 @@ __all__ = [
     "lstm_cell",
     "parameter_shapes",
     "philox",
+    "project_topk",
     "sequence_loss",
     "sgd",
     "sigmoid",

@@ -41,6 +41,11 @@ def cross_entropy(
     return ((1 - label_smoothing) * likelihood + label_smoothing * uniform) * kept
 
 
+def project_topk(x: Array, weight: Array, bias: Array | None, k: int) -> tuple[Array, np.ndarray]:
+    """x [R, K], weight [V, K], bias [V] -> the k largest log-probabilities of each row and their columns."""
+    return topk(log_softmax(linear(x, weight, bias)), k)
+
+
 def topk(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """x [R, V] -> the k largest of each row, descending, and their columns; of equals the first."""
     columns = np.array([sorted(range(len(row)), key=lambda i: (-row[i], i))[:k] for row in x])

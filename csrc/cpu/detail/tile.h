@@ -42,6 +42,23 @@ S2S_INLINE void tile(const float* a, int64_t row_stride, int64_t k_stride, const
   }
 }
 
+constexpr int64_t kBlockK = 256;  // part of a product's order: changing it changes bits
+
+// The whole sum over k, by blocks of kBlockK. Rows of a lie a_row_stride apart; b is one panel [K][VECS *
+// kLanes].
+template <int ROWS, int VECS>
+S2S_INLINE void product(const float* a, int64_t a_row_stride, const float* b, int64_t K,
+                        Vec (&sum)[ROWS][VECS]) {
+  tile<ROWS>(a, a_row_stride, 1, b, K < kBlockK ? K : kBlockK, sum);
+  for (int64_t k = kBlockK; k < K; k += kBlockK) {
+    Vec more[ROWS][VECS];
+    tile<ROWS>(a + k, a_row_stride, 1, b + k * VECS * kLanes, K - k < kBlockK ? K - k : kBlockK, more);
+    for (int r = 0; r < ROWS; ++r) {
+      for (int v = 0; v < VECS; ++v) sum[r][v] = sum[r][v] + more[r][v];
+    }
+  }
+}
+
 template <int N>
 struct Int {
   static constexpr int value = N;

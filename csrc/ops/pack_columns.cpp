@@ -1,0 +1,20 @@
+#include "ops/pack_columns.h"
+
+#include "ops/check.h"
+#include "ops/kernels.h"
+
+namespace s2s::ops {
+
+Packed pack_columns(const Packed& whole, const Tensor& columns) {
+  const char* op = "pack_columns";
+  check(op, whole.shape.gates == 0, "Expected a plain matrix, got one packed by gates.");
+  expect(op, "columns", columns, {columns.size()}, DType::i32);
+  expect_ids(op, "columns", columns, whole.shape.n);
+  PackShape shape = whole.shape;
+  shape.n = columns.size();
+  const Packed packed{Tensor::empty({kernels().packed_size(shape)}), shape};
+  kernels().pack_columns({whole.shape, whole.data.f32(), shape.n, columns.i32(), packed.data.f32()});
+  return packed;
+}
+
+}  // namespace s2s::ops
