@@ -2,8 +2,10 @@
 
 #include <pybind11/numpy.h>
 
+#include <optional>
 #include <set>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -90,6 +92,9 @@ template <>
 constexpr const char* kTypeName<double> = "a number";
 template <>
 constexpr const char* kTypeName<std::vector<int32_t>> = "a list of integers";
+using OptionalIds = std::optional<std::vector<int32_t>>;
+template <>
+constexpr const char* kTypeName<OptionalIds> = "a list of integers, an int32 array or None";
 
 // Reads the entries of a dict that are asked for by name, and knows which were not.
 class DictReader {
@@ -101,6 +106,14 @@ class DictReader {
     known_.insert(name);
     if (!dict_.contains(name)) return;
     const py::object value = dict_[name];
+    if constexpr (std::is_same_v<T, OptionalIds>) {  // a long array, read at once
+      using Array = py::array_t<int32_t, py::array::c_style>;
+      if (py::isinstance<py::array_t<int32_t>>(value) && value.cast<Array>().ndim() == 1) {
+        const auto array = value.cast<Array>();
+        field.emplace(array.data(), array.data() + array.size());
+        return;
+      }
+    }
     try {
       field = value.cast<T>();
     } catch (const py::cast_error&) {
@@ -135,6 +148,7 @@ SearchOptions search_options_from_dict(const py::dict& dict) {
   read("return_attention", o.return_attention);
   read("start_token", o.start_token);
   read("end_tokens", o.end_tokens);
+  read("vocabulary", o.vocabulary);
   read.refuse_others();
   return o;
 }

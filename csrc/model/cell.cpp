@@ -30,9 +30,20 @@ State State::rows(int64_t begin, int64_t count) const {
   return {h.rows(begin, count), c.defined() ? c.rows(begin, count) : Tensor()};
 }
 
+void State::set_rows(int64_t count) {
+  h.set_rows(count);
+  if (c.defined()) c.set_rows(count);
+}
+
 Cell::Saved Cell::Saved::rows(int64_t begin, int64_t count) const {
   return {gates.rows(begin, count), h_prev.rows(begin, count), extra.rows(begin, count),
           dn.defined() ? dn.rows(begin, count) : Tensor()};
+}
+
+void Cell::Saved::set_rows(int64_t count) {
+  for (Tensor* t : {&gates, &h_prev, &extra, &dn}) {
+    if (t->defined()) t->set_rows(count);
+  }
 }
 
 void Cell::declare(Parameters& all, const CellConfig& c, const std::string& prefix,

@@ -27,6 +27,7 @@ struct State {
   static State empty(const CellConfig& config, int64_t sequences);
   static State zeros(const CellConfig& config, int64_t sequences);
   State rows(int64_t begin, int64_t count) const;
+  void set_rows(int64_t count);
 };
 
 class Cell {
@@ -46,6 +47,7 @@ class Cell {
     Tensor extra;   // [R, H] LSTM: c_prev; GRU: ops/gru.h's hn
     Tensor dn;      // [R, H] GRU, backward only: gradient of the recurrent part of n
     Saved rows(int64_t begin, int64_t count) const;
+    void set_rows(int64_t count);
   };
   Saved make_saved(int64_t rows) const;
 

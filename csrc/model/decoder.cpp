@@ -97,6 +97,15 @@ Decoder::Rows Decoder::Rows::slice(int64_t begin, int64_t count) const {
   return part;
 }
 
+void Decoder::Rows::set_rows(int64_t count) {
+  for (Tensor* t : {&ids, &example, &names.example, &names.time, &embedded, &hc, &weights, &query, &combined,
+                    &attentional}) {
+    if (t->defined()) t->set_rows(count);
+  }
+  for (Cell::Saved& c : cells) c.set_rows(count);
+  for (Tensor& input : inputs) input.set_rows(count);
+}
+
 Decoder::Rows Decoder::make_rows(int64_t R, int64_t longest, bool dropout) const {
   Rows rows;
   rows.ids = Tensor::empty({R}, DType::i32);

@@ -43,6 +43,7 @@ class Decoder {
     Tensor query;                    // [R, A] mlp
     Tensor combined, attentional;    // [R, F] a_t before and after dropout
     Rows slice(int64_t begin, int64_t count) const;
+    void set_rows(int64_t count);  // of buffers with room for them, in place
   };
   Rows make_rows(int64_t rows, int64_t longest, bool dropout) const;
 

@@ -97,19 +97,34 @@ Tensor Network::score(const Source& source, const Target& target) const {
   return flat.reshape({flat.size()});
 }
 
+Network::~Network() {
+  delete spare_.load();
+}
+
 SearchResults Network::generate(const Source& source, SearchOptions options) const {
-  SearchWorkspace workspace;
-  return generate(source, std::move(options), workspace);
+  struct Borrowed {
+    explicit Borrowed(std::atomic<DecodeWorkspace*>& spare) : spare(spare), taken(spare.exchange(nullptr)) {
+      if (!taken) taken = std::make_unique<DecodeWorkspace>();
+    }
+    ~Borrowed() { delete spare.exchange(taken.release()); }
+    std::atomic<DecodeWorkspace*>& spare;
+    std::unique_ptr<DecodeWorkspace> taken;
+  };
+  const Borrowed workspace(spare_);
+  return generate(source, std::move(options), *workspace.taken);
 }
 
 SearchResults Network::generate(const Source& source, SearchOptions options,
-                                SearchWorkspace& workspace) const {
+                                DecodeWorkspace& workspace) const {
   options.start_token = config_.bos_id;
   if (options.end_tokens.empty()) options.end_tokens = {config_.eos_id};
   validate(options, config_.target_vocab_size);
   const int64_t sources = source.lengths.size();
-  ModelStepper stepper(*this, packed(), source, sources * options.beam_size, options.return_attention);
-  return s2s::generate(stepper, sources, options, workspace);
+  std::span<const int32_t> vocabulary;
+  if (options.vocabulary) vocabulary = *options.vocabulary;
+  ModelStepper stepper(*this, packed(), source, sources * options.beam_size, options.return_attention,
+                       vocabulary, workspace);
+  return s2s::generate(stepper, sources, options, workspace.search);
 }
 
 std::shared_ptr<const PackedNetwork> Network::packed() const {

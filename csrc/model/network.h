@@ -1,6 +1,7 @@
 // Network: the whole encoder-decoder. Loss and gradients of a batch, scores of given targets, search.
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include "model/decoder.h"
@@ -23,13 +24,16 @@ struct PackedNetwork {
   Bridge::Packed bridge;
   Context::Packed context;
   Decoder::Packed decoder;
-  ops::Packed output;
+  Output::Packed output;
 };
+
+struct DecodeWorkspace;
 
 class Network {
  public:
   // Not trainable: half the memory, and no forward_backward.
   explicit Network(const Config& config, bool trainable = true);
+  ~Network();
 
   const Config& config() const { return config_; }
   const Parameters& parameters() const { return parameters_; }
@@ -45,8 +49,8 @@ class Network {
   // -log p of every target token, [sum T] in the caller's order.
   Tensor score(const Source& source, const Target& target) const;
   SearchResults generate(const Source& source, SearchOptions options) const;
-  // The same with buffers kept by the caller, one call at a time.
-  SearchResults generate(const Source& source, SearchOptions options, SearchWorkspace& workspace) const;
+  // The same with buffers kept by the caller: once warm, the loop over time allocates nothing.
+  SearchResults generate(const Source& source, SearchOptions options, DecodeWorkspace& workspace) const;
 
   std::shared_ptr<const PackedNetwork> packed() const;
   // Packs, and gives up the parameters that inference reads in no other form; they can then be neither read
@@ -67,6 +71,7 @@ class Network {
   Output output_;
 
   mutable PackedCache<PackedNetwork> cache_;
+  mutable std::atomic<DecodeWorkspace*> spare_{nullptr};  // of the last generate(), for the next
 };
 
 }  // namespace s2s::model

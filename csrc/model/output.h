@@ -18,18 +18,27 @@ class Output {
   static void declare(Parameters& all, const Config& config);
   Output(const Parameters& all, const Config& config);
 
-  ops::Packed pack() const { return linear_.pack(); }
-  void logits(const ops::Packed& packed, const Tensor& attentional, const Tensor& logits) const {
-    linear_.forward(packed, attentional, logits);
-  }
+  struct Packed {
+    ops::Packed weight;  // [F, V], or [F, columns]
+    Tensor bias;
+  };
+  Packed pack() const { return {linear_.pack(), bias_}; }
+  // Those columns of it alone.
+  static Packed columns(const Packed& packed, const std::vector<int32_t>& ids);
+
+  static void logits(const Packed& packed, const Tensor& attentional, const Tensor& logits);
+  // The best continuations of every row, as ops/project_topk.h gives them.
+  static void best(const Packed& packed, const Tensor& attentional, const Tensor& log_probs,
+                   const Tensor& columns);
 
   // attentional [R, F], targets [R]. nll [R] is written where defined. dattentional [R, F], where defined,
   // gets the gradient of loss / R, and the gradients of the parameters are added to.
-  LossSums loss(const ops::Packed& packed, const Tensor& attentional, const Tensor& targets, float smoothing,
+  LossSums loss(const Packed& packed, const Tensor& attentional, const Tensor& targets, float smoothing,
                 const Tensor& nll, const Tensor& dattentional) const;
 
  private:
   Linear linear_;
+  Tensor bias_;  // its value
 };
 
 }  // namespace s2s::model

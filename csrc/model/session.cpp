@@ -11,7 +11,8 @@ Session::Session(std::shared_ptr<const Network> network, const Source& source, i
     : network_(std::move(network)), sources_(source.lengths.size()), max_rows_(max_rows) {
   check("encode", max_rows >= sources_ && max_rows <= INT32_MAX, "Expected max_rows from the ", sources_,
         " sources to ", INT32_MAX, ", got ", max_rows, ".");
-  stepper_ = std::make_unique<ModelStepper>(*network_, network_->packed(), source, max_rows, true);
+  stepper_ = std::make_unique<ModelStepper>(*network_, network_->packed(), source, max_rows, true,
+                                            std::span<const int32_t>(), workspace_);
 }
 
 std::unique_lock<std::mutex> Session::enter() {
@@ -31,7 +32,9 @@ Tensor Session::step(const Tensor& parents, const Tensor& tokens) {
         " rows, got ", tokens.size(), ".");
   stepper_->advance(parents.i32(), tokens.i32(), tokens.size());
   rows_ = tokens.size();
-  return stepper_->copy_log_probs();
+  const Tensor log_probs = Tensor::empty({rows_, network_->config().target_vocab_size});
+  stepper_->copy_log_probs(log_probs);
+  return log_probs;
 }
 
 Tensor Session::attention() {

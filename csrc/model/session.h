@@ -26,6 +26,7 @@ class Session {
   std::mutex mutex_;
   std::shared_ptr<const Network> network_;
   int64_t sources_, max_rows_, rows_ = 0;
+  DecodeWorkspace workspace_;
   std::unique_ptr<ModelStepper> stepper_;
 };
 

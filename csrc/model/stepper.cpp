@@ -7,35 +7,48 @@
 #include "ops/matmul.h"
 #include "ops/rows.h"
 #include "ops/softmax.h"
-#include "ops/topk.h"
 
 namespace s2s::model {
 
 namespace {
 
-std::vector<State> first_rows(const std::vector<State>& states, int64_t count) {
-  std::vector<State> out;
-  out.reserve(states.size());
-  for (const State& state : states) out.push_back(state.rows(0, count));
-  return out;
+constexpr float kForbidden = -std::numeric_limits<float>::infinity();
+
+bool stay_in_place(const int32_t* parents, int64_t rows) {
+  for (int64_t r = 0; r < rows; ++r) {
+    if (parents[r] != r) return false;
+  }
+  return true;
+}
+
+void gather_states(const std::vector<State>& from, const Tensor& parents, const std::vector<State>& to) {
+  for (size_t l = 0; l < from.size(); ++l) {
+    ops::gather_rows(from[l].h, parents, to[l].h);
+    if (from[l].c.defined()) ops::gather_rows(from[l].c, parents, to[l].c);
+  }
 }
 
 }  // namespace
 
 ModelStepper::ModelStepper(const Network& network, std::shared_ptr<const PackedNetwork> packed,
-                           const Source& source, int64_t max_rows, bool keep_attention)
+                           const Source& source, int64_t max_rows, bool keep_attention,
+                           std::span<const int32_t> vocabulary, DecodeWorkspace& workspace)
     : network_(network),
       packed_(std::move(packed)),
       memory_(network.encoder().forward(packed_->encoder, source, {}, nullptr, nullptr)),
       prepared_(network.decoder().context().prepare(packed_->context, memory_)),
+      first_(network.bridge().forward(packed_->bridge, memory_)),
       keep_attention_(keep_attention && network.config().attends()),
-      buffers_(network.decoder().make_rows(max_rows, memory_.longest, false)),
-      last_(network.bridge().forward(packed_->bridge, memory_)),
-      initial_(network.decoder().make_states(max_rows)),
-      written_(network.decoder().make_states(max_rows)),
-      parents_(Tensor::empty({max_rows}, DType::i32)),
-      logits_(Tensor::empty({max_rows, network.config().target_vocab_size})) {
-  if (network.config().input_feeding) feed_ = Tensor::empty({max_rows, network.config().feed_width()});
+      buffers_(workspace.step) {
+  buffers_.reserve(network.decoder(), network.config(), max_rows, memory_.longest);
+  if (vocabulary.empty()) return;
+  Shortlist& kept = workspace.shortlist;
+  if (kept.of.lock() != packed_ || !std::ranges::equal(kept.ids, vocabulary)) {
+    kept.ids.assign(vocabulary.begin(), vocabulary.end());
+    kept.output = Output::columns(packed_->output, kept.ids);
+    kept.of = packed_;
+  }
+  shortlist_ = &kept;
 }
 
 int64_t ModelStepper::source_length(int64_t source) const {
@@ -44,59 +57,112 @@ int64_t ModelStepper::source_length(int64_t source) const {
 }
 
 void ModelStepper::advance(const int32_t* parents, const int32_t* tokens, int64_t rows) {
-  const Tensor parent = parents_.rows(0, rows);
-  std::copy_n(parents, rows, parent.i32());
-  const std::vector<State> initial = first_rows(initial_, rows);
-  for (size_t l = 0; l < initial.size(); ++l) {
-    ops::gather_rows(last_[l].h, parent, initial[l].h);
-    if (initial[l].c.defined()) ops::gather_rows(last_[l].c, parent, initial[l].c);
+  StepBuffers& b = buffers_;
+  const Tensor none;
+  const Tensor* feed = rows_ && network_.config().input_feeding ? &b.feed : &none;
+  if (rows == rows_ && stay_in_place(parents, rows)) {
+    std::swap(b.initial, b.written);
+    if (feed == &b.feed) feed = &b.rows.attentional;  // read before the step writes it
+  } else {
+    move_rows(parents, rows);
   }
-  const bool first = rows_ == 0;
-  Tensor feed;
-  if (!first && feed_.defined()) {
-    feed = feed_.rows(0, rows);
-    ops::gather_rows(step_.attentional, parent, feed);
-  }
-  std::vector<int32_t> sources(parents, parents + rows);  // at first a parent is a source
-  if (!first) {
-    for (int32_t& source : sources) source = step_.example.i32()[source];
-  }
-  step_ = buffers_.slice(0, rows);
-  std::copy(sources.begin(), sources.end(), step_.example.i32());
-  std::copy_n(tokens, rows, step_.ids.i32());
+  std::copy_n(tokens, rows, b.rows.ids.i32());
   rows_ = rows;
-  last_ = first_rows(written_, rows);
-  network_.decoder().forward_block(packed_->decoder, prepared_, Ragged::single_step(rows), step_, feed,
-                                   initial, last_, {});
-  network_.output().logits(packed_->output, step_.attentional, logits_.rows(0, rows));
+  network_.decoder().forward_block(packed_->decoder, prepared_, b.ragged, b.rows, *feed, b.initial, b.written,
+                                   {});
+}
+
+// Everything that belongs to a row comes from its parent, and the buffers get `rows` rows.
+void ModelStepper::move_rows(const int32_t* parents, int64_t rows) {
+  StepBuffers& b = buffers_;
+  b.parents.set_rows(rows);
+  std::copy_n(parents, rows, b.parents.i32());
+  for (State& state : b.initial) state.set_rows(rows);
+  gather_states(rows_ ? b.written : first_, b.parents, b.initial);
+  if (rows_ && b.feed.defined()) {
+    b.feed.set_rows(rows);
+    ops::gather_rows(b.rows.attentional, b.parents, b.feed);
+  }
+  std::swap(b.rows.example, b.previous_example);
+  for (int64_t r = 0; r < rows; ++r) {  // at first a parent is a source
+    b.rows.example.i32()[r] = rows_ ? b.previous_example.i32()[parents[r]] : parents[r];
+  }
+  b.rows.set_rows(rows);
+  for (State& state : b.written) state.set_rows(rows);
+  b.ragged.set_single_step(rows);
 }
 
 void ModelStepper::candidates(int64_t rows, int64_t k, const Processors& processors, float* log_probs,
                               int32_t* tokens) {
-  if (!processors.empty()) return Stepper::candidates(rows, k, processors, log_probs, tokens);
-  ops::topk(logits_.rows(0, rows), true, Tensor::wrap(log_probs, {rows, k}, DType::f32, nullptr),
-            Tensor::wrap(tokens, {rows, k}, DType::i32, nullptr));
+  if (!processors.only_forbid()) return Stepper::candidates(rows, k, processors, log_probs, tokens);
+  const std::span<const int32_t> forbidden = processors.forbidden();
+  const Output::Packed& weights = shortlist_ ? shortlist_->output : packed_->output;
+  // Enough that k are left without those forbidden.
+  const int64_t columns = weights.weight.shape.n;
+  const int64_t best = std::min(columns, k + static_cast<int64_t>(forbidden.size()));
+  StepBuffers& b = buffers_;
+  const bool direct = best == k && forbidden.empty();
+  if (!direct) {
+    b.best_log_probs.resize(static_cast<size_t>(rows * best));
+    b.best_tokens.resize(static_cast<size_t>(rows * best));
+  }
+  float* best_log_probs = direct ? log_probs : b.best_log_probs.data();
+  int32_t* best_tokens = direct ? tokens : b.best_tokens.data();
+  Output::best(weights, b.rows.attentional, Tensor::wrap(best_log_probs, {rows, best}, DType::f32, nullptr),
+               Tensor::wrap(best_tokens, {rows, best}, DType::i32, nullptr));
+
   for (int64_t r = 0; r < rows; ++r) {
-    if (tokens[r * k] < 0) log_probs[r * k] = std::numeric_limits<float>::quiet_NaN();
+    if (best_tokens[r * best] < 0) {
+      log_probs[r * k] = std::numeric_limits<float>::quiet_NaN();
+      continue;
+    }
+    int64_t kept = 0;
+    for (int64_t i = r * best; i < (r + 1) * best && kept < k; ++i) {
+      const int32_t token =
+          shortlist_ ? shortlist_->ids[static_cast<size_t>(best_tokens[i])] : best_tokens[i];
+      if (std::ranges::find(forbidden, token) != forbidden.end()) continue;
+      log_probs[r * k + kept] = best_log_probs[i];
+      tokens[r * k + kept++] = token;
+    }
+    std::fill(log_probs + r * k + kept, log_probs + (r + 1) * k, kForbidden);
+    std::fill(tokens + r * k + kept, tokens + (r + 1) * k, 0);
   }
 }
 
 const float* ModelStepper::log_probs() {
-  const Tensor logits = logits_.rows(0, rows_);
-  ops::softmax(logits, logits, true);
-  return logits.f32();
+  const int64_t V = vocabulary();
+  StepBuffers& b = buffers_;
+  if (!b.logits.defined() || b.logits.dim(0) < rows_) b.logits = Tensor::empty({b.room, V});
+  const Tensor dense = b.logits.rows(0, rows_);
+  if (!shortlist_) {
+    copy_log_probs(dense);
+    return dense.f32();
+  }
+  const int64_t columns = static_cast<int64_t>(shortlist_->ids.size());
+  if (!b.short_logits.defined() || b.short_logits.size() < rows_ * columns) {
+    b.short_logits = Tensor::empty({b.room * columns});
+  }
+  const Tensor listed = b.short_logits.rows(0, rows_ * columns).reshape({rows_, columns});
+  Output::logits(shortlist_->output, b.rows.attentional, listed);
+  ops::softmax(listed, listed, true);
+  std::fill_n(dense.f32(), dense.size(), kForbidden);
+  for (int64_t r = 0; r < rows_; ++r) {
+    for (int64_t i = 0; i < columns; ++i) {
+      dense.f32()[r * V + shortlist_->ids[static_cast<size_t>(i)]] = listed.f32()[r * columns + i];
+    }
+  }
+  return dense.f32();
 }
 
-Tensor ModelStepper::copy_log_probs() const {
-  const Tensor out = Tensor::empty({rows_, vocabulary()});
-  ops::softmax(logits_.rows(0, rows_), out, true);
-  return out;
+void ModelStepper::copy_log_probs(const Tensor& out) const {
+  Output::logits(packed_->output, buffers_.rows.attentional, out);
+  ops::softmax(out, out, true);
 }
 
 const float* ModelStepper::attention(int64_t* stride) {
   if (!keep_attention_) return nullptr;
   *stride = memory_.longest;
-  return step_.weights.f32();
+  return buffers_.rows.weights.f32();
 }
 
 }  // namespace s2s::model

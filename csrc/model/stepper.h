@@ -1,20 +1,24 @@
-// ModelStepper: the network as a search sees it. Rows are hypotheses; their states are gathered from their
-// parents'.
+// ModelStepper: the network as a search sees it. Rows are hypotheses; where they move, their states are
+// gathered from their parents'.
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "model/network.h"
+#include "model/workspace.h"
 #include "search/stepper.h"
 
 namespace s2s::model {
 
 class ModelStepper final : public Stepper {
  public:
-  // `max_rows`: the most rows of any step, at least the number of sources.
+  // `max_rows`: the most rows of any step, at least the number of sources. `vocabulary`: the only tokens that
+  // may come out, ascending; empty: all. `workspace` is the caller's while the stepper lives.
   ModelStepper(const Network& network, std::shared_ptr<const PackedNetwork> packed, const Source& source,
-               int64_t max_rows, bool keep_attention);
+               int64_t max_rows, bool keep_attention, std::span<const int32_t> vocabulary,
+               DecodeWorkspace& workspace);
 
   int64_t vocabulary() const override { return network_.config().target_vocab_size; }
   int64_t source_length(int64_t source) const override;
@@ -23,25 +27,24 @@ class ModelStepper final : public Stepper {
                   int32_t* tokens) override;
   const float* attention(int64_t* stride) override;
 
-  Tensor copy_log_probs() const;  // [rows, V] of the last step
+  void copy_log_probs(const Tensor& out) const;  // of the last step -> [rows, V]
   const Memory& memory() const { return memory_; }
 
  protected:
   const float* log_probs() override;
 
  private:
-  const Network& network_;
-  std::shared_ptr<const PackedNetwork> packed_;
-  Memory memory_;
-  Context::Prepared prepared_;
-  bool keep_attention_;
+  void move_rows(const int32_t* parents, int64_t rows);
 
-  int64_t rows_ = 0;         // in use, of the buffers' max_rows
-  Decoder::Rows buffers_;    // what a step writes
-  Decoder::Rows step_;       // its rows in use; undefined before the first step
-  std::vector<State> last_;  // the states after the last step, or the bridge's
-  std::vector<State> initial_, written_;
-  Tensor feed_, parents_, logits_;
+  const Network& network_;
+  const std::shared_ptr<const PackedNetwork> packed_;
+  const Memory memory_;
+  const Context::Prepared prepared_;
+  const std::vector<State> first_;  // of every source
+  const bool keep_attention_;
+  StepBuffers& buffers_;
+  const Shortlist* shortlist_ = nullptr;  // null: the whole vocabulary
+  int64_t rows_ = 0;                      // of the last step
 };
 
 }  // namespace s2s::model

@@ -7,6 +7,7 @@
 
 #include "core/slots.h"
 #include "model/network.h"
+#include "model/workspace.h"
 
 namespace s2s::model {
 
@@ -26,7 +27,7 @@ class Translator {
 
  private:
   struct Slot {
-    SearchWorkspace workspace;
+    DecodeWorkspace workspace;
   };
 
   std::shared_ptr<Network> network_;

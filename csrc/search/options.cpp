@@ -1,5 +1,6 @@
 #include "search/options.h"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 #include <stdexcept>
@@ -21,6 +22,18 @@ void require_token(const char* name, int64_t token, int64_t vocabulary) {
   require(token >= 0 && token < vocabulary, expected.c_str(), token);
 }
 
+void require_vocabulary(const std::vector<int32_t>& tokens, const std::vector<int32_t>& end_tokens,
+                        int64_t vocabulary) {
+  int32_t before = -1;
+  for (const int32_t token : tokens) {
+    require_token("vocabulary", token, vocabulary);
+    require(token > before, "vocabulary in ascending order, each token once", token);
+    before = token;
+  }
+  const auto listed = [&](int32_t token) { return std::ranges::binary_search(tokens, token); };
+  require(std::ranges::any_of(end_tokens, listed), "one of end_tokens in vocabulary", "none");
+}
+
 }  // namespace
 
 void validate(const SearchOptions& options, int64_t vocabulary) {
@@ -40,6 +53,7 @@ void validate(const SearchOptions& options, int64_t vocabulary) {
   require_token("start_token", o.start_token, vocabulary);
   require(!o.end_tokens.empty(), "at least one of end_tokens", "none");
   for (const int32_t token : o.end_tokens) require_token("end_tokens", token, vocabulary);
+  if (o.vocabulary) require_vocabulary(*o.vocabulary, o.end_tokens, vocabulary);
 }
 
 double hypothesis_score(const SearchOptions& options, double log_prob, int64_t length) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace s2s {
@@ -35,6 +36,11 @@ struct SearchOptions {
 
   // Store every token's attention weights with the hypotheses.
   bool return_attention = false;
+
+  // The only tokens that a model may put out, ascending, an end token among them; none: all. Only their
+  // columns of the output layer are computed, and log-probabilities are normalised over them (as with
+  // CTranslate2's vocabulary map). Steppers that are no models know nothing of it.
+  std::optional<std::vector<int32_t>> vocabulary;
 
   // The first decoder input, never part of a hypothesis.
   int32_t start_token = -1;

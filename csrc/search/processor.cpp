@@ -17,6 +17,8 @@ class MinLength final : public Processor {
 
   bool active(int64_t step) const override { return step < min_length_; }
 
+  std::optional<std::span<const int32_t>> forbidden() const override { return end_tokens_; }
+
   void process(const RowView&, std::span<float> log_probs) override {
     for (const int32_t token : end_tokens_) log_probs[token] = -std::numeric_limits<float>::infinity();
   }
@@ -50,8 +52,16 @@ void Processors::begin_step(int64_t step, const int64_t* nodes, const int32_t* s
   nodes_ = nodes;
   sources_ = sources;
   active_.clear();
+  forbidden_.clear();
+  only_forbid_ = true;
   for (const auto& processor : all_) {
-    if (processor->active(step)) active_.push_back(processor.get());
+    if (!processor->active(step)) continue;
+    active_.push_back(processor.get());
+    if (const auto tokens = processor->forbidden()) {
+      forbidden_.insert(forbidden_.end(), tokens->begin(), tokens->end());
+    } else {
+      only_forbid_ = false;
+    }
   }
 }
 

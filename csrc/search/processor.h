@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -36,9 +37,12 @@ class Processor {
  public:
   virtual ~Processor() = default;
 
-  // Whether process() may change anything at this step (0: the first token). While no processor is active a
-  // Stepper takes its fused path and never writes dense scores.
+  // Whether process() may change anything at this step (0: the first token).
   virtual bool active(int64_t step) const = 0;
+
+  // Where all it does at a step is to forbid the same tokens in every row: those. Then a fused output layer
+  // chooses among the others.
+  virtual std::optional<std::span<const int32_t>> forbidden() const { return std::nullopt; }
 
   // Changes one row of log-probabilities [vocabulary] in place; -infinity forbids a token. Rows are not
   // normalised again afterwards.
@@ -51,6 +55,11 @@ class Processors {
   // True where the scores of this step are used as they are.
   bool empty() const { return active_.empty(); }
 
+  // True where all that the active ones do is to forbid the tokens `forbidden` in every row: a Stepper may
+  // then leave those out and never write dense scores.
+  bool only_forbid() const { return only_forbid_; }
+  std::span<const int32_t> forbidden() const { return forbidden_; }
+
   // Applies the active processors, in order, to the log-probabilities [vocabulary] of one row.
   void apply(int64_t row, std::span<float> log_probs) const;
 
@@ -61,6 +70,8 @@ class Processors {
  private:
   std::vector<std::unique_ptr<Processor>> all_;
   std::vector<Processor*> active_;
+  std::vector<int32_t> forbidden_;
+  bool only_forbid_ = true;
   const History* history_ = nullptr;
   const int64_t* nodes_ = nullptr;
   const int32_t* sources_ = nullptr;

@@ -33,7 +33,7 @@ class Stepper {
   // equals the lower token first. k is at most vocabulary(). A row whose scores contain NaN must be told by
   // NaN in its first place or by an exception. The default chooses from log_probs(), to which it applies the
   // processors; a Stepper that fuses the choice into its output layer overrides this and, where
-  // !processors.empty(), calls the default.
+  // !processors.only_forbid(), calls the default. Where fewer than k may follow, the rest have -infinity.
   virtual void candidates(int64_t rows, int64_t k, const Processors& processors, float* log_probs,
                           int32_t* tokens);
 

@@ -47,6 +47,9 @@ class SearchOptions:
         max_decoding_length: steps at most; the end token takes one. A hypothesis cut off here is returned,
             with ``finished`` False, only where fewer than num_hypotheses have finished.
         return_attention: keep each token's attention weights in the hypotheses.
+        vocabulary: the only tokens that may come out, ascending ids, an end token among them. Only their
+            columns of the output layer are computed, and log-probabilities are normalised over them, as with
+            CTranslate2's vocabulary map. None: all.
     """
 
     beam_size: int = 2
@@ -56,6 +59,7 @@ class SearchOptions:
     min_decoding_length: int = 1
     max_decoding_length: int = 256
     return_attention: bool = False
+    vocabulary: Sequence[int] | Int32 | None = None
 
     def native(self, *, start_token: int, end_tokens: Sequence[int]) -> dict[str, Any]:
         """The options as the extension takes them, with the ids of the model's special tokens."""

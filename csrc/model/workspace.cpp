@@ -1,0 +1,24 @@
+#include "model/workspace.h"
+
+#include <algorithm>
+
+namespace s2s::model {
+
+void StepBuffers::reserve(const Decoder& decoder, const Config& config, int64_t count, int64_t longest) {
+  if (count > room) {
+    room = count;
+    rows = decoder.make_rows(count, 0, false);
+    initial = decoder.make_states(count);
+    written = decoder.make_states(count);
+    parents = Tensor::empty({count}, DType::i32);
+    previous_example = Tensor::empty({count}, DType::i32);
+    if (config.input_feeding) feed = Tensor::empty({count, config.feed_width()});
+  }
+  if (!config.attends()) return;
+  if (!weights_memory.defined() || weights_memory.size() < count * longest) {
+    weights_memory = Tensor::empty({count * longest});
+  }
+  rows.weights = weights_memory.rows(0, count * longest).reshape({count, longest});
+}
+
+}  // namespace s2s::model

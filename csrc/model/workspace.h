@@ -1,0 +1,45 @@
+// DecodeWorkspace: what decoding keeps between steps and between calls, so that a warm loop over time
+// allocates nothing. One call at a time, and calls of one network.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "model/decoder.h"
+#include "model/output.h"
+#include "search/workspace.h"
+
+namespace s2s::model {
+
+struct PackedNetwork;
+
+// The buffers of a step, with room for the most rows there were; a step adjusts the views' rows in place.
+struct StepBuffers {
+  void reserve(const Decoder& decoder, const Config& config, int64_t rows, int64_t longest);
+
+  int64_t room = 0;  // rows
+  Ragged ragged = Ragged::single_step(0);
+  Decoder::Rows rows;                   // what a step writes
+  std::vector<State> initial, written;  // the states before and after it
+  Tensor feed;                          // [rows, F] a_{t-1}; undefined without input feeding
+  Tensor parents, previous_example;     // int32 [rows]
+  Tensor weights_memory;                // of rows.weights, whose width is each call's longest source
+  Tensor logits, short_logits;          // [rows, V], [rows, shortlist], made where a search asks for scores
+  std::vector<float> best_log_probs;    // [rows, best] continuations before those forbidden are left out
+  std::vector<int32_t> best_tokens;
+};
+
+// The part of the output layer that computes one vocabulary's columns, kept while calls ask for the same.
+struct Shortlist {
+  std::vector<int32_t> ids;  // ascending
+  Output::Packed output;
+  std::weak_ptr<const PackedNetwork> of;  // whose columns they are
+};
+
+struct DecodeWorkspace {
+  StepBuffers step;
+  Shortlist shortlist;
+  SearchWorkspace search;
+};
+
+}  // namespace s2s::model

@@ -1,0 +1,115 @@
+"""Once warm, the native loop over time allocates nothing: a search of 120 steps asks for memory as often as
+one of 20. Counted by a library that stands before the C library's allocator (LD_PRELOAD)."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COUNTER = """
+#include <cerrno>
+#include <cstddef>
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
+static long count;
+long allocations() { return __atomic_load_n(&count, __ATOMIC_SEQ_CST); }
+static void add() { __atomic_add_fetch(&count, 1, __ATOMIC_SEQ_CST); }
+void* malloc(size_t n) { add(); return __libc_malloc(n); }
+void* calloc(size_t n, size_t size) { add(); return __libc_calloc(n, size); }
+void* realloc(void* p, size_t n) { add(); return __libc_realloc(p, n); }
+void* memalign(size_t align, size_t n) { add(); return __libc_memalign(align, n); }
+void* aligned_alloc(size_t align, size_t n) { add(); return __libc_memalign(align, n); }
+int posix_memalign(void** p, size_t align, size_t n) {
+  add();
+  *p = __libc_memalign(align, n);
+  return *p || !n ? 0 : ENOMEM;
+}
+}
+"""
+
+SCRIPT = """
+import ctypes, itertools, json
+import numpy as np
+from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
+
+allocations = ctypes.CDLL(None).allocations
+allocations.restype = ctypes.c_long
+NETWORKS = {
+    "lstm general": {},
+    "gru dot, two layers": dict(
+        decoder_cell="gru", attention_score="dot", decoder_layers=2, bidirectional=False),
+    "lstm mlp, no input feeding": dict(attention_score="mlp", input_feeding=False),
+    "gru mean": dict(decoder_cell="gru", encoder_cell="gru", context="mean", reset_after=False),
+    "lstm last": dict(context="last", bridge="zero"),
+}
+results = {}
+for name, fields in NETWORKS.items():
+    config = Seq2SeqConfig(source_vocab_size=30, target_vocab_size=300, encoder_hidden=32, decoder_hidden=32,
+                           source_embedding_dim=16, target_embedding_dim=16, **fields)
+    model = Seq2Seq(config)
+    bias = np.zeros(300, np.float32)
+    bias[config.eos_id] = -1e4
+    for batch, beam, how in itertools.product((1, 8), (1, 5), ("free", "at least", "attention", "shortlist")):
+        if how == "attention" and config.context != "attention":
+            continue
+        model.native.load_parameter("decoder.output.bias", bias * (how != "at least"))
+        lengths = np.arange(3, 3 + batch, dtype=np.int32)
+        source = np.arange(lengths.sum(), dtype=np.int32) % 30
+
+        def count(steps):
+            options = dict(beam_size=beam, max_decoding_length=steps)
+            if how == "at least":
+                options["min_decoding_length"] = steps
+            if how == "attention":
+                options["return_attention"] = True
+            if how == "shortlist":
+                options["vocabulary"] = np.arange(0, 300, 2, dtype=np.int32)
+            before = allocations()
+            outputs = model.generate(source, lengths, **options)
+            spent = allocations() - before
+            assert all(len(h.token_scores) == steps for hypotheses in outputs for h in hypotheses)
+            return spent
+
+        for _ in range(2):
+            count(20), count(120)
+        results[f"{name}; batch {batch}, beam {beam}, {how}"] = (
+            min(count(20) for _ in range(3)), min(count(120) for _ in range(3)))
+print(json.dumps(results))
+"""
+
+
+@pytest.fixture(scope="module")
+def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("g++") or shutil.which("c++")
+    if compiler is None:
+        pytest.skip("There is no C++ compiler to make the counting allocator with.")
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("The counting allocator stands before glibc's.")
+    folder = tmp_path_factory.mktemp("counter")
+    (folder / "counter.cpp").write_text(COUNTER)
+    library = folder / "libcounter.so"
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(folder / "counter.cpp")], check=True
+    )
+    return library
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_loop_over_time_allocates_nothing(counter: Path, threads: int) -> None:
+    environment = {**os.environ, "LD_PRELOAD": str(counter), "S2S_NUM_THREADS": str(threads)}
+    run = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    results = json.loads(run.stdout)
+    assert len(results) == 72
+    assert {name: counts for name, counts in results.items() if counts[0] != counts[1]} == {}
+    assert all(counts[0] > 0 for counts in results.values()), "Nothing was counted."
