@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--suite NAME] [--threads 1,2] [--json FILE] [--quick]`"""
+"""`python -m benchmarks [--suite NAME] [--threads 1,2] [--json FILE] [--quick]`, and parts of inference."""
 
 from __future__ import annotations
 
@@ -6,34 +6,45 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 try:
     import torch  # noqa: F401
 except ModuleNotFoundError:
-    sys.exit("The benchmarks compare with PyTorch: pip install '.[test]'")
+    sys.exit("The benchmarks compare with PyTorch: pip install '.[bench]'")
 
-from . import decode, layers, machine, report, training
+from . import layers, machine, rates, report, training
+from .inference import acceptance, suite
 from .rows import FULL, QUICK, Case, run
 
 SUITES = {
     "layers": ("layer forward", "layer backward"),
     "training": ("layer backward", "training step"),
-    "inference": ("layer forward", "decode"),
-    "decode": ("decode",),
-    "all": ("layer forward", "layer backward", "training step", "decode"),
+    "inference": (),
+    "all": ("layer forward", "layer backward", "training step"),
 }
 
 
-def _cases(suite: str, quick: bool) -> Iterator[Case]:
-    for part in SUITES[suite]:
+def _cases(name: str, quick: bool) -> Iterator[Case]:
+    for part in SUITES[name]:
         if part == "layer forward":
             yield from layers.cases(backward=False, quick=quick)
         elif part == "layer backward":
             yield from layers.cases(backward=True, quick=quick)
-        elif part == "training step":
-            yield from training.cases()
         else:
-            yield from decode.cases()
+            yield from training.cases()
+
+
+def _run_cases(options: argparse.Namespace) -> list[dict[str, object]]:
+    print(report.heading(), flush=True)
+    rows = []
+    for threads in options.threads:
+        machine.set_threads(threads)
+        for case in _cases(options.suite, options.quick):
+            rows.append(run(case, threads, QUICK if options.quick else FULL))
+            print(report.row(rows[-1]), flush=True)
+    print()
+    return rows
 
 
 def _threads(text: str) -> list[int]:
@@ -41,6 +52,22 @@ def _threads(text: str) -> list[int]:
     if min(counts) < 1:
         raise ValueError
     return counts
+
+
+def _about(options: argparse.Namespace) -> dict[str, Any]:
+    """The machine, and its rates that the limits of these suites are computed from."""
+    found: dict[str, Any] = dict(machine.describe())
+    for threads in options.threads:
+        if SUITES[options.suite]:
+            found[f"GFLOP/s (best matrix product, threads {threads})"] = round(
+                machine.peak_flops(threads) / 1e9, 1
+            )
+            for name, size in (("1 MiB", 2**20), ("16 MiB", 2**24), ("256 MiB", 2**28)):
+                rate = round(machine.bandwidth(size, threads) / 1e9, 1)
+                found[f"GB/s (streaming copy in {name}, threads {threads})"] = rate
+        if options.suite in ("inference", "all"):
+            found |= rates.describe(threads)
+    return found
 
 
 def main() -> None:
@@ -53,27 +80,27 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="a smoke run: few sizes, few repeats, no figures"
     )
+    suite.add_arguments(parser)
     options = parser.parse_args()
 
-    about: dict[str, str | int | float] = dict(machine.describe())
-    for threads in options.threads:
-        about[f"GFLOP/s (best matrix product, threads {threads})"] = round(
-            machine.peak_flops(threads) / 1e9, 1
-        )
-        for name, size in (("1 MiB", 2**20), ("16 MiB", 2**24), ("256 MiB", 2**28)):
-            rate = round(machine.bandwidth(size, threads) / 1e9, 1)
-            about[f"GB/s (streaming copy in {name}, threads {threads})"] = rate
-    print(report.heading(about), flush=True)
-
-    rows = []
-    for threads in options.threads:
-        machine.set_threads(threads)
-        for case in _cases(options.suite, options.quick):
-            rows.append(run(case, threads, QUICK if options.quick else FULL))
-            print(report.row(rows[-1]), flush=True)
+    about = _about(options)
+    print(report.about(about) + "\n", flush=True)
+    rows: list[dict[str, Any]] = []
+    verdicts: list[acceptance.Verdict] = []
+    if SUITES[options.suite]:
+        rows += _run_cases(options)
+    if options.suite in ("inference", "all"):
+        inference, verdicts = suite.run_suite(options)
+        rows += inference
     if options.json is not None:
-        settings = {"suite": options.suite, "threads": options.threads, "quick": options.quick}
-        report.write_json(options.json, about, settings, rows)
+        settings = {key: value for key, value in vars(options).items() if key != "json"}
+        report.write_json(
+            options.json,
+            machine=about,
+            settings=settings,
+            rows=rows,
+            acceptance=acceptance.as_json(verdicts),
+        )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ limit = max(operations / measured peak rate, bytes / measured bandwidth at the s
 matrix products count as operations (a multiplication and an addition for each weight and row), so
 activations, softmax and the optimiser's arithmetic are free here. A weight counts once for each time that
 it must be read again: once a call where all time steps share one product, once a time step where the
-recurrence forbids that. Nobody runs at the limit; it says how much room is left.
+recurrence forbids that. Nobody runs at the limit; it says how much room is left. Inference has limits of its
+own, level by level of the caches (`inference/limits.py`).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def layer(gates: int, hidden: int, batch: int, time: int, *, backward: bool) -> 
 
 
 @dataclass(frozen=True)
-class _Weights:
+class Weights:
     """How many weights each product of the network has. One LSTM layer a side, general attention."""
 
     encoder_input: int
@@ -59,7 +60,7 @@ class _Weights:
     attention: int  # not weights: numbers of a source row's key and memory that a step multiplies by
 
     @classmethod
-    def of(cls, config: Seq2SeqConfig) -> _Weights:
+    def of(cls, config: Seq2SeqConfig) -> Weights:
         directions = 2 if config.bidirectional else 1
         memory, hidden = directions * config.encoder_hidden, config.decoder_hidden
         encoder = directions * LSTM_GATES * config.encoder_hidden
@@ -84,7 +85,7 @@ class _Weights:
 
 def training_step(config: Seq2SeqConfig, parameters: int, batch: int, length: int) -> Work:
     """Forward, backward, clipping and Adam on `batch` pairs of `length` tokens a side."""
-    w = _Weights.of(config)
+    w = Weights.of(config)
     products = batch * length * (w.per_source_token() + w.per_target_token(length))
     recurrent = w.encoder_recurrent + w.cell_recurrent + w.combine
     once = w.encoder_input + w.keys + w.cell_input + w.output
@@ -92,13 +93,3 @@ def training_step(config: Seq2SeqConfig, parameters: int, batch: int, length: in
     adam = 7 * parameters  # weight, gradient and two moments read; weight and moments written
     logits = 3 * batch * length * config.target_vocab_size  # written, read, their gradient written
     return Work(3 * 2.0 * products, FLOAT * float(read + adam + logits), FLOAT * 4.0 * parameters)
-
-
-def decoding(config: Seq2SeqConfig, batch: int, beam: int, source_length: int, length: int) -> Work:
-    """`length` tokens for each of `batch` sources, with `beam` hypotheses each."""
-    w = _Weights.of(config)
-    source = batch * source_length * w.per_source_token()
-    target = batch * beam * length * w.per_target_token(source_length)
-    step = w.cell_input + w.cell_recurrent + w.combine + w.output
-    read = w.encoder_input + w.keys + source_length * w.encoder_recurrent + length * step
-    return Work(2.0 * (source + target), FLOAT * float(read), FLOAT * float(step))

@@ -1,4 +1,4 @@
-"""Names the machine and measures the two rates that the table's limits are computed from."""
+"""Names the machine and measures the rates that the table's limits are computed from."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _fastest(call: Callable[[], object], seconds: float) -> float:
+def fastest_seconds(call: Callable[[], object], seconds: float) -> float:
+    """Of a single call, tried for so long."""
     end = time.perf_counter() + seconds
     best = float("inf")
     while time.perf_counter() < end:
@@ -65,7 +66,7 @@ def peak_flops(threads: int) -> float:
     for size in (512, 1024, 2048):
         a, b, out = torch.ones(3, size, size)
         for product in (partial(torch.mm, a, b, out=out), partial(ops.linear, a.numpy(), b.numpy())):
-            best = max(best, 2 * size**3 / _fastest(product, 0.2))
+            best = max(best, 2 * size**3 / fastest_seconds(product, 0.2))
     return best
 
 
@@ -74,7 +75,7 @@ def _bandwidth(log2_bytes: int, threads: int) -> float:
     torch.set_num_threads(threads)
     count = max(1, 2 ** (log2_bytes - 3))  # half of the bytes are read and half are written
     source, target = torch.ones(count), torch.ones(count)
-    return 2.0**log2_bytes / _fastest(lambda: target.copy_(source), 0.2)
+    return 2.0**log2_bytes / fastest_seconds(lambda: target.copy_(source), 0.2)
 
 
 def bandwidth(working_set: float, threads: int) -> float:

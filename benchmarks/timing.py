@@ -1,8 +1,8 @@
-"""Times two ways of doing the same work in alternating pairs, in one process and one run.
+"""Times several ways of doing the same work in turns, in one process and one run.
 
 A machine's speed drifts (other tenants, clock, caches), so two runs one after the other compare the machine
 with itself as much as the programs. Here a block of calls of ours is followed at once by a block of theirs,
-each such pair gives one ratio, and the figure reported is the median of the pairs' ratios.
+each such round gives one ratio, and the figure reported is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy as np
 
 Call = Callable[[], object]
 
-SETTLE = 0.003  # seconds: the other side's idle threads spin for a while after a call, and would take a core
+NAP = 0.002  # seconds between two looks at whether the other side's threads still spin
+LONGEST_SETTLE = 0.2
 BLOCK = 0.01  # seconds of calls in a block, at least
-WARM_UP = 0.1  # seconds of untimed calls of each side before the first pair
+WARM_UP = 0.05  # seconds of untimed calls of each side before the first round
 
 
 @dataclass
@@ -31,6 +32,10 @@ class Samples:
     def milliseconds(self, percentile: float) -> float:
         return float(np.percentile(self.calls, percentile)) * 1e3
 
+    def times_as_fast(self, peer: Samples) -> list[float]:
+        """How many times as fast as the peer these calls were, round by round."""
+        return [theirs / ours for ours, theirs in zip(self.blocks, peer.blocks, strict=True)]
+
 
 @dataclass
 class Comparison:
@@ -39,12 +44,21 @@ class Comparison:
 
     @property
     def ratios(self) -> list[float]:
-        """How many times as fast as the peer we were, pair by pair."""
-        return [theirs / ours for ours, theirs in zip(self.ours.blocks, self.peer.blocks, strict=True)]
+        return self.ours.times_as_fast(self.peer)
+
+
+def _settle() -> None:
+    """Waits until the other side's idle threads, which spin for a while after a call, have gone to sleep."""
+    end = time.perf_counter() + LONGEST_SETTLE
+    while time.perf_counter() < end:
+        before = time.process_time()  # of all threads
+        time.sleep(NAP)
+        if time.process_time() - before < NAP / 4:
+            return
 
 
 def _block(call: Call, repeats: int, samples: Samples) -> None:
-    time.sleep(SETTLE)
+    _settle()
     if repeats > 1:
         call()  # wakes the threads that slept while the other side ran
     block = []
@@ -69,30 +83,36 @@ def _warm_up(call: Call) -> float:
             return fastest
 
 
-def compare(ours: Call, peer: Call, *, seconds: float, pairs: int) -> Comparison:
-    """At least `pairs` alternating pairs of blocks, and more until `seconds` have passed."""
-    repeats = [max(1, round(BLOCK / _warm_up(call))) for call in (ours, peer)]
-    result = Comparison(Samples(), Samples())
+def contest(calls: Mapping[str, Call], *, seconds: float, rounds: int) -> dict[str, Samples]:
+    """At least `rounds` rounds, in each of which every call has its block, and more until `seconds` have
+    passed."""
+    repeats = {}
+    for name, call in calls.items():
+        _settle()
+        repeats[name] = max(1, round(BLOCK / _warm_up(call)))
+    result = {name: Samples() for name in calls}
     gc.collect()
     gc.disable()
     try:
         end = time.perf_counter() + seconds
-        while len(result.ours.blocks) < pairs or time.perf_counter() < end:
-            _block(ours, repeats[0], result.ours)
-            _block(peer, repeats[1], result.peer)
+        done = 0
+        while done < rounds or time.perf_counter() < end:
+            for name, call in calls.items():
+                _block(call, repeats[name], result[name])
+            done += 1
     finally:
         gc.enable()
     return result
 
 
-def fastest(calls: Mapping[str, Call], *, rounds: int = 7) -> str:
-    """The name of the call with the least median time over rounds in which each is called once."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    return min(times, key=lambda name: float(np.median(times[name])))
+def compare(ours: Call, peer: Call, *, seconds: float, pairs: int) -> Comparison:
+    """A contest of two."""
+    result = contest({"ours": ours, "peer": peer}, seconds=seconds, rounds=pairs)
+    return Comparison(result["ours"], result["peer"])
+
+
+def medians(calls: Mapping[str, Call]) -> dict[str, float]:
+    """Each call's median seconds in three rounds, fastest first."""
+    result = contest(calls, seconds=0.0, rounds=3)
+    seconds = {name: float(np.median(samples.blocks)) for name, samples in result.items()}
+    return dict(sorted(seconds.items(), key=lambda item: item[1]))

@@ -123,6 +123,23 @@ class TorchSeq2Seq(nn.Module):
         logits = self.decoder.output(torch.stack(outputs, dim=1))
         return functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="sum")
 
+    def advance(self, tokens: Tensor, state: State, keys: Tensor, memory: Tensor) -> tuple[Tensor, State]:
+        """A decoding step: the last tokens [R] -> the next ones' log-probabilities [R, V] and the state."""
+        state = self.step(self.decoder.embedding(tokens), state, keys, memory)
+        return torch.log_softmax(self.decoder.output(state[2]), dim=-1), state
+
+    @torch.inference_mode()
+    def score(self, source: Tensor, target: Tensor) -> list[float]:
+        """The log-probabilities' sum of each target [N, T]."""
+        memory, keys, state = self.start(source)
+        tokens = source.new_full((len(source),), self.config.bos_id)
+        total = torch.zeros(len(source))
+        for following in target.unbind(1):
+            log_probs, state = self.advance(tokens, state, keys, memory)
+            tokens = following
+            total += log_probs.gather(1, tokens.unsqueeze(1)).squeeze(1)
+        return total.tolist()
+
     @torch.inference_mode()
     def greedy(self, source: Tensor, length: int) -> tuple[list[list[int]], list[float]]:
         """`length` tokens for each source [N, S], <eos> forbidden, and their log-probabilities' sums."""
@@ -131,8 +148,7 @@ class TorchSeq2Seq(nn.Module):
         score = torch.zeros(len(source))
         chosen = []
         for _ in range(length):
-            state = self.step(self.decoder.embedding(tokens), state, keys, memory)
-            log_probs = torch.log_softmax(self.decoder.output(state[2]), dim=-1)
+            log_probs, state = self.advance(tokens, state, keys, memory)
             log_probs[:, self.config.eos_id] = -torch.inf
             best, tokens = log_probs.max(dim=-1)
             score += best
@@ -151,8 +167,7 @@ class TorchSeq2Seq(nn.Module):
         score[:, 0] = 0.0  # all beams start equal: only one may branch
         history: list[tuple[Tensor, Tensor]] = []  # (parent row, token), each [N * K]
         for _ in range(length):
-            state = self.step(self.decoder.embedding(tokens), state, keys, memory)
-            log_probs = torch.log_softmax(self.decoder.output(state[2]), dim=-1)
+            log_probs, state = self.advance(tokens, state, keys, memory)
             log_probs[:, self.config.eos_id] = -torch.inf
             vocabulary = log_probs.shape[1]
             total = score.view(-1, 1) + log_probs
