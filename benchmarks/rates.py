@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,8 +74,9 @@ def _int8_products() -> Iterator[tuple[float, Callable[[], object]]]:
         a, b = torch.ones(2, size, size, dtype=torch.int8)
         yield 2.0 * size**3, partial(torch._int_mm, a, b)
     rows, width = 512, 1024
+    make: Any = nn.LSTM
     try:
-        layer = nn.LSTM(width, width, compute_type="int8")  # type: ignore[call-arg]
+        layer = make(width, width, compute_type="int8")
     except (TypeError, ValueError):
         return  # not in this build
     x = np.ones((1, rows, width), np.float32)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq_fast import Seq2SeqConfig, _native, nn
+from seq2seq_fast import Seq2SeqConfig, _native, get_num_threads, nn
 
 from .contestant import Floats
 
@@ -40,24 +40,24 @@ def layer(
 
 
 class Network:
-    """A network for decoding alone: it holds its weights as it multiplies by them, and no gradients."""
+    """What `Translator` decodes with: the packed weights alone, and as many threads as are set now."""
 
     def __init__(
         self, config: Seq2SeqConfig, compute_type: str, parameters: Mapping[str, np.ndarray]
     ) -> None:
-        self._model = self._make(config, compute_type)
+        model = self._model(config, compute_type)
         for name, values in parameters.items():
-            self._model.load_parameter(name, values)
+            model.load_parameter(name, values)
+        self._translator = _native.Translator(model, 1, get_num_threads())
 
     @staticmethod
-    def _make(config: Seq2SeqConfig, compute_type: str) -> _native.Model:
-        model: Any = _native.Model
+    def _model(config: Seq2SeqConfig, compute_type: str) -> _native.Model:
+        make: Any = _native.Model
+        options = {} if compute_type == "float32" else {"compute_type": compute_type}
         try:
-            made: _native.Model = model(asdict(config), compute_type, False)
+            made: _native.Model = make(asdict(config), trainable=False, **options)
         except TypeError:
-            if compute_type != "float32":
-                raise NotInThisBuild(compute_type) from None
-            made = model(asdict(config))
+            raise NotInThisBuild(compute_type) from None
         except ValueError as error:
             raise NotInThisBuild(compute_type, str(error)) from None
         return made
@@ -73,5 +73,5 @@ class Network:
             "min_decoding_length": length,
             "max_decoding_length": length,
         }
-        results = self._model.generate(source.ravel(), lengths, options)
+        results = self._translator.generate(source.ravel(), lengths, options)
         return [r[0].tokens for r in results], [r[0].log_prob for r in results]
