@@ -45,7 +45,9 @@ int main(int count, char** arguments) {
     const double alone = median(2000, [&] { work(amount); });
     const double region = median(2000, [&] { s2s::parallel(threads, [&](int, int) { work(amount); }); });
     const double steps = median(200, [&] {
-      s2s::parallel_steps(threads, kSteps, [&](int64_t, int64_t, int, int) { work(amount); });
+      s2s::parallel_steps(threads, kSteps, [&](int64_t first, int64_t last, int, int) {
+        for (int64_t step = first; step < last; ++step) work(amount);
+      });
     });
     std::printf("%-10d %10.0f %10.0f %10.0f\n", amount, alone, region, steps / kSteps);
   }
