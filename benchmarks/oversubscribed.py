@@ -1,8 +1,9 @@
-"""How much a call suffers on a busy machine: `python -m benchmarks.oversubscribed [--threads 2] [--busy 2]`.
+"""How much a call suffers on a busy machine: `python -m benchmarks.oversubscribed [--threads 2]`.
 
-The same calls are timed on the quiet machine, beside one busy loop a processor (twice as many threads want to run
-as there are processors), and beside two. A call that mostly waited for its own threads would take many times as
-long there; the goal is at most 3 times the quiet median beside one busy loop a processor.
+The same calls are timed on the quiet machine, beside one busy loop a processor (with two threads on two
+processors twice as many want to run as can), and beside two. The goal is at most 3 times the quiet median
+beside one busy loop a processor. A single thread that shares its processor fairly takes twice as long in the
+mean, but a call shorter than the scheduler's time slices mostly runs undisturbed.
 """
 
 from __future__ import annotations
