@@ -35,16 +35,14 @@ def _cases(name: str, quick: bool) -> Iterator[Case]:
             yield from training.cases()
 
 
-def _run_cases(options: argparse.Namespace) -> list[dict[str, object]]:
+def _run_cases(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     print(report.heading(), flush=True)
-    rows = []
     for threads in options.threads:
         machine.set_threads(threads)
         for case in _cases(options.suite, options.quick):
             rows.append(run(case, threads, QUICK if options.quick else FULL))
             print(report.row(rows[-1]), flush=True)
     print()
-    return rows
 
 
 def _threads(text: str) -> list[int]:
@@ -86,21 +84,21 @@ def main() -> None:
     about = _about(options)
     print(report.about(about) + "\n", flush=True)
     rows: list[dict[str, Any]] = []
-    verdicts: list[acceptance.Verdict] = []
-    if SUITES[options.suite]:
-        rows += _run_cases(options)
-    if options.suite in ("inference", "all"):
-        inference, verdicts = suite.run_suite(options)
-        rows += inference
-    if options.json is not None:
-        settings = {key: value for key, value in vars(options).items() if key != "json"}
-        report.write_json(
-            options.json,
-            machine=about,
-            settings=settings,
-            rows=rows,
-            acceptance=acceptance.as_json(verdicts),
-        )
+    inference: list[dict[str, Any]] = []
+    try:
+        if SUITES[options.suite]:
+            _run_cases(options, rows)
+        if options.suite in ("inference", "all"):
+            suite.run_suite(options, inference)
+    finally:  # what was measured is kept, whatever ends the run
+        if options.json is not None:
+            report.write_json(
+                options.json,
+                machine=about,
+                settings={key: value for key, value in vars(options).items() if key != "json"},
+                rows=rows + inference,
+                acceptance=acceptance.as_json(acceptance.verdicts(inference)),
+            )
 
 
 if __name__ == "__main__":

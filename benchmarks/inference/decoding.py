@@ -21,7 +21,7 @@ from ..networks import LENGTH
 from ..torch_peer import State, TorchSeq2Seq
 from . import ours
 from .cells import SearchCell
-from .contestant import Absent, Contestant
+from .contestant import OURS, Absent, Contestant, check
 
 SEED = 1
 COMPILE_SECONDS = 120.0
@@ -92,7 +92,7 @@ def _search(network: TorchSeq2Seq, problem: Problem) -> Callable[[], Found]:
 
 
 def _ours(problem: Problem, compute_type: str) -> Contestant | Absent:
-    name = f"seq2seq_fast {compute_type}"
+    name = f"{OURS} {compute_type}"
     parameters = {key: value.detach().numpy() for key, value in problem.network.named().items()}
     try:
         network = ours.Network(problem.network.config, compute_type, parameters)
@@ -144,9 +144,8 @@ def error(contestant: Contestant, problem: Problem, reference: Found) -> float:
     source = torch.from_numpy(problem.source).long()
     actual = np.array(problem.network.score(source, torch.tensor(tokens)))
     best = np.array(reference[1])
-    limit = TOLERANCE[contestant.precision]
     off = float(np.mean(np.abs(claimed - actual) / np.abs(actual)))
     worse = float(np.mean((best - actual) / np.abs(best)))
-    assert off <= limit, f"{contestant.name}: log-probabilities off by {off:.1e}, more than {limit:.0e}"
-    assert worse <= limit, f"{contestant.name}: hypotheses worse by {worse:.1e}, more than {limit:.0e}"
+    check(contestant, off, TOLERANCE, "log-probabilities off")
+    check(contestant, worse, TOLERANCE, "hypotheses worse")
     return max(off, worse)

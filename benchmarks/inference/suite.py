@@ -81,11 +81,10 @@ def plan(options: argparse.Namespace) -> Plan:
     )
 
 
-def run_suite(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[acceptance.Verdict]]:
-    """Prints the rows as they come, and the verdicts on all goals of which a row was measured."""
+def run_suite(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """Prints the rows as they come and appends them; then prints the verdicts on the goals."""
     work = plan(options)
     print(report.heading(), flush=True)
-    rows = []
     for task in work.tasks:
         machine.set_threads(task.threads)
         for row in run(task, work.effort, compiled=work.compiled):
@@ -96,4 +95,3 @@ def run_suite(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[a
         verdicts = [v for v in verdicts if v.measured is not None]
     if verdicts and not options.quick:
         print(f"\n{report.acceptance(verdicts)}", flush=True)
-    return rows, verdicts
