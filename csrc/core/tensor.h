@@ -32,7 +32,11 @@ class Shape {
     for (int i = 0; i < rank_; ++i) product *= dims_[i];
     return product;
   }
-  bool operator==(const Shape& other) const { return rank_ == other.rank_ && dims_ == other.dims_; }
+  bool operator==(const Shape& other) const {
+    int64_t difference = rank_ ^ other.rank_;
+    for (int i = 0; i < kMaxRank; ++i) difference |= dims_[i] ^ other.dims_[i];
+    return difference == 0;
+  }
 
  private:
   [[noreturn]] static void refuse(int rank);

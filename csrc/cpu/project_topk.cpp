@@ -40,9 +40,10 @@ Best best_of(const ProjectTopkArgs& x, const Records& records, int part, int64_t
   return {records.values + at, records.indices + at, x.best, size};
 }
 
-// Logits of rows [row, row + rows) and of one block's columns -> out, rows kBlock apart.
-void block_logits(const ProjectTopkArgs& x, int64_t row, int64_t rows, int64_t first, int64_t width,
-                  float* out) {
+// Logits of rows [row, row + rows) and of one block's columns -> out, rows kBlock apart. A function of its
+// own: beside others' constants the accumulators would not stay in registers.
+__attribute__((noinline)) void block_logits(const ProjectTopkArgs& x, int64_t row, int64_t rows,
+                                            int64_t first, int64_t width, float* out) {
   for (int64_t column = 0; column < width; column += kPanelWidth) {
     const float* panel = x.b + (first + column) * x.k;
     for_tiles<kMaxRows>(rows, [&](auto height, int64_t r0) {
@@ -86,20 +87,23 @@ void one_unit(const ProjectTopkArgs& x, const Records& records, int64_t unit, in
 void finish_row(const ProjectTopkArgs& x, const Records& records, int parts, int64_t row) {
   const float* greatest = records.greatest + row * records.blocks;
   const float* sums = records.sums + row * records.blocks;
-  const float top = row_max(greatest, records.blocks);
-  Vec sum = splat(0.0f);
-  for (int64_t i = 0; i < records.blocks; i += kLanes) {
-    const int lanes = lanes_left(records.blocks, i);
-    sum =
-        fma(math::exp(load(greatest + i, lanes, -__builtin_inff()) - splat(top)), load(sums + i, lanes), sum);
+  float top = greatest[0], total = sums[0];
+  if (records.blocks > 1) {
+    top = row_max(greatest, records.blocks);
+    Vec sum = splat(0.0f);
+    for (int64_t i = 0; i < records.blocks; i += kLanes) {
+      const int lanes = lanes_left(records.blocks, i);
+      const Vec greatest_of = load(greatest + i, lanes, -__builtin_inff());
+      sum = fma(math::exp(greatest_of - splat(top)), load(sums + i, lanes), sum);
+    }
+    total = sum_lanes(sum);
   }
-  const float total = sum_lanes(sum);
   Best best = best_of(x, records, 0, row);
   for (int part = 1; part < parts; ++part) {  // of ascending columns
     const Best other = best_of(x, records, part, row);
     for (int64_t i = 0; i < other.size; ++i) insert(best, other.values[i], other.indices[i]);
   }
-  if (total != total) {
+  if (!(total > 0.0f)) {  // NaN, or nothing but -infinity: else one term at least is 1
     for (int64_t i = 0; i < x.best; ++i) best.indices[i] = -1;
     return;
   }
