@@ -17,8 +17,8 @@ from benchmarks.caches import Level, nested, pass_seconds
 from benchmarks.inference import acceptance, cells, limits, report, suite
 from benchmarks.inference.acceptance import GOALS, Goal
 from benchmarks.inference.cells import LayerCell, SearchCell, Task
-from benchmarks.inference.contestant import PEERS, Absent, Contestant, of_like_precision
-from benchmarks.inference.run import make_row
+from benchmarks.inference.contestant import PEERS, Absent, Contestant, check, of_like_precision
+from benchmarks.inference.run import checked, make_row
 from benchmarks.networks import Size
 from benchmarks.rates import COMPUTE_TYPES, marginal_rate
 from benchmarks.timing import Samples, contest, medians
@@ -224,6 +224,25 @@ def test_a_row_compares_like_with_like_and_with_the_best() -> None:
     for text in ("2.00 us", "10.00 (10.00-10.00)", "5.00", "1.00 us memory", "ONNX Runtime is not installed"):
         assert text in line
     assert json.loads(json.dumps(made)) == made
+
+
+def test_a_peer_that_is_off_is_a_sentence_and_we_may_not_be() -> None:
+    tolerance = {"int8": 0.01}
+
+    def off_by(off: float, name: str = "PyTorch int8") -> Contestant:
+        return Contestant(name, "int8", lambda: off, lambda y: y)
+
+    def error(one: Contestant) -> float:
+        off: Any = one.call()
+        check(one, off, tolerance, "off")
+        return float(off)
+
+    peer = off_by(0.02)
+    assert checked([peer], error) == ([peer], {"PyTorch int8": 0.02})
+    (absent,), errors = checked([off_by(0.04)], error)
+    assert isinstance(absent, Absent) and "off by 4.0e-02" in absent.reason and not errors
+    with pytest.raises(AssertionError, match=r"seq2seq_fast int8: off by 2\.0e-02, more than 1e-02"):
+        checked([off_by(0.02, "seq2seq_fast int8")], error)
 
 
 def test_a_type_that_is_not_built_is_a_sentence() -> None:

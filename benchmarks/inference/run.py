@@ -78,7 +78,7 @@ def run(task: Task, effort: Effort, *, compiled: bool) -> list[dict[str, Any]]:
         everyone, error = _layer(task.cell, task, peers)
     else:
         everyone, error = _search(task.cell, task, peers)
-    everyone, errors = _checked(everyone, error)
+    everyone, errors = checked(everyone, error)
     calls = {one.name: one.call for one in everyone if isinstance(one, Contestant)}
     samples = contest(calls, seconds=effort.seconds, rounds=effort.rounds)
     return [
@@ -87,7 +87,7 @@ def run(task: Task, effort: Effort, *, compiled: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _checked(everyone: Everyone, error: Callable[..., float]) -> tuple[Everyone, dict[str, float]]:
+def checked(everyone: Everyone, error: Callable[..., float]) -> tuple[Everyone, dict[str, float]]:
     """Everyone and their errors, with those peers absent that are too far off. Ours being so is an
     AssertionError."""
     result: Everyone = []
