@@ -152,7 +152,13 @@ def row(ratios: dict[str, float | None], compute_type: str = "float32") -> dict[
     peers: dict[str, Any] = {
         name: {"absent": "not here"} if ratio is None else {"ratio": ratio} for name, ratio in ratios.items()
     }
-    return {"name": STEP.name, "threads": 1, "compute_type": compute_type, "peers": peers}
+    return {
+        "name": STEP.name,
+        "threads": 1,
+        "compute_type": compute_type,
+        "peers": peers,
+        "over_limit": 1.5,
+    }
 
 
 @pytest.mark.parametrize(
@@ -171,6 +177,7 @@ def test_verdicts_go_by_the_fastest_peer(
     goal = Goal(STEP, 1, "float32", acceptance.FLOAT32, 2.0)
     (verdict,) = acceptance.verdicts([row(ratios)], [goal])
     assert (verdict.word, verdict.measured) == (word, measured)
+    assert verdict.at_limit == (None if measured is None else 1.5 * measured)
     assert acceptance.verdicts([row(ratios, "int8")], [goal])[0].word == "not measured"
     assert json.dumps(acceptance.as_json([verdict]))
 

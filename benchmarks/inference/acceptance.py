@@ -100,6 +100,7 @@ class Verdict:
     goal: Goal
     measured: float | None  # None: our type or every named peer is absent
     peer: str = ""  # the fastest of those named
+    at_limit: float | None = None  # what would be measured if our time were this cell's limit
 
     @property
     def word(self) -> str:
@@ -119,7 +120,7 @@ def _verdict(goal: Goal, row: dict[str, Any] | None) -> Verdict:
     if not ratios:
         return Verdict(goal, None)
     peer = min(ratios, key=ratios.__getitem__)
-    return Verdict(goal, ratios[peer], peer)
+    return Verdict(goal, ratios[peer], peer, ratios[peer] * row["over_limit"])
 
 
 def verdicts(rows: Sequence[dict[str, Any]], goals: Iterable[Goal] = GOALS) -> list[Verdict]:
@@ -136,6 +137,7 @@ def as_json(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
             "against": list(v.goal.against),
             "goal": v.goal.ratio,
             "measured": v.measured,
+            "at_limit": v.at_limit,
             "peer": v.peer,
             "verdict": v.word,
         }

@@ -24,9 +24,9 @@ COLUMNS = {
 }
 TABLE = Table(tuple(COLUMNS), tuple(COLUMNS.values()), left=(0, 2, 5, 7, 11))
 ACCEPTANCE = Table(
-    ("cell", "threads", "type", "against", "goal", "measured", "verdict"),
-    (38, 7, 8, 44, 5, 8, 12),
-    left=(0, 2, 3, 6),
+    ("cell", "threads", "type", "against", "goal", "measured", "at the limit", "verdict"),
+    (38, 7, 8, 44, 5, 8, 12, 12),
+    left=(0, 2, 3, 7),
 )
 NOTE = (
     "faster: the peer's time / ours, median of the rounds (and quartiles); the peer is the fastest of the\n"
@@ -74,15 +74,14 @@ def acceptance(verdicts: Sequence[Verdict]) -> str:
     lines = [ACCEPTANCE.heading()]
     for v in verdicts:
         against = v.peer if len(v.goal.against) == 1 and v.peer else f"best of {_short(v.goal.against)}"
-        measured = "-" if v.measured is None else f"{v.measured:.2f}x"
-        goal = f"{v.goal.ratio:g}x"
-        lines.append(
-            ACCEPTANCE.line(
-                (v.goal.cell.name, str(v.goal.threads), v.goal.compute_type, against, goal, measured, v.word)
-            )
-        )
+        first = (v.goal.cell.name, str(v.goal.threads), v.goal.compute_type, against, f"{v.goal.ratio:g}x")
+        lines.append(ACCEPTANCE.line((*first, _ratio(v.measured), _ratio(v.at_limit), v.word)))
     counts = {word: sum(v.word == word for v in verdicts) for word in ("met", "missed", "not measured")}
     return "\n".join(lines) + "\n\n" + ", ".join(f"{count} {word}" for word, count in counts.items())
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}x"
 
 
 def _short(names: Iterable[str]) -> str:
