@@ -20,10 +20,11 @@ uint64_t generation() {
 
 thread_local ThreadPool* current_pool = nullptr;
 
-// After a stall the pool's callers run alone for this many times its length: on a busy machine, where most
-// regions stall, waiting for each other costs at most this part of the time, and once the machine is quiet
-// again the threads come together soon.
-constexpr int64_t kAlonePerStall = 8;
+// After a stall the pool's callers run alone for as long as it took, and where stalls come soon after each
+// other for twice as long each time: on a busy machine little time is lost, on a quiet one a hiccup is soon
+// forgotten.
+constexpr int64_t kSoon = 8;  // within so many times the time alone
+constexpr int64_t kLongestAlone = 100'000'000;
 
 void check_threads(const char* op, int threads) {
   check(op, threads >= 1 && threads <= ThreadPool::kMaxThreads, "Expected threads from 1 to ",
@@ -83,9 +84,7 @@ void ThreadPool::run(RegionFunction fn, void* context, int64_t steps, int max_pa
   if (parts > 1 && steps > 0 && !ThreadTeam::is_worker()) {
     const Hold hold(holder_);
     if (hold && (parts = parts_together(parts)) > 1) {
-      if (const int64_t stall = team_->lead(fn, context, steps, parts)) {
-        alone_until_ = nanoseconds_now() + kAlonePerStall * stall;
-      }
+      if (const int64_t stall = team_->lead(fn, context, steps, parts)) part_company(stall);
       return;
     }
   }
@@ -94,10 +93,7 @@ void ThreadPool::run(RegionFunction fn, void* context, int64_t steps, int max_pa
 
 // How many of `parts` threads can begin a region now; makes the team if need be.
 int ThreadPool::parts_together(int parts) {
-  if (alone_until_ != 0) {
-    if (nanoseconds_now() < alone_until_) return 1;
-    alone_until_ = 0;
-  }
+  if (alone_ && (alone_ = nanoseconds_now() < alone_until_)) return 1;
   const uint64_t mine = generation();
   if (team_generation_ != mine) static_cast<void>(team_.release());
   if (team_ == nullptr || workers_asked_ < parts - 1) {
@@ -107,6 +103,14 @@ int ThreadPool::parts_together(int parts) {
     workers_asked_ = parts - 1;  // not what came: not to try again at each region
   }
   return team_->ready() ? std::min(parts, team_->workers() + 1) : 1;
+}
+
+void ThreadPool::part_company(int64_t stall) {
+  const int64_t now = nanoseconds_now();
+  const bool soon = now - stall - alone_until_ < kSoon * alone_for_;
+  alone_for_ = std::max(stall, soon ? std::min(2 * alone_for_, kLongestAlone) : 0);
+  alone_until_ = now + alone_for_;
+  alone_ = true;
 }
 
 }  // namespace s2s

@@ -50,6 +50,7 @@ class ThreadPool {
   class Hold;
 
   int parts_together(int parts);
+  void part_company(int64_t stall);
 
   std::atomic<int> threads_;
   std::atomic<uint64_t> holder_{0};  // 0: free
@@ -57,7 +58,8 @@ class ThreadPool {
   std::unique_ptr<ThreadTeam> team_;
   uint64_t team_generation_ = 0;
   int workers_asked_ = 0;
-  int64_t alone_until_ = 0;  // nanoseconds
+  bool alone_ = false;  // after a stall; the times are in nanoseconds
+  int64_t alone_for_ = 0, alone_until_ = 0;
 };
 
 }  // namespace s2s
