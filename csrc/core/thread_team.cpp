@@ -13,10 +13,9 @@ namespace {
 // one step, and than waking takes.
 constexpr int64_t kIdle = 50'000;
 
-// Whoever waits for another's part spins so long and then offers its processor, which the other may need.
-constexpr int64_t kPatience = 20'000;
-
-// The caller's wait is a stall if it is longer than this and than two steps.
+// Whoever waits for another's part spins so long and then offers its processor, which the other may need; not
+// sooner, as to get it back may take a time slice of some milliseconds. The caller's wait is a stall if it is
+// longer than this and than two steps.
 constexpr int64_t kStall = 100'000;
 
 thread_local bool works_for_a_team = false;
@@ -84,12 +83,19 @@ int64_t ThreadTeam::lead(RegionFunction fn, void* context, int64_t steps, int pa
     if (waited > kStall && waited > 2 * (nanoseconds_now() - begin - waited) / (step + 1)) stall = waited;
   }
   if (step < steps) fn(context, step, steps, 0, 1);
+  for (int part = 1; part < parts; ++part) {
+    if (seats_[part].declined.load(std::memory_order_relaxed)) {
+      seats_[part].declined.store(false, std::memory_order_relaxed);
+      stall = std::max(stall, kStall);
+    }
+  }
   return stall;
 }
 
 void ThreadTeam::invite(Seat& seat, int64_t step, const Region& region) {
   seat.step = step;
   seat.region = region;
+  seat.caller_processor.store(current_processor(), std::memory_order_relaxed);
   seat.state.store(kInvited, std::memory_order_release);
   // Once a region is enough: a worker that wakes up looks for the next invitation for a while.
   if (step == 0 && seat.asleep.load(std::memory_order_relaxed)) {
@@ -110,8 +116,7 @@ int64_t ThreadTeam::wait_for_others(int part, int parts, int64_t done) const {
   int64_t waited = 0;
   for (int other = 0; other < parts; ++other) {
     if (other == part) continue;
-    waited +=
-        wait_until(kPatience, [&] { return seats_[other].done.load(std::memory_order_acquire) >= done; });
+    waited += wait_until(kStall, [&] { return seats_[other].done.load(std::memory_order_acquire) >= done; });
   }
   return waited;
 }
@@ -120,22 +125,32 @@ void ThreadTeam::work(int part) {
   [[maybe_unused]] const DefaultFloatMode mode;
   works_for_a_team = true;
   Seat& seat = seats_[part];
+  const auto is_called = [&] { return seat.state.load(std::memory_order_relaxed) != kFree; };
+  const auto in_the_way = [&] {
+    const int here = current_processor();
+    return here >= 0 && here == seat.caller_processor.load(std::memory_order_relaxed);
+  };
   for (;;) {
-    if (!spin_for(kIdle, [&] { return seat.state.load(std::memory_order_relaxed) != kFree; })) sleep(seat);
-    int state = kInvited;
-    if (seat.state.compare_exchange_strong(state, kAccepted, std::memory_order_acquire)) {
+    if (!spin_for(in_the_way() ? 0 : kIdle, is_called)) sleep(seat, kFree);
+    int state = seat.state.load(std::memory_order_acquire);
+    if (state == kStop) return;
+    if (state == kInvited && in_the_way()) {
+      seat.declined.store(true, std::memory_order_relaxed);
+      sleep(seat, kInvited);
+    } else if (state == kInvited &&
+               seat.state.compare_exchange_strong(state, kAccepted, std::memory_order_acquire)) {
       take_part(seat, part);
-    } else if (state == kStop) {
-      return;
     }
   }
 }
 
-// An invitation that comes while `asleep` is being set may go unnoticed; the next one will not.
-void ThreadTeam::sleep(Seat& seat) {
+// Until the next invitation. One that comes while `asleep` is being set may go unnoticed; the next one will
+// not.
+void ThreadTeam::sleep(Seat& seat, State last_seen) {
   const uint32_t wakes = seat.wakes.load(std::memory_order_acquire);
   seat.asleep.store(true, std::memory_order_relaxed);
-  if (seat.state.load(std::memory_order_acquire) == kFree) seat.wakes.wait(wakes, std::memory_order_acquire);
+  const int state = seat.state.load(std::memory_order_acquire);
+  if (state == kFree || state == last_seen) seat.wakes.wait(wakes, std::memory_order_acquire);
   seat.asleep.store(false, std::memory_order_relaxed);
 }
 

@@ -32,8 +32,8 @@ class ThreadTeam {
   // Whether every worker is back from the last region: one that was sent away may be on its way.
   bool ready() const;
 
-  // Runs a region as its part 0, with up to `parts` - 1 workers; ready() must hold. Returns the length of the
-  // stall that made it go on alone, in nanoseconds, or 0.
+  // Runs a region as its part 0, with up to `parts` - 1 workers; ready() must hold. Returns the nanoseconds
+  // for which the caller should rather be alone: 0, or the length of a stall.
   int64_t lead(RegionFunction fn, void* context, int64_t steps, int parts);
 
   static bool is_worker();  // is the calling thread one?
@@ -49,19 +49,22 @@ class ThreadTeam {
     int parts;
   };
 
-  struct alignas(128) Seat {  // two lines: processors fetch them in pairs
+  // Two lines, which processors fetch as a pair: the invitation, and what the caller looks at while it waits.
+  struct alignas(128) Seat {
     std::atomic<int> state{kFree};
+    std::atomic<int> caller_processor{-1};
     std::atomic<bool> asleep{false};
     std::atomic<uint32_t> wakes{0};  // what a sleeping worker waits on
-    int64_t step;                    // the step of the invitation
+    int64_t step;                    // to begin with
     Region region;
     // Steps done, over all regions, times two; plus one: the caller goes on alone.
-    std::atomic<int64_t> done{0};
+    alignas(64) std::atomic<int64_t> done{0};
+    std::atomic<bool> declined{false};
   };
 
   void work(int part);
   void take_part(Seat& seat, int part);
-  void sleep(Seat& seat);
+  void sleep(Seat& seat, State last_seen);
   void invite(Seat& seat, int64_t step, const Region& region);
   bool withdraw(Seat& seat);
   int64_t wait_for_others(int part, int parts, int64_t done) const;
