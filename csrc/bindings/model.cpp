@@ -190,10 +190,11 @@ void bind_model(py::module_& m) {
       });
 
   py::class_<Network, std::shared_ptr<Network>>(m, "Model")
-      .def(py::init([](const py::dict& config, bool trainable) {
-             return std::make_shared<Network>(config_from(config), trainable);
+      .def(py::init([](const py::dict& config, const std::string& compute_type, bool trainable) {
+             return std::make_shared<Network>(config_from(config), compute_type, trainable);
            }),
-           py::arg("config"), py::arg("trainable") = true)
+           py::arg("config"), py::arg("compute_type") = "float32", py::arg("trainable") = true)
+      .def_property_readonly("compute_type", &Network::compute_type)
       .def("layout", [](const Network& self) { return layout_of(self.parameters()); })
       .def("state", [](const Network& self) { return copies_of(self.parameters()); })
       .def_property_readonly("params",
@@ -261,7 +262,7 @@ void bind_model(py::module_& m) {
       });
 
   py::class_<Translator>(m, "Translator")
-      .def(py::init<std::shared_ptr<Network>, int64_t, int64_t>(), py::arg("model"), py::arg("inter_threads"),
+      .def(py::init<std::shared_ptr<Network>, int64_t, int>(), py::arg("model"), py::arg("inter_threads"),
            py::arg("intra_threads"), py::call_guard<py::gil_scoped_release>())
       .def("generate",
            [](Translator& self, const py::object& source, const py::object& source_lengths,

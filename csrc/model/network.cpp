@@ -33,8 +33,10 @@ Memory zero_gradient(const Memory& memory) {
 
 }  // namespace
 
-Network::Network(const Config& config, bool trainable)
-    : config_(config), parameters_(declare(config, trainable)) {
+Network::Network(const Config& config, const std::string& compute_type, bool trainable)
+    : config_(config),
+      compute_type_(compute_type == "auto" ? "float32" : compute_type),
+      parameters_(declare(config, trainable)) {
   build();
 }
 

@@ -32,10 +32,11 @@ struct DecodeWorkspace;
 class Network {
  public:
   // Not trainable: half the memory, and no forward_backward.
-  explicit Network(const Config& config, bool trainable = true);
+  explicit Network(const Config& config, const std::string& compute_type = "float32", bool trainable = true);
   ~Network();
 
   const Config& config() const { return config_; }
+  const std::string& compute_type() const { return compute_type_; }
   const Parameters& parameters() const { return parameters_; }
   const Encoder& encoder() const { return encoder_; }
   const Bridge& bridge() const { return bridge_; }
@@ -64,6 +65,7 @@ class Network {
   void build();
 
   Config config_;
+  std::string compute_type_;
   Parameters parameters_;
   Encoder encoder_;
   Bridge bridge_;

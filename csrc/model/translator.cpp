@@ -2,23 +2,23 @@
 
 #include <utility>
 
-#include "core/error.h"
-
 namespace s2s::model {
 
-Translator::Translator(std::shared_ptr<Network> network, int64_t inter_threads, int64_t intra_threads)
+Translator::Translator(std::shared_ptr<Network> network, int64_t inter_threads, int intra_threads)
     : network_(std::move(network)),
-      slots_(inter_threads, [intra_threads] { return std::make_unique<Slot>(); }) {
+      slots_(inter_threads, [intra_threads] { return std::make_unique<Slot>(intra_threads); }) {
   network_->keep_packed_only();
 }
 
 SearchResults Translator::generate(const Source& source, SearchOptions options) {
   const Slots<Slot>::Lease slot(slots_);
+  const ThreadPool::Scope threads(slot->pool);
   return network_->generate(source, std::move(options), slot->workspace);
 }
 
 Tensor Translator::score(const Source& source, const Target& target) {
   const Slots<Slot>::Lease slot(slots_);
+  const ThreadPool::Scope threads(slot->pool);
   return network_->score(source, target);
 }
 

@@ -1,11 +1,11 @@
 // Translator: a network that serves many callers. So many batches are computed at once as there are slots; a
-// slot has a thread pool and the buffers of a search, which stay warm from call to call. Further callers
-// wait.
+// slot has a thread pool and the buffers of a search, which stay warm from call to call. Further callers wait.
 #pragma once
 
 #include <memory>
 
 #include "core/slots.h"
+#include "core/thread_pool.h"
 #include "model/network.h"
 #include "model/workspace.h"
 
@@ -14,7 +14,7 @@ namespace s2s::model {
 class Translator {
  public:
   // Takes the network over: from here on it has its packed weights only, and nobody else may change it.
-  Translator(std::shared_ptr<Network> network, int64_t inter_threads, int64_t intra_threads);
+  Translator(std::shared_ptr<Network> network, int64_t inter_threads, int intra_threads);
 
   const Network& network() const { return *network_; }
   SearchResults generate(const Source& source, SearchOptions options);
@@ -27,6 +27,8 @@ class Translator {
 
  private:
   struct Slot {
+    explicit Slot(int threads) : pool(threads) {}
+    ThreadPool pool;
     DecodeWorkspace workspace;
   };
 
