@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 
 from checks import bits
+from seq2seq_fast.batching import batches
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.cli import main
-from seq2seq_fast.cli.lines import batches
 from seq2seq_fast.cli.options import load_config
 from seq2seq_fast.cli.train import make_optimizer, make_scheduler
 from seq2seq_fast.cli.train_options import TRAIN_OPTIONS, arguments_for, resolve
@@ -406,7 +406,9 @@ def test_translate_lines(run: Run, trained: Path) -> None:
 def test_translate_does_not_depend_on_batches_or_threads(run: Run, trained: Path) -> None:
     text = "\n".join(words(40, 9))
     once = run("translate", "--model", trained, stdin=text).out
-    assert run("translate", "--model", trained, "--batch_size", 1, "--threads", 1, stdin=text).out == once
+    assert (
+        run("translate", "--model", trained, "--batch_size", 1, "--intra_threads", 1, stdin=text).out == once
+    )
     assert (
         run("translate", "--model", trained, "--batch-size", 7, "--batch-type", "tokens", stdin=text).out
         == once

@@ -256,7 +256,9 @@ def test_greedy_follows_the_reference(row: dict[str, Any], rng: np.random.Genera
     model = make(small_network(row), rng, scale=4.0)
     o, batch = model.config, batch_for(model.config, rng, 5, 6, 3)
     params = double({name: view.copy() for name, view in model.parameters().items()})
-    outputs = model.generate(batch.source, batch.source_lengths, max_decoding_length=8)
+    outputs = model.generate(
+        batch.source, batch.source_lengths, beam_size=1, min_decoding_length=0, max_decoding_length=8
+    )
     for (source, _, _), (hypothesis,) in zip(batch.pairs(), outputs, strict=True):
         at = network.start_decoding(o, params, *reference.encode(o, params, source))
         tokens: list[int] = [o.bos_id]

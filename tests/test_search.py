@@ -7,7 +7,9 @@ the words of generate.h and options.h over lists of Python tuples, one source at
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import inspect
 import itertools
 import math
 import operator
@@ -21,9 +23,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2seq_fast.search import Hypothesis, SearchOptions, beam_search
+from seq2seq_fast import Seq2Seq, Translator, _native
+from seq2seq_fast import search as native_search
+from seq2seq_fast.search import Hypothesis, SearchOptions
 
 BOS = 0
+# Unless a test says otherwise: nothing is restricted.
+beam_search = functools.partial(native_search.beam_search, beam_size=5, min_decoding_length=0)
 
 
 def normalised(logits):
@@ -719,7 +725,6 @@ def test_step_must_be_callable():
 
 
 def test_native_options():
-    from seq2seq_fast import _native
 
     def native(options):
         return _native.beam_search(Always([-1.0] * 3), 1, 3, options, False, [])
@@ -733,3 +738,23 @@ def test_native_options():
     assert as_values(native(tokens)[0]) == as_values(
         native(SearchOptions().native(start_token=0, end_tokens=[1]))[0]
     )
+
+
+def test_every_search_has_the_same_defaults() -> None:
+    """Those of SearchOptions, which are CTranslate2's; the extension's own are the same."""
+    defaults = dataclasses.asdict(SearchOptions())
+    assert {name: defaults[name] for name in ("beam_size", "num_hypotheses", "length_penalty")} == {
+        "beam_size": 2,
+        "num_hypotheses": 1,
+        "length_penalty": 1,
+    }
+    assert (defaults["min_decoding_length"], defaults["max_decoding_length"]) == (1, 256)
+    for call in (native_search.beam_search, Seq2Seq.generate, Translator.translate_batch):
+        for name, parameter in inspect.signature(call).parameters.items():
+            if name in defaults:
+                assert parameter.default == defaults[name], (call, name)
+    step = Step(Tree(5, seed=1), [0, 1])
+    explicit = native_search.beam_search(step, batch_size=2, vocab_size=5, bos_id=BOS, eos_id=1)
+    options = {"start_token": BOS, "end_tokens": [1]}
+    implicit = _native.beam_search(Step(Tree(5, seed=1), [0, 1]), 2, 5, options, False, [])
+    assert [as_values(h) for h in explicit] == [as_values(h) for h in implicit]

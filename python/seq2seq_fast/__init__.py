@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from seq2seq_fast.model import Decoder, Encoder, Seq2Seq, Seq2SeqConfig
     from seq2seq_fast.optim import SGD, Adagrad, Adam, AdamW
     from seq2seq_fast.trainer import Trainer
+    from seq2seq_fast.translator import ScoringResult, TranslationResult, Translator
     from seq2seq_fast.vocab import Vocabulary
 
 _WHERE = {
@@ -35,9 +36,12 @@ _WHERE = {
     "Decoder": "model",
     "Encoder": "model",
     "SGD": "optim",
+    "ScoringResult": "translator",
     "Seq2Seq": "model",
     "Seq2SeqConfig": "model",
     "Trainer": "trainer",
+    "TranslationResult": "translator",
+    "Translator": "translator",
     "Vocabulary": "vocab",
 }
 _MODULES = (
@@ -62,9 +66,12 @@ __all__ = [
     "Batch",
     "Decoder",
     "Encoder",
+    "ScoringResult",
     "Seq2Seq",
     "Seq2SeqConfig",
     "Trainer",
+    "TranslationResult",
+    "Translator",
     "Vocabulary",
     "__version__",
     "cpu_isa",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,15 @@ def flag(op: str, name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"[{op}] Expected {name} as a bool, got {type(value).__name__}.")
     return bool(value)
+
+
+def choice(op: str, name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return a string that is one of `choices`."""
+    if not isinstance(value, str):
+        raise TypeError(f"[{op}] Expected {name} as a string, got {type(value).__name__}.")
+    if value not in choices:
+        raise ValueError(f"[{op}] Expected {name} as one of {', '.join(choices)}, got {value!r}.")
+    return value
 
 
 def array(

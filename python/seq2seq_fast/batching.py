@@ -1,4 +1,4 @@
-"""Which examples make a batch, and in which order: bucketed by length, shuffled from a seed.
+"""Which examples make a batch, and in which order: bucketed by length, shuffled from a seed; or as they come.
 
 The batches of an epoch depend on the lengths of the sequences, the settings, the seed and the number of the
 epoch, and on nothing else; so a place in a training run is two integers, the epoch and the position in it.
@@ -6,13 +6,16 @@ epoch, and on nothing else; so a place in a training run is two integers, the ep
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from seq2seq_fast.arguments import integer
 
+T = TypeVar("T")
 Int64 = npt.NDArray[np.int64]
 
 BATCH_TYPES = ("tokens", "examples")
@@ -80,3 +83,22 @@ class Batching:
             batches.append(examples[start:end])
             start, source_before, target_before = end, int(source_ends[end - 1]), int(target_ends[end - 1])
         return batches
+
+
+def batches(items: Iterable[T], limit: int, weight: Callable[[T], int]) -> Iterator[list[T]]:
+    """Cut items into runs, in order, each of a total weight of at most `limit`; an item may weigh more."""
+    batch: list[T] = []
+    total = 0
+    for item in items:
+        w = weight(item)
+        if batch and total + w > limit:
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += w
+        # A full batch goes out now: whoever writes the lines may be waiting for the answer.
+        if total >= limit:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch

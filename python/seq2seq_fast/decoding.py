@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from seq2seq_fast.text import TextField
 
 if TYPE_CHECKING:
     from seq2seq_fast._native import Hypothesis
-    from seq2seq_fast.model import Seq2Seq
     from seq2seq_fast.trainer import Metric
 
 __all__ = ["best_tokens", "decode", "decoding_metric"]
@@ -20,8 +19,15 @@ __all__ = ["best_tokens", "decode", "decoding_metric"]
 BATCH_TOKENS = 4096
 
 
+class Searches(Protocol):
+    """A Seq2Seq or a Translator."""
+
+    def generate(self, source: Any, source_lengths: Any, **options: Any) -> list[list[Hypothesis]]:
+        """Return the hypotheses of each source."""
+
+
 def decode(
-    model: Seq2Seq,
+    model: Searches,
     sources: Sequence[Sequence[int]],
     *,
     batch_tokens: int = BATCH_TOKENS,
@@ -31,11 +37,11 @@ def decode(
     """Decode any number of sources.
 
     Args:
-        model: a model whose sources are token ids.
+        model: a Seq2Seq or Translator whose sources are token ids.
         sources: ids of each source; one without ids gets no hypothesis.
         batch_tokens: source tokens in a batch. It changes time and memory, not results.
         on_progress: called after each batch with the number of sources done so far.
-        search: the options of `Seq2Seq.generate`.
+        search: the options of `generate`.
 
     Returns:
         The hypotheses of each source, best first, in the order of the sources.
@@ -60,7 +66,7 @@ def decode(
 
 
 def best_tokens(
-    model: Seq2Seq, source: TextField, target: TextField, texts: Sequence[str], **search: Any
+    model: Searches, source: TextField, target: TextField, texts: Sequence[str], **search: Any
 ) -> list[list[str]]:
     """Return the tokens of the best hypothesis of each text; `search` are the arguments of `decode`."""
     decoded = decode(model, [source.encode(text) for text in texts], **search)
@@ -84,7 +90,7 @@ def decoding_metric(
         source: the model's source side.
         target: its target side.
         references: source texts and the target texts that are right for each (see `tsv.read_references`).
-        search: the arguments of `decode`; greedy search if there are none.
+        search: the arguments of `decode`; greedy search unless beam_size is among them.
 
     Raises:
         ValueError: there is no metric of that name, or there are no references.
@@ -97,7 +103,7 @@ def decoding_metric(
     texts = list(references)
     right = [[target.tokenizer.tokenize(text) for text in references[source_text]] for source_text in texts]
 
-    def measure(model: Seq2Seq) -> float:
-        return metric(best_tokens(model, source, target, texts, **search), right)
+    def measure(model: Searches) -> float:
+        return metric(best_tokens(model, source, target, texts, **{"beam_size": 1} | search), right)
 
     return Metric(name, measure, maximize=metric.higher_is_better)

@@ -162,9 +162,7 @@ def quantize_model(folder: StrPath, out: StrPath, compute_type: str) -> None:
     opened = ModelFolder.open(folder)
     if Path(out).exists() and os.path.samefile(folder, out):
         raise ValueError(f"{out}: the rounded model would be written over the one it is made of.")
-    with opened.names_errors():
-        layout = opened.config.native_model(trainable=False).layout()
-    parameters = dict(opened.parameters(layout))
+    parameters = dict(opened.parameters(opened.layout()))
     _save(Path(out), opened.config, parameters, opened.source, opened.target, compute_type)
 
 
@@ -203,6 +201,16 @@ class ModelFolder:
         except (ValueError, MemoryError) as error:
             message = error or "the model does not fit in memory"
             raise ValueError(f"{self.path / CONFIG}: {message}") from error
+
+    def layout(self) -> quantization.Layout:
+        """Return the parameters the model has, checked against the weights' file: names, shapes, dtypes."""
+        with self.names_errors():
+            layout = self.config.native_model(trainable=False).layout()
+        with TensorFile(self.path / WEIGHTS) as weights:
+            weights.expect(
+                quantization.specs(layout, self.compute_type, quantization.column_splits(self.config))
+            )
+        return layout
 
     def parameters(
         self, layout: quantization.Layout, compute_type: str = "float32"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from seq2seq_fast import _native
 from seq2seq_fast._native import Hypothesis
 from seq2seq_fast.arguments import array, flag, integer, number
-from seq2seq_fast.search import check_bools
+from seq2seq_fast.search import DEFAULTS, check_bools
 
 if TYPE_CHECKING:
     from seq2seq_fast.data import Batch
@@ -301,16 +301,16 @@ class Seq2Seq:
         source: Floats | Ids,
         source_lengths: Ids,
         *,
-        beam_size: int = 1,
-        num_hypotheses: int = 1,
-        length_penalty: float = 1.0,
-        min_decoding_length: int = 0,
-        max_decoding_length: int = 256,
-        return_attention: bool = False,
+        beam_size: int = DEFAULTS.beam_size,
+        num_hypotheses: int = DEFAULTS.num_hypotheses,
+        length_penalty: float = DEFAULTS.length_penalty,
+        min_decoding_length: int = DEFAULTS.min_decoding_length,
+        max_decoding_length: int = DEFAULTS.max_decoding_length,
+        return_attention: bool = DEFAULTS.return_attention,
         **options: Any,
     ) -> list[list[Hypothesis]]:
         """Search for the best outputs: greedy for beam_size 1, else beam search. One native call for the
-        whole batch.
+        whole batch. Defaults are those of `search.SearchOptions`, CTranslate2's.
 
         Args:
             source: ids [sum S] or features [sum S, C], sequences one after the other.

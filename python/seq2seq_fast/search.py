@@ -66,6 +66,10 @@ class SearchOptions:
         return {**asdict(self), "start_token": start_token, "end_tokens": list(end_tokens)}
 
 
+DEFAULTS = SearchOptions()
+"""What every search of the package does unless it is told otherwise."""
+
+
 def check_bools(options: Mapping[str, Any]) -> None:
     """Raise TypeError for a bool where a number belongs, or the other way round; whatever else may be wrong
     with options, the extension finds out."""
@@ -88,14 +92,14 @@ def beam_search(
     vocab_size: int,
     bos_id: int,
     eos_id: int | Iterable[int],
-    beam_size: int = 5,
-    patience: float = 1.0,
-    num_hypotheses: int = 1,
-    length_penalty: float = 1.0,
-    min_decoding_length: int = 0,
-    max_decoding_length: int = 256,
+    beam_size: int = DEFAULTS.beam_size,
+    patience: float = DEFAULTS.patience,
+    num_hypotheses: int = DEFAULTS.num_hypotheses,
+    length_penalty: float = DEFAULTS.length_penalty,
+    min_decoding_length: int = DEFAULTS.min_decoding_length,
+    max_decoding_length: int = DEFAULTS.max_decoding_length,
     logits: bool = False,
-    return_attention: bool = False,
+    return_attention: bool = DEFAULTS.return_attention,
     source_lengths: Sequence[int] | NDArray[np.integer[Any]] | None = None,
 ) -> list[list[Hypothesis]]:
     """Search for the best sequences of a model of which only one step is known.
@@ -112,7 +116,7 @@ def beam_search(
         logits: the scores are not normalised yet; the search does it.
         source_lengths: ``[batch_size]``, how many columns of the attention are each source's. None: all S.
 
-    The other options are those of :class:`SearchOptions`, with defaults that restrict nothing.
+    The other options are those of :class:`SearchOptions`.
 
     Returns:
         For every source its hypotheses, best first: between 1 and num_hypotheses. A source's result does not

@@ -47,6 +47,18 @@ Patience = Annotated[
 Threads = Annotated[
     int, typer.Option("--threads", min=0, help="Threads; 0: as many as there are processors.")
 ]
+ComputeType = Annotated[
+    str,
+    typer.Option(
+        "--compute_type",
+        metavar="default|auto|float32|float16|bfloat16|int8",
+        help="What matrices are multiplied in; default: as the folder stores them.",
+    ),
+]
+IntraThreads = Annotated[
+    int,
+    typer.Option("--intra_threads", min=0, help="Threads; 0: as many as there are processors, 4 at most."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
@@ -122,12 +134,12 @@ def translate(
     with_attention: Annotated[
         bool, typer.Option("--with_attention", help="With --json: the attention matrices, too.")
     ] = False,
-    threads: Threads = 0,
+    compute_type: ComputeType = "default",
+    intra_threads: IntraThreads = 0,
 ) -> None:
     """Translate lines of text with a model, in order; an empty line stays empty."""
     from .translate import run_translate
 
-    _set_threads(threads)
     _check_batch_type(batch_type)
     if with_attention and not json:
         raise typer.BadParameter("--with_attention goes with --json.")
@@ -150,6 +162,7 @@ def translate(
         patience=patience,
         min_decoding_length=min_length,
         max_decoding_length=max_length,
+        model_options={"compute_type": compute_type, "intra_threads": intra_threads},
     )
 
 
@@ -168,7 +181,8 @@ def score(
             "--with_token_scores", help="Add ' ||| ' and the score of each token, the end token last."
         ),
     ] = False,
-    threads: Threads = 0,
+    compute_type: ComputeType = "default",
+    intra_threads: IntraThreads = 0,
 ) -> None:
     """Score given targets: lines of 'log-probability ||| target'.
 
@@ -176,7 +190,6 @@ def score(
     """
     from .translate import run_score
 
-    _set_threads(threads)
     _check_batch_type(batch_type)
     run_score(
         model,
@@ -187,6 +200,7 @@ def score(
         batch_type=batch_type,
         as_json=json,
         with_token_scores=with_token_scores,
+        model_options={"compute_type": compute_type, "intra_threads": intra_threads},
     )
 
 
@@ -212,7 +226,8 @@ def evaluate(
     min_length: MinLength = 0,
     max_length: MaxLength = 256,
     json: Json = False,
-    threads: Threads = 0,
+    compute_type: ComputeType = "default",
+    intra_threads: IntraThreads = 0,
 ) -> None:
     """Decode the sources of a file and compare with its references.
 
@@ -220,7 +235,6 @@ def evaluate(
     """
     from .evaluate import run_evaluate
 
-    _set_threads(threads)
     run_evaluate(
         model,
         data=data,
@@ -232,7 +246,23 @@ def evaluate(
         patience=patience,
         min_decoding_length=min_length,
         max_decoding_length=max_length,
+        model_options={"compute_type": compute_type, "intra_threads": intra_threads},
     )
+
+
+@app.command()
+def quantize(
+    model: ModelDir,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write the new model to.")],
+    compute_type: Annotated[
+        str,
+        typer.Option("--compute_type", metavar="int8|float16|bfloat16|float32", help="Its matrices' type."),
+    ] = "int8",
+) -> None:
+    """Write a model anew with smaller weights, for translate, score, evaluate and Translator."""
+    from .quantize import run_quantize
+
+    run_quantize(model, out=out, compute_type=compute_type)
 
 
 @app.command()

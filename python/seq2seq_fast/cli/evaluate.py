@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seq2seq_fast import tsv
+from seq2seq_fast.batching import batches
 from seq2seq_fast.decoding import decode
 from seq2seq_fast.metrics import available_metrics, get_metric, perplexity
 from seq2seq_fast.progress import open_progress
 
-from .lines import batches, open_output
+from .lines import open_output
 from .models import TextModel, open_model
 from .translate import one_line, score_pairs
 
@@ -30,6 +31,7 @@ def run_evaluate(
     metrics: Sequence[str],
     out: Path | None,
     as_json: bool,
+    model_options: Mapping[str, Any],
     **search: Any,
 ) -> None:
     """Print the value of each metric."""
@@ -39,7 +41,7 @@ def run_evaluate(
             raise ValueError(f"--metrics: there is no {name!r}; there are {known}.")
     if not metrics:
         raise ValueError("--metrics: expected at least one.")
-    text_model = open_model(folder)
+    text_model = open_model(folder, **model_options)
     references = tsv.read_references(data)
     if not references:
         raise ValueError(f"{data}: no line to evaluate.")

@@ -14,23 +14,24 @@ from .models import model_folder
 
 def run_info(folder: Path, *, as_json: bool) -> None:
     """Print what a model is made of."""
-    from seq2seq_fast.files import WEIGHTS, load_model, read_config
+    from seq2seq_fast.files import WEIGHTS, ModelFolder, read_config
 
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder.")
     folder = model_folder(folder)
     config = read_config(folder)
-    saved = load_model(folder)
-    parameters = {name: list(view.shape) for name, view in saved.model.parameters().items()}
+    opened = ModelFolder.open(folder)
+    parameters = {name: list(shape) for name, shape, *_ in opened.layout()}
     facts: dict[str, Any] = {
         "folder": str(folder),
         "format_version": config["format_version"],
         "kind": config["kind"],
+        "compute_type": opened.compute_type,
         "parameters": sum(int(np.prod(shape)) for shape in parameters.values()),
         "weights_bytes": (folder / WEIGHTS).stat().st_size,
-        "model": asdict(saved.model.config),
+        "model": asdict(opened.config),
     }
-    for name, side in (("source", saved.source), ("target", saved.target)):
+    for name, side in (("source", opened.source), ("target", opened.target)):
         facts[name] = None
         if side is not None:
             facts[name] = {

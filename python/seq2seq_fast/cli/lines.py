@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TextIO
 
 from seq2seq_fast import tsv
 
-__all__ = ["batches", "open_output", "read_lines"]
-
-T = TypeVar("T")
+__all__ = ["open_output", "read_lines"]
 
 
 def is_standard(path: Path | None) -> bool:
@@ -44,22 +42,3 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     yield sys.stdout
     sys.stdout.flush()
-
-
-def batches(items: Iterable[T], limit: int, weight: Callable[[T], int]) -> Iterator[list[T]]:
-    """Cut items into runs, in order, each of a total weight of at most `limit`; an item may weigh more."""
-    batch: list[T] = []
-    total = 0
-    for item in items:
-        w = weight(item)
-        if batch and total + w > limit:
-            yield batch
-            batch, total = [], 0
-        batch.append(item)
-        total += w
-        # A full batch goes out now: whoever writes the lines may be waiting for the answer.
-        if total >= limit:
-            yield batch
-            batch, total = [], 0
-    if batch:
-        yield batch

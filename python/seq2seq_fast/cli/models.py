@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from seq2seq_fast.files import CONFIG, load_model
-from seq2seq_fast.model import Seq2Seq
+from seq2seq_fast.files import CONFIG
 from seq2seq_fast.text import TextField
+from seq2seq_fast.translator import Translator
 
 __all__ = ["TextModel", "model_folder", "open_model"]
 
@@ -16,7 +17,7 @@ __all__ = ["TextModel", "model_folder", "open_model"]
 class TextModel:
     """A model from text to text."""
 
-    model: Seq2Seq
+    model: Translator
     source: TextField
     target: TextField
 
@@ -35,8 +36,8 @@ def model_folder(path: Path) -> Path:
     return path
 
 
-def open_model(path: Path) -> TextModel:
-    """Load a model from text to text.
+def open_model(path: Path, **options: Any) -> TextModel:
+    """Load a model from text to text; `options` are those of `Translator`.
 
     Raises:
         FileNotFoundError, ValueError: there is none, or it is damaged, or it has no vocabularies.
@@ -44,7 +45,7 @@ def open_model(path: Path) -> TextModel:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such folder.")
     folder = model_folder(path)
-    saved = load_model(folder)
-    if saved.source is None or saved.target is None:
+    model = Translator(folder, **options)
+    if model.source is None or model.target is None:
         raise ValueError(f"{folder}: this model was saved without vocabularies, so it takes no text.")
-    return TextModel(saved.model, saved.source, saved.target)
+    return TextModel(model, model.source, model.target)

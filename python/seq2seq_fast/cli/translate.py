@@ -6,16 +6,17 @@ import itertools
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seq2seq_fast.batching import batches
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.decoding import decode
 
-from .lines import batches, is_standard, open_output, read_lines
+from .lines import is_standard, open_output, read_lines
 from .models import TextModel, open_model
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ def run_translate(
     as_json: bool,
     with_score: bool,
     with_attention: bool,
+    model_options: Mapping[str, Any],
     **search: Any,
 ) -> None:
     """Translate lines to lines. An empty line stays empty."""
-    text_model = open_model(folder)
+    text_model = open_model(folder, **model_options)
     if with_attention and not text_model.has_attention:
         raise ValueError("--with_attention: this model has no attention.")
     if is_standard(src) and sys.stdin.isatty():
@@ -139,11 +141,12 @@ def run_score(
     batch_type: str,
     as_json: bool,
     with_token_scores: bool,
+    model_options: Mapping[str, Any],
 ) -> None:
     """Write the log-probability of each target line given its source line."""
     if is_standard(src) and is_standard(tgt):
         raise ValueError("--src and --tgt cannot both be standard input.")
-    text_model = open_model(folder)
+    text_model = open_model(folder, **model_options)
     source, target = text_model.source, text_model.target
     tokenized = (
         (src_text, source.tokenizer.tokenize(src_text), tgt_text, target.tokenizer.tokenize(tgt_text))

@@ -1,0 +1,453 @@
+"""Translator: a trained model in a service, from tokens to tokens.
+
+Names, defaults and results are CTranslate2's, so that code written for it runs here; what differs is said.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seq2seq_fast import _native
+from seq2seq_fast.arguments import choice, flag, integer
+from seq2seq_fast.batching import batches
+from seq2seq_fast.files import ModelFolder
+from seq2seq_fast.quantization import COMPUTE_TYPES
+from seq2seq_fast.search import DEFAULTS, check_bools
+from seq2seq_fast.text import TextField
+
+if TYPE_CHECKING:
+    from seq2seq_fast._native import Hypothesis
+    from seq2seq_fast.data import Batch
+    from seq2seq_fast.model import Seq2SeqConfig
+
+__all__ = ["ScoringResult", "TranslationResult", "Translator"]
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int32]
+Tokens = Sequence[str] | Sequence[int] | NDArray[np.integer[Any]]
+BatchType = Literal["examples", "tokens"]
+T = TypeVar("T")
+
+DEFAULT_OPTIONS = asdict(DEFAULTS)
+MOST_THREADS = 256
+
+
+@dataclass(frozen=True)
+class TranslationResult:
+    """The outputs for one source, best first: between 1 and num_hypotheses of them."""
+
+    hypotheses: list[list[str]]
+    """Tokens, without start and end token. Ids in decimal where the model has no target vocabulary."""
+    ids: list[list[int]]
+    """The tokens' ids."""
+    finished: list[bool]
+    """False for an output that was cut off at max_decoding_length."""
+    scores: list[float]
+    """What ranks them, log-probability / length ** length_penalty; empty unless return_scores."""
+    token_scores: list[Floats]
+    """float32 [tokens], the log-probability of each token; of a finished output the end token's too, last.
+    Empty unless return_token_scores."""
+    attention: list[Floats]
+    """float32 [as token_scores, source length]; empty unless return_attention, or without attention."""
+
+
+@dataclass(frozen=True)
+class ScoringResult:
+    """How probable a given target is."""
+
+    tokens: list[str]
+    """The target's tokens and the end token. Ids in decimal where the model has no target vocabulary."""
+    log_probs: Floats
+    """float32 [tokens], the log-probability of each; NaN where the source is empty."""
+
+
+class Translator:
+    """Reads a model's folder once and answers calls from any number of threads.
+
+    A result depends on its source and the options alone: not on the batch, on other calls, or on how many
+    threads there are.
+
+    Args:
+        path: the model's folder.
+        device: "auto" or "cpu".
+        compute_type: what matrices are multiplied in: "float32", "float16", "bfloat16" or "int8"; "default":
+            as the folder stores them; "auto": the fastest that this processor does well, int8 or float32.
+        inter_threads: batches that are computed at once. Further calls wait, first come first served.
+        intra_threads: threads of each. 0: as many as the processor has for each batch, but at most 4.
+
+    Raises:
+        FileNotFoundError, ValueError: the folder is none, or damaged; the message names file and field.
+        ValueError, TypeError: an argument; the message names it.
+        RuntimeError: there is no such device.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        device: str = "auto",
+        *,
+        compute_type: str = "default",
+        inter_threads: int = 1,
+        intra_threads: int = 0,
+    ) -> None:
+        if choice("Translator", "device", device, ("auto", "cpu", "cuda")) == "cuda":
+            raise RuntimeError("[Translator] This build of seq2seq_fast has no CUDA: use device='cpu'.")
+        choice("Translator", "compute_type", compute_type, ("default", "auto", *COMPUTE_TYPES))
+        inter = integer("Translator", "inter_threads", inter_threads, 1, MOST_THREADS)
+        intra = integer("Translator", "intra_threads", intra_threads, 0, MOST_THREADS)
+        folder = ModelFolder.open(path)
+        with folder.names_errors():
+            model = folder.config.native_model(
+                compute_type=folder.compute_type if compute_type == "default" else compute_type,
+                trainable=False,
+            )
+        for name, values in folder.parameters(model.layout(), model.compute_type):
+            model.load_parameter(name, values)
+        self.config: Seq2SeqConfig = folder.config
+        self.source: TextField | None = folder.source
+        """Tokeniser and vocabulary of the sources, if the folder has them."""
+        self.target: TextField | None = folder.target
+        self.device = "cpu"
+        self.compute_type: str = model.compute_type
+        self.num_translators = inter
+        """Batches that are computed at once: inter_threads."""
+        self.intra_threads = intra or max(1, min(4, _processors() // inter))
+        self._native: _native.Translator | None = _native.Translator(model, inter, self.intra_threads)
+
+    def close(self) -> None:
+        """Give up the model's memory, once the calls under way have ended. Later calls raise RuntimeError."""
+        self._native = None
+
+    def __enter__(self) -> Translator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def num_active_batches(self) -> int:
+        """Batches that are being computed or wait."""
+        return self._opened().active
+
+    @property
+    def num_queued_batches(self) -> int:
+        """Batches that wait."""
+        return self._opened().queued
+
+    def translate_batch(
+        self,
+        source: Iterable[Tokens] | Iterable[Floats],
+        *,
+        max_batch_size: int = 0,
+        batch_type: BatchType = "examples",
+        beam_size: int = DEFAULTS.beam_size,
+        patience: float = DEFAULTS.patience,
+        num_hypotheses: int = DEFAULTS.num_hypotheses,
+        length_penalty: float = DEFAULTS.length_penalty,
+        max_decoding_length: int = DEFAULTS.max_decoding_length,
+        min_decoding_length: int = DEFAULTS.min_decoding_length,
+        vocabulary: Iterable[str] | Iterable[int] | NDArray[np.integer[Any]] | None = None,
+        return_scores: bool = False,
+        return_token_scores: bool = False,
+        return_attention: bool = False,
+    ) -> list[TranslationResult]:
+        """Search for the best outputs. `SearchOptions` says what each option of the search means exactly.
+
+        Args:
+            source: for each source its tokens (an unknown one is unk; the end token is added if the model
+                wants it), its ids (taken as they are), or its features, float32 [S, C]. One without any
+                gives an empty output.
+            max_batch_size: cut the sources, sorted by length, into batches of so many; 0: one batch. Batches
+                are computed side by side as far as inter_threads allow. No result depends on it.
+            batch_type: what max_batch_size counts: "examples", or "tokens" of the source (or feature
+                vectors).
+            beam_size: live hypotheses per source; 1: greedy search.
+            patience: a source stops when beam_size times so many hypotheses have finished.
+            num_hypotheses: outputs per source, at most beam_size.
+            length_penalty: outputs are ranked by log-probability / length ** length_penalty.
+            max_decoding_length: steps at most.
+            min_decoding_length: no end token before so many tokens.
+            vocabulary: the only target tokens (or ids) that may come out, the end token apart, which always
+                may; probabilities are normalised over them. None: all.
+            return_scores: fill `scores` of the results.
+            return_token_scores: fill `token_scores`.
+            return_attention: fill `attention`.
+
+        Returns:
+            A result for each source, in their order.
+
+        Raises:
+            ValueError, TypeError: an argument; the message names it, and which source.
+            RuntimeError: the translator is closed, or the model computes NaN.
+        """
+        op = "translate_batch"
+        native = self._opened()
+        rows = self._source_rows(op, source)
+        options: dict[str, Any] = {
+            "beam_size": beam_size,
+            "patience": patience,
+            "num_hypotheses": num_hypotheses,
+            "length_penalty": length_penalty,
+            "max_decoding_length": max_decoding_length,
+            "min_decoding_length": min_decoding_length,
+            "return_attention": return_attention,
+        }
+        check_bools(options)
+        if vocabulary is not None:
+            options["vocabulary"] = self._allowed(op, vocabulary)
+        flag(op, "return_scores", return_scores)
+        flag(op, "return_token_scores", return_token_scores)
+
+        def search(part: Sequence[int]) -> list[list[Hypothesis]]:
+            return native.generate(*_joined([rows[i] for i in part]), options)
+
+        found = self._in_parts(op, search, [len(row) for row in rows], rows, max_batch_size, batch_type)
+        return [
+            self._result(hypotheses, return_scores, return_token_scores, return_attention)
+            for hypotheses in found
+        ]
+
+    def score_batch(
+        self,
+        source: Iterable[Tokens] | Iterable[Floats],
+        target: Iterable[Tokens],
+        *,
+        max_batch_size: int = 0,
+        batch_type: BatchType = "examples",
+    ) -> list[ScoringResult]:
+        """Return how probable given targets are.
+
+        Args:
+            source: as for `translate_batch`.
+            target: for each source its target's tokens, or ids, without start and end token; may be empty.
+            max_batch_size: as for `translate_batch`.
+            batch_type: "examples", or "tokens": of source or target, whichever has more.
+
+        Returns:
+            A result for each pair, in their order.
+
+        Raises:
+            ValueError, TypeError: an argument; the message names it, and which source or target.
+            RuntimeError: the translator is closed.
+        """
+        op = "score_batch"
+        native = self._opened()
+        rows, targets = self._source_rows(op, source), self._target_rows(op, target)
+        if len(targets) != len(rows):
+            raise ValueError(f"[{op}] Expected target for {len(rows)} sources, got {len(targets)}.")
+
+        def score(part: Sequence[int]) -> list[Floats]:
+            right, lengths = _joined([targets[i] for i in part])
+            scores = native.score(*_joined([rows[i] for i in part]), right, lengths)
+            return np.split(scores, np.cumsum(lengths)[:-1])
+
+        weights = [max(len(row), len(right)) for row, right in zip(rows, targets, strict=True)]
+        found = self._in_parts(op, score, weights, rows, max_batch_size, batch_type)
+        return [
+            ScoringResult(
+                self._tokens(ids.tolist()),
+                np.full(len(ids), np.nan, np.float32) if log_probs is None else log_probs,
+            )
+            for ids, log_probs in zip(targets, found, strict=True)
+        ]
+
+    def generate(self, source: Floats | Ids, source_lengths: Ids, **options: Any) -> list[list[Hypothesis]]:
+        """Search with `Seq2Seq.generate`'s arguments and results, which tell more: flat arrays, ids only."""
+        check_bools(options)
+        return self._opened().generate(source, source_lengths, DEFAULT_OPTIONS | options)
+
+    def score(self, batch: Batch) -> Floats:
+        """float32 [sum T]: the log-probability of every target token of a batch, as `Seq2Seq.score`."""
+        native = self._opened()
+        return native.score(batch.source, batch.source_lengths, batch.target, batch.target_lengths)
+
+    # ---- from the caller's data to arrays
+
+    def _opened(self) -> _native.Translator:
+        native = self._native  # held until the call ends, even if another thread closes
+        if native is None:
+            raise RuntimeError("[Translator] It is closed.")
+        return native
+
+    def _source_rows(self, op: str, source: Any) -> list[NDArray[Any]]:
+        """The sources as int32 [S] or float32 [S, C] each."""
+        sources, config = _list(op, "source", source), self.config
+        if config.source_vocab_size:
+            return [
+                _token_row(op, f"source {i}", tokens, self.source, config.source_vocab_size)
+                for i, tokens in enumerate(sources)
+            ]
+        return [_feature_row(op, f"source {i}", x, config.source_features) for i, x in enumerate(sources)]
+
+    def _target_rows(self, op: str, target: Any) -> list[Ids]:
+        """The targets as int32 [T] each, the end token last."""
+        end = np.array([self.config.eos_id], np.int32)
+        field = None if self.target is None else replace(self.target, eos=False)
+        size = self.config.target_vocab_size
+        return [
+            np.append(_token_row(op, f"target {i}", tokens, field, size), end)
+            for i, tokens in enumerate(_list(op, "target", target))
+        ]
+
+    def _allowed(self, op: str, vocabulary: Any) -> Ids:
+        """The ids of a `vocabulary` and the end token, ascending."""
+        tokens = vocabulary if isinstance(vocabulary, np.ndarray) else _list(op, "vocabulary", vocabulary)
+        if len(tokens) == 0:
+            raise ValueError(f"[{op}] Expected vocabulary of at least one token, got none.")
+        if self.target is not None and all(isinstance(token, str) for token in tokens):
+            known = self.target.vocabulary
+            for token in tokens:
+                if token not in known:
+                    raise ValueError(f"[{op}] Expected vocabulary of target tokens, got {token!r}.")
+            ids = np.array(known.encode(tokens), np.int32)
+        else:
+            ids = _id_row(op, "vocabulary", tokens, self.config.target_vocab_size)
+        return np.union1d(ids, np.array([self.config.eos_id], np.int32))
+
+    # ---- batches
+
+    def _in_parts(
+        self,
+        op: str,
+        work: Callable[[Sequence[int]], list[T]],
+        weights: Sequence[int],
+        rows: Sequence[NDArray[Any]],
+        max_batch_size: int,
+        batch_type: str,
+    ) -> list[T | None]:
+        """Call `work` with the places of the rows that are not empty, a batch at a time.
+
+        Returns its results in the order of the rows, None for an empty one.
+        """
+        size = integer(op, "max_batch_size", max_batch_size, 0)
+        by_tokens = choice(op, "batch_type", batch_type, ("examples", "tokens")) == "tokens"
+        places = [i for i, row in enumerate(rows) if len(row)]
+        parts = [places] if places else []
+        if size:
+            places.sort(key=lambda i: -weights[i])
+            parts = list(batches(places, size, weights.__getitem__ if by_tokens else lambda _: 1))
+        results: list[T | None] = [None] * len(rows)
+        workers = min(self.num_translators, len(parts))
+        if workers > 1:
+            with ThreadPoolExecutor(workers) as pool:
+                found = list(pool.map(work, parts))
+        else:
+            found = [work(part) for part in parts]
+        for part, answers in zip(parts, found, strict=True):
+            for i, answer in zip(part, answers, strict=True):
+                results[i] = answer
+        return results
+
+    # ---- from arrays to results
+
+    def _tokens(self, ids: list[int]) -> list[str]:
+        return [str(i) for i in ids] if self.target is None else self.target.vocabulary.decode(ids)
+
+    def _result(
+        self, hypotheses: list[Hypothesis] | None, scores: bool, token_scores: bool, attention: bool
+    ) -> TranslationResult:
+        if hypotheses is None:  # of an empty source
+            nothing = np.zeros(0, np.float32)
+            return TranslationResult(
+                hypotheses=[[]],
+                ids=[[]],
+                finished=[True],
+                scores=[0.0] if scores else [],
+                token_scores=[nothing] if token_scores else [],
+                attention=[nothing.reshape(0, 0)] if attention and self._attends else [],
+            )
+        ids = [h.tokens for h in hypotheses]
+        return TranslationResult(
+            hypotheses=[self._tokens(tokens) for tokens in ids],
+            ids=ids,
+            finished=[h.finished for h in hypotheses],
+            scores=[h.score for h in hypotheses] if scores else [],
+            token_scores=[h.token_scores for h in hypotheses] if token_scores else [],
+            attention=[h.attention for h in hypotheses if h.attention is not None] if attention else [],
+        )
+
+    @property
+    def _attends(self) -> bool:
+        return self.config.context == "attention"
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _list(op: str, name: str, value: Any) -> list[Any]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise TypeError(f"[{op}] Expected {name} as a list, got {type(value).__name__}.")
+    return list(value)
+
+
+def _token_row(op: str, what: str, tokens: Any, field: TextField | None, size: int) -> Ids:
+    """Tokens or ids as int32 [length]; `what` names them in errors."""
+    if isinstance(tokens, np.ndarray):
+        return _id_row(op, what, tokens, size)
+    tokens = _list(op, what, tokens)
+    if not tokens:
+        return np.zeros(0, np.int32)
+    if not isinstance(tokens[0], str):
+        return _id_row(op, what, tokens, size)
+    for position, token in enumerate(tokens):
+        if not isinstance(token, str):
+            kind = type(token).__name__
+            raise TypeError(f"[{op}] Expected {what} of tokens only, got {kind} at position {position}.")
+    if field is None:
+        raise ValueError(f"[{op}] Expected {what} as ids: the model was saved without that vocabulary.")
+    try:
+        return np.array(field.tokens_to_ids(tokens), np.int32)
+    except ValueError as error:
+        raise ValueError(f"[{op}] In {what}: {error}") from None
+
+
+def _id_row(op: str, what: str, values: Any, size: int) -> Ids:
+    """Ids below `size` as int32 [length]."""
+    try:
+        ids = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"[{op}] Expected {what} of shape [length], got a list of lists.") from None
+    if ids.ndim != 1:
+        raise ValueError(f"[{op}] Expected {what} of shape [length], got {list(ids.shape)}.")
+    if not len(ids):
+        return np.zeros(0, np.int32)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"[{op}] Expected {what} as tokens or ids, got dtype {ids.dtype}.")
+    wrong = (ids < 0) | (ids >= size)
+    if wrong.any():
+        position = int(wrong.argmax())
+        raise ValueError(
+            f"[{op}] Expected {what} of ids from 0 to {size - 1}, got {ids[position]} at position {position}."
+        )
+    return ids.astype(np.int32)
+
+
+def _feature_row(op: str, what: str, features: Any, width: int) -> Floats:
+    """Features as float32 [S, C]."""
+    if not isinstance(features, np.ndarray) or features.dtype != np.float32:
+        kind = features.dtype if isinstance(features, np.ndarray) else type(features).__name__
+        raise TypeError(f"[{op}] Expected {what} as float32 [length, {width}], got {kind}.")
+    if features.ndim != 2 or features.shape[1] != width:
+        raise ValueError(f"[{op}] Expected {what} of shape [length, {width}], got {list(features.shape)}.")
+    if not np.isfinite(features).all():
+        raise ValueError(f"[{op}] Expected {what} to be finite, got NaN or infinity.")
+    return features
+
+
+def _joined(rows: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], Ids]:
+    """The rows one after the other, and their lengths."""
+    lengths = np.array([len(row) for row in rows], np.int32)
+    return rows[0] if len(rows) == 1 else np.concatenate(rows), lengths
