@@ -130,6 +130,7 @@ SearchResults Network::generate(const Source& source, SearchOptions options,
 }
 
 std::shared_ptr<const PackedNetwork> Network::packed() const {
+  if (packed_only_) return packed_only_;
   return cache_.get(parameters_, [&] {
     return PackedNetwork{encoder_.pack(), bridge_.pack(), decoder_.context().pack(),
                          decoder_.pack_for_inference(), output_.pack()};
@@ -137,7 +138,7 @@ std::shared_ptr<const PackedNetwork> Network::packed() const {
 }
 
 void Network::keep_packed_only() {
-  packed();
+  packed_only_ = packed();
   parameters_.release([](const ParameterView& p) {
     return p.shape.rank() == 1 || p.name.find("embedding") != std::string::npos;
   });
