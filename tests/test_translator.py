@@ -488,3 +488,18 @@ def test_weights_that_are_not_numbers_are_an_error_not_an_output(tmp_path: Path)
             translator.translate_batch([[4]], **SEARCH)
         with pytest.raises(RuntimeError, match="NaN"):  # and the slot is free again
             translator.translate_batch([[4]], **SEARCH)
+
+
+# ---- the vocabulary of a call
+
+
+def test_a_vocabulary_for_a_call(translator: Translator) -> None:
+    batch, allowed = sentences(6, seed=5), ["b", "e", "h"]
+    results = translator.translate_batch(batch, **SEARCH, beam_size=3, num_hypotheses=3, vocabulary=allowed)
+    assert {token for r in results for tokens in r.hypotheses for token in tokens} <= set(allowed)
+    ids = TARGET.vocabulary.encode(allowed)
+    for same in (ids, ids[::-1] * 2, np.array(ids), [*allowed, "</s>"], set(allowed)):
+        again = translator.translate_batch(batch, **SEARCH, beam_size=3, num_hypotheses=3, vocabulary=same)
+        assert again == results
+    everything = translator.translate_batch(batch, **SEARCH, vocabulary=TARGET.vocabulary.tokens)
+    assert [r.ids for r in everything] == [r.ids for r in translator.translate_batch(batch, **SEARCH)]
