@@ -1,6 +1,6 @@
 // The workers of a thread pool, and how a caller shares the parts of a region with them.
 //
-// Each thread has a seat, a cache line of its own. The caller (seat 0) writes an invitation into each
+// Each thread has a seat. The caller (seat 0) writes an invitation into each
 // worker's seat and begins with its own part. A worker that sees the invitation accepts it; what nobody has
 // accepted when the caller's own part is done, the caller does itself and invites anew for the next step. So
 // a worker that sleeps or is not scheduled never holds anybody up before it has begun, and a wake-up that is
@@ -9,7 +9,9 @@
 // (one store) and looks at the other seats.
 //
 // A thread that loses its processor in the middle of a part does hold up the others. If the caller has to
-// wait for it much longer than a step takes, it sends the workers away and goes on alone.
+// wait for it much longer than a step takes, it sends the workers away and goes on alone. A worker that wakes
+// up on the caller's own processor, as happens on a busy machine, declines: it could only take the caller's
+// time.
 #pragma once
 
 #include <atomic>
