@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <new>
 
 #include "core/memory.h"
@@ -13,7 +12,7 @@ namespace {
 struct Buffer {
   void* data = nullptr;
   size_t size = 0;
-  ~Buffer() { std::free(data); }
+  ~Buffer() { ::operator delete(data, std::align_val_t{kAlignment}); }
 };
 thread_local Buffer buffer;
 
@@ -24,9 +23,8 @@ void* thread_scratch(size_t bytes) {
   if (bytes > SIZE_MAX / 4) throw std::bad_alloc();
   constexpr size_t kPage = 4096;
   const size_t size = (std::max(bytes, buffer.size * 3 / 2) + kPage - 1) / kPage * kPage;
-  void* grown = std::aligned_alloc(kAlignment, size);
-  if (grown == nullptr) throw std::bad_alloc();
-  std::free(buffer.data);
+  void* grown = ::operator new(size, std::align_val_t{kAlignment});
+  ::operator delete(buffer.data, std::align_val_t{kAlignment});
   buffer.data = grown;
   buffer.size = size;
   return grown;

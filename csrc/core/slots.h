@@ -3,7 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -67,7 +66,9 @@ class Slots {
       }
       Waiter self;
       waiting_.push_back(&self);
-      self.ready.wait(lock, [&] { return self.slot != nullptr; });
+      lock.unlock();
+      self.ready.wait(0);
+      lock.lock();  // the giver needs `self` until it lets go of the lock
       return self.slot;
     }
 
@@ -80,7 +81,8 @@ class Slots {
       Waiter* next = waiting_.front();
       waiting_.pop_front();
       next->slot = slot;
-      next->ready.notify_one();  // under the lock: the waiter, and its condition, end as soon as it can go on
+      next->ready = 1;
+      next->ready.notify_one();  // under the lock: the waiter ends as soon as it can go on
     }
 
     std::pair<int64_t, int64_t> counts() {
@@ -93,7 +95,8 @@ class Slots {
 
    private:
     struct Waiter {
-      std::condition_variable ready;
+      // Not a condition_variable, whose wait() in g++ 12's library makes the wheel a manylinux_2_35 one.
+      std::atomic<int> ready{0};
       T* slot = nullptr;
     };
     std::mutex mutex_;
