@@ -19,12 +19,12 @@ using model::Layer;
 
 std::unique_ptr<Layer> make_layer(const std::string& cell, int64_t input_size, int64_t hidden_size,
                                   int64_t num_layers, bool bias, bool bidirectional, bool reset_after,
-                                  float dropout) {
+                                  float dropout, const std::string& compute_type) {
   check("layer", cell == "lstm" || cell == "gru", "Expected cell lstm or gru, got ", cell, ".");
   const auto kind = cell == "lstm" ? model::CellKind::lstm : model::CellKind::gru;
   return std::make_unique<Layer>(
       model::StackConfig{{kind, input_size, hidden_size, bias, reset_after}, num_layers, bidirectional},
-      dropout);
+      dropout, ops::parse_compute_type(cell.c_str(), compute_type));
 }
 
 }  // namespace
@@ -70,7 +70,8 @@ void bind_layer(py::module_& m) {
   py::class_<Layer>(m, "Layer")
       .def(py::init(&make_layer), py::arg("cell"), py::arg("input_size"), py::arg("hidden_size"),
            py::arg("num_layers"), py::arg("bias"), py::arg("bidirectional"), py::arg("reset_after"),
-           py::arg("dropout"))
+           py::arg("dropout"), py::arg("compute_type") = "float32")
+      .def_property_readonly("compute_type", [](const Layer& self) { return name_of(self.compute_type()); })
       .def("layout", [](const Layer& self) { return layout_of(self.parameters()); })
       .def("state", [](const Layer& self) { return copies_of(self.parameters()); })
       .def("load_parameter",

@@ -191,10 +191,11 @@ void bind_model(py::module_& m) {
 
   py::class_<Network, std::shared_ptr<Network>>(m, "Model")
       .def(py::init([](const py::dict& config, const std::string& compute_type, bool trainable) {
-             return std::make_shared<Network>(config_from(config), compute_type, trainable);
+             return std::make_shared<Network>(config_from(config), trainable,
+                                              ops::parse_compute_type("Model", compute_type));
            }),
            py::arg("config"), py::arg("compute_type") = "float32", py::arg("trainable") = true)
-      .def_property_readonly("compute_type", &Network::compute_type)
+      .def_property_readonly("compute_type", [](const Network& self) { return name_of(self.compute_type()); })
       .def("layout", [](const Network& self) { return layout_of(self.parameters()); })
       .def("state", [](const Network& self) { return copies_of(self.parameters()); })
       .def_property_readonly("params",

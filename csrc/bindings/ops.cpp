@@ -119,7 +119,7 @@ void bind_softmax(py::module_& m) {
     const Tensor values = Tensor::empty({a.dim(0), k}), indices = Tensor::empty({a.dim(0), k}, DType::i32);
     {
       Release unlocked;
-      ops::project_topk(a, ops::pack_transposed(w), b, values, indices);
+      ops::project_topk(a, false, ops::pack_transposed(w), b, values, indices);
     }
     for (int64_t r = 0; r < a.dim(0); ++r) {
       check(op, indices.i32()[r * k] >= 0, "Expected x, weight and bias of finite logits, got none in row ",

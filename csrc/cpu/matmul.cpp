@@ -1,10 +1,12 @@
-// Packed b lies in panels of a few vectors' width, each [K][width] without gaps, so that the inner loop
-// streams it. Work is split over panels, or over rows where there are few panels; K is cut into blocks of
-// kBlockK that stay in the cache.
+// Packed b lies in panels of a few vectors' width, so that the inner loop streams it. Work is split over
+// panels, or over rows where there are few panels; K is cut into blocks of kBlockK that stay in the cache,
+// but for int8.
 #include "ops/matmul.h"
 
+#include <type_traits>
+
 #include "core/threads.h"
-#include "cpu/detail/tile.h"
+#include "cpu/detail/panel.h"
 #include "cpu/table.h"
 #include "math/exp.h"
 
@@ -16,16 +18,6 @@ constexpr int64_t kBlockM = 16 * kMaxRows;  // rows of a that stay in the cache 
 constexpr int64_t kCopiedM =
     4 * kMaxRows;  // the same where they are copied, to a caller's stack of unknown size
 constexpr int64_t kSerialWork = 1 << 17;  // multiplications below which a second thread does not pay
-
-int64_t vecs_of(const PackShape& s) {
-  return s.gates ? s.gates : kPanelVecs;
-}
-
-int64_t panels_of(const PackShape& s) {
-  const int64_t per_panel = s.gates ? kLanes : kPanelWidth;
-  const int64_t columns = s.gates ? s.n / s.gates : s.n;
-  return (columns + per_panel - 1) / per_panel;
-}
 
 // A block of rows of a, copied so that the rows of a tile lie side by side: for a^T, whose columns lie far
 // apart.
@@ -62,27 +54,20 @@ void finish_tile(const MatmulArgs& x, int64_t row, int64_t column, bool add, boo
 }
 
 // Rows [m0, m1) by panels [p0, p1).
+template <class Element>
 void multiply(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
-  const bool copy_rows = x.a_k_stride != 1;
-  const int64_t block = copy_rows ? kCopiedM : kBlockM;
-  alignas(64) float copied[kCopiedM * kBlockK];
   for (int64_t k0 = 0; k0 < x.k || k0 == 0; k0 += kBlockK) {
     const int64_t depth = x.k - k0 < kBlockK ? x.k - k0 : kBlockK;
-    const bool add = x.accumulate || k0 > 0;
-    const bool last = k0 + depth >= x.k;
-    for (int64_t first = m0; first < m1; first += block) {
-      const int64_t rows = m1 - first < block ? m1 - first : block;
-      if (copy_rows) pack_rows(x, first, rows, k0, depth, copied);
+    const bool add = x.accumulate || k0 > 0, last = k0 + depth >= x.k;
+    for (int64_t first = m0; first < m1; first += kBlockM) {
+      const int64_t rows = m1 - first < kBlockM ? m1 - first : kBlockM;
+      const Rows<Element> a{x.a + first * x.a_row_stride + k0, x.a_row_stride};
       for (int64_t p = p0; p < p1; ++p) {
-        const float* panel = x.b + (p * x.k + k0) * kPanelWidth;
+        const char* panel = static_cast<const char*>(x.b) + p * panel_bytes(x.type, x.k, kPanelWidth) +
+                            k0 * kPanelWidth * element_bytes(x.type);
         for_tiles<kMaxRows>(rows, [&](auto height, int64_t row) {
-          constexpr int H = decltype(height)::value;
-          Vec sum[H][kPanelVecs];
-          if (copy_rows) {
-            tile<H>(copied + row * depth, 1, H, panel, depth, sum);
-          } else {
-            tile<H>(x.a + (first + row) * x.a_row_stride + k0, x.a_row_stride, 1, panel, depth, sum);
-          }
+          Vec sum[decltype(height)::value][kPanelVecs];
+          panel_product<decltype(height)::value, kPanelVecs, Element>(a, row, panel, depth, sum);
           finish_tile(x, first + row, p * kPanelWidth, add, last, sum);
         });
       }
@@ -90,53 +75,73 @@ void multiply(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p
   }
 }
 
-}  // namespace
-
-int64_t packed_size(const PackShape& s) {
-  return panels_of(s) * s.k * vecs_of(s) * kLanes;
-}
-
-void pack(const PackArgs& args) {
-  const PackShape& s = args.shape;
-  const int64_t vecs = vecs_of(s), width = vecs * kLanes, panels = panels_of(s);
-  const int64_t unit = s.gates ? s.n / s.gates : 0;
-  const auto pack_panels = [&](int part, int parts) {
-    const Range range = share_of(panels, part, parts);
-    for (int64_t p = range.begin; p < range.end; ++p) {
-      for (int64_t v = 0; v < vecs; ++v) {
-        // The columns of b that this vector holds: kLanes in a row, or as many units of one gate.
-        const int64_t first = s.gates ? v * unit + p * kLanes : (p * vecs + v) * kLanes;
-        const int64_t limit = s.gates ? (v + 1) * unit : s.n;
-        const int64_t lanes = first >= limit ? 0 : lanes_left(limit, first);
-        const float* from = args.source + first * args.n_stride;
-        float* to = args.packed + p * s.k * width + v * kLanes;
-        for (int64_t k0 = 0; k0 < s.k;
-             k0 += 16) {  // blocks of 16: source rows and packed rows both stay in the cache
-          const int64_t k1 = k0 + 16 < s.k ? k0 + 16 : s.k;
-          for (int64_t k = k0; k < k1; ++k) {
-            for (int64_t j = 0; j < lanes; ++j)
-              to[k * width + j] = from[k * args.k_stride + j * args.n_stride];
-            for (int64_t j = lanes; j < kLanes; ++j) to[k * width + j] = 0.0f;
-          }
-        }
+// The same for a whose k lie apart: its rows are copied first.
+void multiply_copied(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
+  alignas(64) float copied[kCopiedM * kBlockK];
+  for (int64_t k0 = 0; k0 < x.k || k0 == 0; k0 += kBlockK) {
+    const int64_t depth = x.k - k0 < kBlockK ? x.k - k0 : kBlockK;
+    const bool add = x.accumulate || k0 > 0, last = k0 + depth >= x.k;
+    for (int64_t first = m0; first < m1; first += kCopiedM) {
+      const int64_t rows = m1 - first < kCopiedM ? m1 - first : kCopiedM;
+      pack_rows(x, first, rows, k0, depth, copied);
+      for (int64_t p = p0; p < p1; ++p) {
+        const float* panel = static_cast<const float*>(x.b) + p * x.k * kPanelWidth + k0 * kPanelWidth;
+        for_tiles<kMaxRows>(rows, [&](auto height, int64_t row) {
+          constexpr int H = decltype(height)::value;
+          Vec sum[H][kPanelVecs];
+          tile<H>(copied + row * depth, 1, H, panel, depth, sum);
+          finish_tile(x, first + row, p * kPanelWidth, add, last, sum);
+        });
       }
     }
-  };
-  parallel(s.k * s.n < kSerialWork ? 1 : 64, pack_panels);
+  }
 }
 
-void matmul(const MatmulArgs& x) {
+// int8, rows [m0, m1) of the quantised a by panels [p0, p1): sums of integers need no blocks.
+void multiply_int8(const MatmulArgs& x, const Rows<int8_t>& a, int64_t m0, int64_t m1, int64_t p0,
+                   int64_t p1) {
+  for (int64_t p = p0; p < p1; ++p) {
+    const char* panel = static_cast<const char*>(x.b) + p * panel_bytes(x.type, x.k, kPanelWidth);
+    for_tiles<max_rows_int8(kPanelVecs)>(m1 - m0, [&](auto height, int64_t row) {
+      Vec sum[decltype(height)::value][kPanelVecs];
+      panel_product<decltype(height)::value, kPanelVecs, int8_t>(a, m0 + row, panel, x.k, sum);
+      finish_tile(x, m0 + row, p * kPanelWidth, x.accumulate, true, sum);
+    });
+  }
+}
+
+// Calls f(m0, m1, p0, p1) for one part's rows and panels.
+template <class F>
+void share(const MatmulArgs& x, int part, int parts, const F& f) {
   const int64_t panels = (x.n + kPanelWidth - 1) / kPanelWidth;
-  const bool serial = x.m * x.n * x.k < kSerialWork;
-  parallel(serial ? 1 : 64, [&](int part, int parts) {
-    const int64_t tiles = (x.m + kMaxRows - 1) / kMaxRows;
-    if (panels >= 4 * parts || panels * 2 >= tiles) {
-      const Range p = share_of(panels, part, parts);
-      multiply(x, 0, x.m, p.begin, p.end);
-    } else {
-      const Range m = share_of(x.m, part, parts);
-      multiply(x, m.begin, m.end, 0, panels);
-    }
+  const int64_t tiles = (x.m + kMaxRows - 1) / kMaxRows;
+  if (panels >= 4 * parts || panels * 2 >= tiles) {
+    const Range p = share_of(panels, part, parts);
+    f(0, x.m, p.begin, p.end);
+  } else {
+    const Range m = share_of(x.m, part, parts);
+    f(m.begin, m.end, 0, panels);
+  }
+}
+
+}  // namespace
+
+void matmul(const MatmulArgs& x) {
+  const int max_parts = x.m * x.n * x.k < kSerialWork ? 1 : 64;
+  if (x.type == ComputeType::int8) {
+    const auto a = left_operand<int8_t>(x.a, x.a_row_stride, x.m, x.k, x.least_bound, x.scratch);
+    return parallel(max_parts, [&](int part, int parts) {
+      share(x, part, parts,
+            [&](int64_t m0, int64_t m1, int64_t p0, int64_t p1) { multiply_int8(x, a, m0, m1, p0, p1); });
+    });
+  }
+  parallel(max_parts, [&](int part, int parts) {
+    share(x, part, parts, [&](int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
+      if (x.a_k_stride != 1) return multiply_copied(x, m0, m1, p0, p1);
+      if (x.type == ComputeType::float16) return multiply<Half>(x, m0, m1, p0, p1);
+      if (x.type == ComputeType::bfloat16) return multiply<BFloat>(x, m0, m1, p0, p1);
+      multiply<float>(x, m0, m1, p0, p1);
+    });
   });
 }
 

@@ -6,8 +6,8 @@
 #include "core/scratch.h"
 #include "core/threads.h"
 #include "cpu/detail/best.h"
+#include "cpu/detail/panel.h"
 #include "cpu/detail/reduce.h"
-#include "cpu/detail/tile.h"
 #include "cpu/table.h"
 #include "math/exp.h"
 
@@ -31,6 +31,7 @@ struct Records {
   int64_t* sizes;    // [parts, m] of the best
   float* values;     // [parts - 1, m, best]: the first part writes the result's memory
   int32_t* indices;  // [parts - 1, m, best]
+  void* quantized;   // int8: quantized_bytes(m, k)
 };
 
 Best best_of(const ProjectTopkArgs& x, const Records& records, int part, int64_t row) {
@@ -42,14 +43,16 @@ Best best_of(const ProjectTopkArgs& x, const Records& records, int part, int64_t
 
 // Logits of rows [row, row + rows) and of one block's columns -> out, rows kBlock apart. A function of its
 // own: beside others' constants the accumulators would not stay in registers.
-__attribute__((noinline)) void block_logits(const ProjectTopkArgs& x, int64_t row, int64_t rows,
-                                            int64_t first, int64_t width, float* out) {
+template <class Element>
+__attribute__((noinline)) void block_logits(const ProjectTopkArgs& x, const Rows<Element>& a, int64_t row,
+                                            int64_t rows, int64_t first, int64_t width, float* out) {
   for (int64_t column = 0; column < width; column += kPanelWidth) {
-    const float* panel = x.b + (first + column) * x.k;
-    for_tiles<kMaxRows>(rows, [&](auto height, int64_t r0) {
+    const char* panel = static_cast<const char*>(x.b) +
+                        (first + column) / kPanelWidth * panel_bytes(x.type, x.k, kPanelWidth);
+    for_tiles<rows_for<Element>(kPanelVecs)>(rows, [&](auto height, int64_t r0) {
       constexpr int ROWS = decltype(height)::value;
       Vec sum[ROWS][kPanelVecs];
-      product<ROWS>(x.a + (row + r0) * x.a_row_stride, x.a_row_stride, panel, x.k, sum);
+      blocked_product<ROWS, kPanelVecs, Element>(a, row + r0, panel, x.k, sum);
       for (int v = 0; v < kPanelVecs; ++v) {
         const int64_t at = column + v * kLanes;
         if (at >= width) return;
@@ -63,12 +66,14 @@ __attribute__((noinline)) void block_logits(const ProjectTopkArgs& x, int64_t ro
   }
 }
 
-void one_unit(const ProjectTopkArgs& x, const Records& records, int64_t unit, int part) {
+template <class Element>
+void one_unit(const ProjectTopkArgs& x, const Rows<Element>& a, const Records& records, int64_t unit,
+              int part) {
   const int64_t block = unit / records.chunks, row = unit % records.chunks * records.chunk;
   const int64_t rows = x.m - row < records.chunk ? x.m - row : records.chunk;
   const int64_t first = block * kBlock, width = x.n - first < kBlock ? x.n - first : kBlock;
   alignas(64) float logits[kChunk * kBlock];
-  block_logits(x, row, rows, first, width, logits);
+  block_logits(x, a, row, rows, first, width, logits);
   for (int64_t r = 0; r < rows; ++r) {
     const float* z = logits + r * kBlock;
     const float greatest = row_max(z, width);
@@ -118,9 +123,10 @@ Records make_records(const ProjectTopkArgs& x, int64_t blocks, int parts) {
   records.chunk = blocks < kFewBlocks ? kMaxRows : kChunk;
   records.chunks = (x.m + records.chunk - 1) / records.chunk;
   const int64_t per_row = x.m * blocks, lists = (parts - 1) * x.m * x.best;
-  char* memory =
-      static_cast<char*>(thread_scratch(static_cast<size_t>(parts * x.m * 8 + per_row * 8 + lists * 8)));
-  records.sizes = reinterpret_cast<int64_t*>(memory);
+  const int64_t quantized = x.type == ComputeType::int8 ? quantized_bytes(x.m, x.k) : 0;
+  records.quantized =
+      thread_scratch(static_cast<size_t>(quantized + parts * x.m * 8 + per_row * 8 + lists * 8));
+  records.sizes = reinterpret_cast<int64_t*>(static_cast<char*>(records.quantized) + quantized);
   records.greatest = reinterpret_cast<float*>(records.sizes + parts * x.m);
   records.sums = records.greatest + per_row;
   records.values = records.sums + per_row;
@@ -136,10 +142,15 @@ void project_topk(const ProjectTopkArgs& x) {
   int parts = x.m * x.n * x.k < kSerialWork ? 1 : get_num_threads();
   if (parts > kMaxParts) parts = kMaxParts;
   const Records records = make_records(x, blocks, parts);
-  const int64_t units = blocks * records.chunks;  // block after block
-  parallel(parts, [&](int part, int all) {
-    const Range range = share_of(units, part, all);
-    for (int64_t unit = range.begin; unit < range.end; ++unit) one_unit(x, records, unit, part);
+  with_element(x.type, [&](auto* element) {
+    using Element = std::remove_const_t<std::remove_pointer_t<decltype(element)>>;
+    const Rows<Element> a =
+        left_operand<Element>(x.a, x.a_row_stride, x.m, x.k, x.least_bound, records.quantized);
+    const int64_t units = blocks * records.chunks;  // block after block
+    parallel(parts, [&](int part, int all) {
+      const Range range = share_of(units, part, all);
+      for (int64_t unit = range.begin; unit < range.end; ++unit) one_unit(x, a, records, unit, part);
+    });
   });
   for (int64_t row = 0; row < x.m; ++row) finish_row(x, records, parts, row);
 }

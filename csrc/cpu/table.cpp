@@ -1,6 +1,8 @@
 // The table of one instruction set, the only symbol by which ops/backend.cpp finds it.
 #include "cpu/table.h"
 
+#include "cpu/vec.h"
+
 #define S2S_TEXT(x) #x
 #define S2S_NAME(x) S2S_TEXT(x)
 
@@ -9,15 +11,18 @@ namespace s2s::S2S_ISA {
 extern const Kernels table;
 const Kernels table = {
     S2S_NAME(S2S_ISA),
-    packed_size,
+    kLanes > 4,
+    packed_bytes,
     pack,
     matmul,
     embedding,
     embedding_backward,
     lstm,
     lstm_backward,
+    lstm_inference,
     gru,
     gru_backward,
+    gru_inference,
     attention,
     attention_backward,
     softmax,

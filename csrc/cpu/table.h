@@ -5,15 +5,17 @@
 
 namespace s2s::S2S_ISA {
 
-int64_t packed_size(const PackShape& shape);
+int64_t packed_bytes(const PackShape& shape);
 void pack(const PackArgs& args);
 void matmul(const MatmulArgs& args);
 void embedding(const EmbeddingArgs& args);
 void embedding_backward(const EmbeddingArgs& args);
 void lstm(const LstmArgs& args);
 void lstm_backward(const LstmBackwardArgs& args);
+void lstm_inference(const LstmInferenceArgs& args);
 void gru(const GruArgs& args);
 void gru_backward(const GruBackwardArgs& args);
+void gru_inference(const GruInferenceArgs& args);
 void attention(const AttentionArgs& args);
 void attention_backward(const AttentionBackwardArgs& args);
 void softmax(const SoftmaxArgs& args);

@@ -49,10 +49,10 @@ size_t Bridge::source_layer(size_t decoder_layer) const {
       0, config_.encoder_layers - config_.decoder_layers + static_cast<int64_t>(decoder_layer)));
 }
 
-Bridge::Packed Bridge::pack() const {
+Bridge::Packed Bridge::pack(ComputeType type) const {
   Packed packed;
-  for (const Linear& linear : h_) packed.h.push_back(linear.pack());
-  for (const Linear& linear : c_) packed.c.push_back(linear.pack());
+  for (const Linear& linear : h_) packed.h.push_back(linear.pack(type));
+  for (const Linear& linear : c_) packed.c.push_back(linear.pack(type));
   return packed;
 }
 
@@ -67,7 +67,7 @@ std::vector<State> Bridge::forward(const Packed& packed, const Memory& memory) c
       if (state.c.defined() && from.c.defined()) ops::add(from.c, state.c);
     } else if (config_.bridge == BridgeKind::dense) {
       h_[l].forward(packed.h[l], from.h, state.h, Activation::tanh);
-      if (state.c.defined()) c_[l].forward(packed.c[l], source_of_c(from), state.c, Activation::tanh);
+      if (state.c.defined()) c_[l].forward(packed.c[l], source_of_c(from), state.c, Activation::tanh, false);
     }
     initial.push_back(state);
   }

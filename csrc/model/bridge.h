@@ -17,7 +17,7 @@ class Bridge {
   struct Packed {
     std::vector<ops::Packed> h, c;  // per decoder layer; c for LSTMs
   };
-  Packed pack() const;
+  Packed pack(ComputeType type = ComputeType::float32) const;
 
   // The first state of every decoder layer, in the caller's order of sequences.
   std::vector<State> forward(const Packed& packed, const Memory& memory) const;

@@ -1,5 +1,8 @@
 #include "model/cell.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "core/error.h"
 #include "ops/matmul.h"
 #include "ops/norm.h"
@@ -10,6 +13,21 @@ namespace {
 
 Tensor as_row(const Tensor& vector) {
   return vector.reshape({1, vector.size()});
+}
+
+// Steps are taken in parts whose gates stay in the cache, but for products of at least so many rows.
+constexpr int64_t kGatesInCache = 1 << 17, kLeastRows = 64;
+
+// An undefined state is zero.
+void copy_state(const State& from, const State& to) {
+  for (const auto& [source, target] : {std::pair{from.h, to.h}, std::pair{from.c, to.c}}) {
+    if (!target.defined() || source.data() == target.data()) continue;
+    if (source.defined()) {
+      std::copy_n(source.f32(), source.size(), target.f32());
+    } else {
+      target.fill_zero();
+    }
+  }
 }
 
 }  // namespace
@@ -36,8 +54,8 @@ void State::set_rows(int64_t count) {
 }
 
 Cell::Saved Cell::Saved::rows(int64_t begin, int64_t count) const {
-  return {gates.rows(begin, count), h_prev.rows(begin, count), extra.rows(begin, count),
-          dn.defined() ? dn.rows(begin, count) : Tensor()};
+  const auto part = [&](const Tensor& t) { return t.defined() ? t.rows(begin, count) : t; };
+  return {part(gates), part(h_prev), part(extra), part(dn)};
 }
 
 void Cell::Saved::set_rows(int64_t count) {
@@ -66,32 +84,33 @@ Cell::Cell(const Parameters& all, const CellConfig& config, const std::string& p
   b_hh_ = parameter(all, prefix + "bias_hh" + suffix);
 }
 
-Cell::Saved Cell::make_saved(int64_t rows) const {
+Cell::Saved Cell::make_saved(int64_t rows, bool keep) const {
   const int64_t H = config_.hidden;
+  if (!keep) return {Tensor::empty({rows, config_.gates() * H}), {}, {}, {}};
   return {Tensor::empty({rows, config_.gates() * H}), Tensor::empty({rows, H}), Tensor::empty({rows, H}),
           Tensor()};
 }
 
-Cell::Packed Cell::pack(int64_t begin, int64_t count) const {
+Cell::Packed Cell::pack(int64_t begin, int64_t count, ComputeType type) const {
   Packed packed;
-  packed.input = pack_input(begin, count);
+  packed.input = pack_input(begin, count, type);
   if (b_ih_.defined()) {
     packed.input_bias = Tensor::zeros({b_ih_.value.size()});
     ops::add(as_row(b_ih_.value), as_row(packed.input_bias));
   }
   if (config_.kind == CellKind::lstm) {
     if (b_hh_.defined()) ops::add(as_row(b_hh_.value), as_row(packed.input_bias));
-    packed.hidden.w_hh = ops::pack_transposed(w_hh_.value, 4);
+    packed.hidden.w_hh = ops::pack_transposed(w_hh_.value, 4, type);
   } else {
-    packed.hidden = ops::pack_gru(w_hh_.value, config_.reset_after);
+    packed.hidden = ops::pack_gru(w_hh_.value, config_.reset_after, type);
     packed.hidden_bias = Tensor::zeros({3 * config_.hidden});
     if (b_hh_.defined()) ops::add(as_row(b_hh_.value), as_row(packed.hidden_bias));
   }
   return packed;
 }
 
-ops::Packed Cell::pack_input(int64_t begin, int64_t count) const {
-  return ops::pack_transposed(w_ih_.value.columns(begin, count));
+ops::Packed Cell::pack_input(int64_t begin, int64_t count, ComputeType type) const {
+  return ops::pack_transposed(w_ih_.value.columns(begin, count), 0, type);
 }
 
 ops::Packed Cell::pack_input_backward(int64_t begin, int64_t count) const {
@@ -103,18 +122,63 @@ ops::PackedGru Cell::pack_hidden_backward() const {
   return ops::pack_gru_backward(w_hh_.value);
 }
 
-void Cell::input_product(const Packed& packed, const Tensor& x, const Tensor& gates) {
-  ops::matmul(x, packed.input, gates, {.bias = packed.input_bias});
+void Cell::input_product(const Packed& packed, const Tensor& x, bool bounded, const Tensor& gates) {
+  ops::matmul(x, packed.input, gates, {.bias = packed.input_bias, .bounded = bounded});
 }
 
 void Cell::recur(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved,
                  const State& initial, const Tensor& y, const State& last) const {
-  if (config_.kind == CellKind::lstm) {
+  if (!saved.h_prev.defined()) {
+    infer_steps(packed, ragged, {0, ragged.steps()}, reverse, saved.gates, initial, {}, y, last);
+  } else if (config_.kind == CellKind::lstm) {
     ops::lstm(ragged, reverse, saved.gates, packed.hidden.w_hh, initial.h, initial.c, y, saved.h_prev,
               saved.extra, last.h, last.c);
   } else {
     ops::gru(ragged, reverse, config_.reset_after, saved.gates, packed.hidden, packed.hidden_bias, initial.h,
              y, saved.h_prev, saved.extra, last.h);
+  }
+}
+
+void Cell::infer_steps(const Packed& packed, const Ragged& ragged, Range steps, bool reverse,
+                       const Tensor& gates, const State& initial, const Tensor& bounds, const Tensor& y,
+                       const State& last) const {
+  if (config_.kind == CellKind::lstm) {
+    ops::lstm_inference(ragged, steps, reverse, gates, packed.hidden.w_hh, initial.h, initial.c, y, last.h,
+                        last.c);
+  } else {
+    ops::gru_inference(ragged, steps, reverse, config_.reset_after, gates, packed.hidden, packed.hidden_bias,
+                       initial.h, bounds, y, last.h);
+  }
+}
+
+void Cell::infer(const Packed& packed, const Ragged& ragged, bool reverse, const Tensor& x, bool bounded,
+                 const State& initial, const Tensor& y, const State& last) const {
+  const int64_t T = ragged.steps(), N = ragged.sequences(), width = config_.gates() * config_.hidden;
+  const int64_t most = std::min(ragged.rows(), std::max({kLeastRows, kGatesInCache / width, N}));
+  const Tensor gates = Tensor::empty({most, width});
+  if (most == ragged.rows()) {
+    input_product(packed, x, bounded, gates);
+    return infer_steps(packed, ragged, {0, T}, reverse, gates, initial, {}, y, last);
+  }
+  copy_state(initial, last);
+  const Tensor bounds = config_.kind == CellKind::gru ? Tensor::zeros({N}) : Tensor();
+  for (int64_t done = 0; done < T;) {
+    // As many steps as the rows of `gates` allow, from the end of the walk that comes next.
+    Range steps = reverse ? Range{T - done, T - done} : Range{done, done};
+    int64_t rows = 0;
+    while (steps.end - steps.begin < T - done) {
+      const int64_t more = ragged.batch_sizes[static_cast<size_t>(reverse ? steps.begin - 1 : steps.end)];
+      if (rows + more > most) break;
+      rows += more;
+      reverse ? --steps.begin : ++steps.end;
+    }
+    const int64_t row = ragged.row(steps.begin, 0),
+                  running = ragged.batch_sizes[static_cast<size_t>(steps.begin)];
+    const State state = last.rows(0, running);
+    input_product(packed, x.rows(row, rows), bounded, gates.rows(0, rows));
+    infer_steps(packed, ragged, steps, reverse, gates.rows(0, rows), state,
+                bounds.defined() ? bounds.rows(0, running) : bounds, y.rows(row, rows), state);
+    done += steps.end - steps.begin;
   }
 }
 

@@ -6,8 +6,8 @@
 
 #include "core/ragged.h"
 #include "model/parameters.h"
-#include "ops/gru.h"
-#include "ops/lstm.h"
+#include "ops/gru_inference.h"
+#include "ops/lstm_inference.h"
 
 namespace s2s::model {
 
@@ -40,7 +40,7 @@ class Cell {
 
   const CellConfig& config() const { return config_; }
 
-  // What forward keeps for backward; for inference, scratch. Rows as in Ragged.
+  // What forward keeps for backward; for inference, scratch: gates alone. Rows as in Ragged.
   struct Saved {
     Tensor gates;   // [R, G * H] pre-activations, then activations, then gradients
     Tensor h_prev;  // [R, H]
@@ -49,7 +49,7 @@ class Cell {
     Saved rows(int64_t begin, int64_t count) const;
     void set_rows(int64_t count);
   };
-  Saved make_saved(int64_t rows) const;
+  Saved make_saved(int64_t rows, bool keep = true) const;
 
   // Weights in the layout of the device, for forward and for backward.
   struct Packed {
@@ -59,14 +59,17 @@ class Cell {
     Tensor hidden_bias;     // [3H] GRU
   };
   // Inputs may be taken in parts: columns [begin, begin + count) of w_ih.
-  Packed pack(int64_t begin, int64_t count) const;
-  Packed pack() const { return pack(0, config_.input); }
-  ops::Packed pack_input(int64_t begin, int64_t count) const;           // [count, G * H]
-  ops::Packed pack_input_backward(int64_t begin, int64_t count) const;  // [G * H, count]
+  Packed pack(int64_t begin, int64_t count, ComputeType type = ComputeType::float32) const;
+  Packed pack(ComputeType type = ComputeType::float32) const { return pack(0, config_.input, type); }
+  ops::Packed pack_input(int64_t begin, int64_t count, ComputeType type) const;  // [count, G * H]
+  ops::Packed pack_input_backward(int64_t begin, int64_t count) const;           // [G * H, count]
   ops::PackedGru pack_hidden_backward() const;
 
-  // gates = W_ih x + bias
-  static void input_product(const Packed& packed, const Tensor& x, const Tensor& gates);
+  // gates = W_ih x + bias; bounded: x are states.
+  static void input_product(const Packed& packed, const Tensor& x, bool bounded, const Tensor& gates);
+  // x [R, C] -> y, last, keeping nothing. Undefined initial states are zero; `last` may be `initial`.
+  void infer(const Packed& packed, const Ragged& ragged, bool reverse, const Tensor& x, bool bounded,
+             const State& initial, const Tensor& y, const State& last) const;
   // gates -> y, last; `initial` and `last` must not share memory.
   void recur(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved,
              const State& initial, const Tensor& y, const State& last) const;
@@ -79,6 +82,9 @@ class Cell {
   void add_input_gradients(const Saved& saved, const Tensor& x, int64_t begin) const;
 
  private:
+  void infer_steps(const Packed& packed, const Ragged& ragged, Range steps, bool reverse, const Tensor& gates,
+                   const State& initial, const Tensor& bounds, const Tensor& y, const State& last) const;
+
   CellConfig config_;
   Parameter w_ih_, w_hh_, b_ih_, b_hh_;
 };

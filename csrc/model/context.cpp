@@ -24,11 +24,11 @@ Context::Context(const Parameters& all, const Config& config) : config_(config) 
   energy_ = parameter(all, "attention.energy.weight");
 }
 
-Context::Packed Context::pack() const {
+Context::Packed Context::pack(ComputeType type) const {
   Packed packed;
   if (!config_.attends() || config_.score == ScoreKind::dot) return packed;
-  packed.key = key_.pack();
-  if (config_.score == ScoreKind::mlp) packed.query = query_.pack();
+  packed.key = key_.pack(type);
+  if (config_.score == ScoreKind::mlp) packed.query = query_.pack(type);
   return packed;
 }
 

@@ -19,7 +19,7 @@ class Context {
     ops::Packed key;    // general and mlp
     ops::Packed query;  // mlp
   };
-  Packed pack() const;
+  Packed pack(ComputeType type = ComputeType::float32) const;
 
   // The memory made ready for many queries.
   struct Prepared {

@@ -59,24 +59,26 @@ Decoder::Decoder(const Parameters& all, const Config& config)
       context_(all, config),
       combine_(all, "decoder.combine") {}
 
-Decoder::Packed Decoder::pack() const {
+Decoder::Packed Decoder::pack(ComputeType type) const {
   Packed packed;
   const int64_t embedding = config_.target_embedding_dim;
-  packed.cells.push_back(cell(0).pack(0, embedding));
-  for (size_t l = 1; l < layers(); ++l) packed.cells.push_back(cell(l).pack());
-  if (config_.input_feeding) packed.feed = cell(0).pack_input(embedding, config_.feed_width());
-  packed.combine = combine_.pack();
+  packed.cells.push_back(cell(0).pack(0, embedding, type));
+  for (size_t l = 1; l < layers(); ++l) packed.cells.push_back(cell(l).pack(type));
+  if (config_.input_feeding) packed.feed = cell(0).pack_input(embedding, config_.feed_width(), type);
+  packed.combine = combine_.pack(type);
   return packed;
 }
 
-Decoder::Packed Decoder::pack_for_inference() const {
+Decoder::Packed Decoder::pack_for_inference(ComputeType type) const {
   constexpr int64_t kLargestTable = 1 << 24;  // floats
-  Packed packed = pack();
+  Packed packed = pack(type);
   const CellConfig& first = cell(0).config();
   const int64_t width = first.gates() * first.hidden;
   if (config_.target_vocab_size * width <= kLargestTable) {
     packed.input_table = Tensor::empty({config_.target_vocab_size, width});
-    Cell::input_product(packed.cells[0], embedding_.value, packed.input_table);
+    const Cell::Packed exact = cell(0).pack(0, config_.target_embedding_dim);
+    Cell::input_product(exact, embedding_.value, false, packed.input_table);
+    packed.cells[0].input = {};
   }
   return packed;
 }
@@ -106,13 +108,13 @@ void Decoder::Rows::set_rows(int64_t count) {
   for (Tensor& input : inputs) input.set_rows(count);
 }
 
-Decoder::Rows Decoder::make_rows(int64_t R, int64_t longest, bool dropout) const {
+Decoder::Rows Decoder::make_rows(int64_t R, int64_t longest, bool dropout, bool keep) const {
   Rows rows;
   rows.ids = Tensor::empty({R}, DType::i32);
   rows.example = Tensor::empty({R}, DType::i32);
   rows.embedded = Tensor::empty({R, config_.target_embedding_dim});
   for (size_t l = 0; l < layers(); ++l) {
-    rows.cells.push_back(cell(l).make_saved(R));
+    rows.cells.push_back(cell(l).make_saved(R, keep));
     if (l > 0) rows.inputs.push_back(Tensor::empty({R, config_.decoder_hidden}));
   }
   rows.hc = Tensor::empty({R, config_.decoder_hidden + config_.memory_width()});
@@ -141,13 +143,14 @@ void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepa
   } else {
     ops::embedding(rows.ids, embedding_.value, rows.embedded);
     dropout.apply(rows.embedded, rows.names, kDropTarget);
-    Cell::input_product(packed.cells[0], rows.embedded, rows.cells[0].gates);
+    Cell::input_product(packed.cells[0], rows.embedded, false, rows.cells[0].gates);
   }
   for (size_t l = 0; l < layers(); ++l) {
     const bool top = l + 1 == layers();
     const Tensor& y = top ? h : rows.inputs[l];
-    if (l > 0) Cell::input_product(packed.cells[l], rows.inputs[l - 1], rows.cells[l].gates);
-    if (l == 0 && feed.defined()) ops::matmul(feed, packed.feed, rows.cells[0].gates, {.accumulate = true});
+    if (l > 0) Cell::input_product(packed.cells[l], rows.inputs[l - 1], true, rows.cells[l].gates);
+    if (l == 0 && feed.defined())
+      ops::matmul(feed, packed.feed, rows.cells[0].gates, {.accumulate = true, .bounded = true});
     cell(l).recur(packed.cells[l], ragged, false, rows.cells[l], initial[l], y, last[l]);
     if (!top) dropout.apply(y, rows.names, kDropDecoderLayer + static_cast<int>(l));
   }
@@ -176,14 +179,14 @@ void Decoder::check_target(const Target& target, int64_t sequences) const {
 
 Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& prepared, const Memory& memory,
                                 const std::vector<State>& initial, const Target& target,
-                                const Dropout& dropout, const int64_t* example_ids) const {
+                                const Dropout& dropout, const int64_t* example_ids, bool keep) const {
   const int64_t N = memory.sequences();
   check_target(target, N);
   Saved saved;
   saved.ragged = Ragged(target.lengths.i32(), N);
   const Ragged& ragged = saved.ragged;
   saved.order = to_tensor(ragged.order);
-  saved.rows = make_rows(ragged.rows(), memory.longest, dropout.active());
+  saved.rows = make_rows(ragged.rows(), memory.longest, dropout.active(), keep);
   saved.targets = Tensor::empty({ragged.rows()}, DType::i32);
   const Tensor flat = flat_rows(ragged);
   for (int64_t t = 0; t < ragged.steps(); ++t) {

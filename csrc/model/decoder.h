@@ -26,9 +26,9 @@ class Decoder {
     ops::Packed feed, combine;
     Tensor input_table;  // [V, G * H], inference only: the first layer's input product of every token
   };
-  Packed pack() const;
+  Packed pack(ComputeType type = ComputeType::float32) const;
   // With the input table, where it is not too large: a step then reads one row of it instead of a matrix.
-  Packed pack_for_inference() const;
+  Packed pack_for_inference(ComputeType type) const;
 
   // The rows of one or many steps: what a step computes, and what backward needs of it.
   struct Rows {
@@ -45,7 +45,8 @@ class Decoder {
     Rows slice(int64_t begin, int64_t count) const;
     void set_rows(int64_t count);  // of buffers with room for them, in place
   };
-  Rows make_rows(int64_t rows, int64_t longest, bool dropout) const;
+  // keep: what backward needs, too.
+  Rows make_rows(int64_t rows, int64_t longest, bool dropout, bool keep) const;
 
   // One block: rows.ids and rows.example are given, the rest of `rows` and `last` is written. feed: a_{t-1}
   // of each row, or undefined at the first step. `initial` and `last` must not share memory.
@@ -60,10 +61,10 @@ class Decoder {
     Tensor order;    // int32 [N]
   };
   // Teacher forcing over a whole batch; `initial` in the caller's order. Throws std::invalid_argument for a
-  // bad target.
+  // bad target. keep: for backward.
   Saved forward(const Packed& packed, const Context::Prepared& prepared, const Memory& memory,
                 const std::vector<State>& initial, const Target& target, const Dropout& dropout,
-                const int64_t* example_ids) const;
+                const int64_t* example_ids, bool keep) const;
 
   // dattentional [R, F] (used up) -> gradients of the initial states in the caller's order, and of the memory
   // (added to); adds to the gradients of the parameters.

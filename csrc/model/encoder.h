@@ -35,7 +35,7 @@ class Encoder {
     RecurrentStack::Saved stack;
   };
 
-  RecurrentStack::Packed pack() const { return stack_.pack(); }
+  RecurrentStack::Packed pack(ComputeType type = ComputeType::float32) const { return stack_.pack(type); }
   // Throws std::invalid_argument for ids out of range, wrong shapes or lengths.
   Memory forward(const RecurrentStack::Packed& packed, const Source& source, const Dropout& dropout,
                  const int64_t* example_ids, Saved* saved) const;

@@ -54,8 +54,12 @@ Tensor slot(const Tensor& states, size_t at) {
 
 }  // namespace
 
-Layer::Layer(const StackConfig& config, float dropout)
-    : config_(config), dropout_(dropout), parameters_(declare(config)), stack_(parameters_, config, "") {
+Layer::Layer(const StackConfig& config, float dropout, ComputeType compute_type)
+    : config_(config),
+      dropout_(dropout),
+      compute_type_(compute_type),
+      parameters_(declare(config)),
+      stack_(parameters_, config, "") {
   check(op().c_str(), dropout >= 0.0f && dropout < 1.0f, "Expected dropout from 0 to below 1, got ", dropout,
         ".");
 }
@@ -78,6 +82,8 @@ Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tenso
   check(op, x.dim(2) == config_.cell.input, "Expected x of shape [", T, ", ", N, ", ", config_.cell.input,
         "], got ", x.shape(), ".");
   check(op, T * N <= INT32_MAX, "Expected x of at most ", INT32_MAX, " rows, got ", T * N, ".");
+  check(op, !saved || compute_type_ == ComputeType::float32,
+        "Expected compute_type float32 for training, got ", name_of(compute_type_), ".");
   Tensor all = lengths;
   if (lengths.defined()) {
     ops::expect(op, "lengths", lengths, {N}, DType::i32);
@@ -91,6 +97,7 @@ Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tenso
   }
   expect_state("h0", h0, N);
   expect_state("c0", c0, N);
+  if (!saved && !lengths.defined()) return infer(x, h0, c0);
 
   const Ragged ragged(all.i32(), N);
   const Tensor padded = padded_rows(ragged, N);
@@ -110,7 +117,7 @@ Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tenso
     dropout.mask = {dropout_, seed, update};
     names = row_names(ragged, nullptr);
   }
-  const auto packed = cache_.get(parameters_, [&] { return stack_.pack(); });
+  const auto packed = this->packed();
   const Tensor rows = Tensor::empty({ragged.rows(), D * H});
   stack_.forward(*packed, ragged, input, initial, rows, last, dropout, names, kDropEncoderLayer,
                  saved ? &saved->stack : nullptr);
@@ -129,6 +136,24 @@ Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tenso
     saved->steps = T;
     saved->sequences = N;
   }
+  return out;
+}
+
+// Sequences of one length without training: the caller's arrays are the ragged ones.
+Layer::Output Layer::infer(const Tensor& x, const Tensor& h0, const Tensor& c0) const {
+  const int64_t T = x.dim(0), N = x.dim(1), L = config_.layers * config_.directions(),
+                H = config_.cell.hidden;
+  const bool lstm = config_.cell.kind == CellKind::lstm;
+  Output out{Tensor::empty({T, N, config_.width()}), Tensor::empty({L, N, H}),
+             lstm ? Tensor::empty({L, N, H}) : Tensor()};
+  RecurrentStack::States initial, last;
+  initial.reserve(static_cast<size_t>(L)), last.reserve(static_cast<size_t>(L));
+  for (size_t at = 0; at < static_cast<size_t>(L); ++at) {
+    initial.push_back({h0.defined() ? slot(h0, at) : Tensor(), c0.defined() ? slot(c0, at) : Tensor()});
+    last.push_back({slot(out.hn, at), lstm ? slot(out.cn, at) : Tensor()});
+  }
+  stack_.infer(*packed(), T == 1 ? Ragged::single_step(N) : Ragged::uniform(N, T), as_matrix(x), false,
+               initial, as_matrix(out.y), last);
   return out;
 }
 

@@ -11,9 +11,10 @@ namespace s2s::model {
 
 class Layer {
  public:
-  Layer(const StackConfig& config, float dropout);
+  Layer(const StackConfig& config, float dropout, ComputeType compute_type);
 
   const StackConfig& config() const { return config_; }
+  ComputeType compute_type() const { return compute_type_; }
   const Parameters& parameters() const { return parameters_; }
   void watch() { cache_.watch(); }
   void weights_changed() { cache_.drop(); }
@@ -33,7 +34,7 @@ class Layer {
   };
 
   // x [T, N, C]; lengths int32 [N] or undefined; h0, c0 [L * D, N, H] or undefined. With `saved` dropout is
-  // on, its masks named by seed and update.
+  // on, its masks named by seed and update; the weights must be float32.
   Output forward(const Tensor& x, const Tensor& lengths, const Tensor& h0, const Tensor& c0, uint64_t seed,
                  uint32_t update, Saved* saved) const;
 
@@ -44,11 +45,16 @@ class Layer {
   Gradient backward(Saved& saved, const Tensor& dy, const Tensor& dhn, const Tensor& dcn) const;
 
  private:
+  Output infer(const Tensor& x, const Tensor& h0, const Tensor& c0) const;
+  std::shared_ptr<const RecurrentStack::Packed> packed() const {
+    return cache_.get(parameters_, [&] { return stack_.pack(compute_type_); });
+  }
   std::string op() const { return config_.cell.kind == CellKind::lstm ? "lstm" : "gru"; }
   void expect_state(const char* name, const Tensor& state, int64_t sequences) const;
 
   StackConfig config_;
   float dropout_;
+  ComputeType compute_type_;
   Parameters parameters_;
   RecurrentStack stack_;
   mutable PackedCache<RecurrentStack::Packed> cache_;

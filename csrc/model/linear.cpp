@@ -14,9 +14,9 @@ Linear::Linear(const Parameters& all, const std::string& prefix)
   if (all.has(prefix + ".bias")) bias_ = parameter(all, prefix + ".bias");
 }
 
-void Linear::forward(const ops::Packed& packed, const Tensor& x, const Tensor& y,
-                     Activation activation) const {
-  ops::matmul(x, packed, y, {.bias = bias_.value, .activation = activation});
+void Linear::forward(const ops::Packed& packed, const Tensor& x, const Tensor& y, Activation activation,
+                     bool bounded) const {
+  ops::matmul(x, packed, y, {.bias = bias_.value, .activation = activation, .bounded = bounded});
 }
 
 void Linear::add_gradients(const Tensor& x, const Tensor& dy, const Tensor& dy_for_bias) const {

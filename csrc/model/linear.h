@@ -14,10 +14,13 @@ class Linear {
   Linear(const Parameters& all, const std::string& prefix);
   Linear(Parameter weight, Parameter bias) : weight_(weight), bias_(bias) {}
 
-  ops::Packed pack() const { return ops::pack_transposed(weight_.value); }
+  ops::Packed pack(ComputeType type = ComputeType::float32) const {
+    return ops::pack_transposed(weight_.value, 0, type);
+  }
   ops::Packed pack_backward() const { return ops::pack(weight_.value); }
+  // bounded: x are states or averages of states.
   void forward(const ops::Packed& packed, const Tensor& x, const Tensor& y,
-               Activation activation = Activation::none) const;
+               Activation activation = Activation::none, bool bounded = true) const;
   // dy is the gradient before the activation.
   void add_gradients(const Tensor& x, const Tensor& dy) const { add_gradients(x, dy, dy); }
   // The same where another array has the column sums of dy, with less rounding.

@@ -33,10 +33,8 @@ Memory zero_gradient(const Memory& memory) {
 
 }  // namespace
 
-Network::Network(const Config& config, const std::string& compute_type, bool trainable)
-    : config_(config),
-      compute_type_(compute_type == "auto" ? "float32" : compute_type),
-      parameters_(declare(config, trainable)) {
+Network::Network(const Config& config, bool trainable, ComputeType compute_type)
+    : config_(config), compute_type_(compute_type), parameters_(declare(config, trainable)) {
   build();
 }
 
@@ -57,7 +55,7 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
   const Context& context = decoder_.context();
   const Context::Prepared prepared = context.prepare(context.pack(), memory);
   Decoder::Saved saved =
-      decoder_.forward(decoder_.pack(), prepared, memory, initial, target, dropout, step.example_ids);
+      decoder_.forward(decoder_.pack(), prepared, memory, initial, target, dropout, step.example_ids, true);
 
   parameters_.gradients().fill_zero();
   const Tensor dattentional = Tensor::empty(saved.rows.attentional.shape());
@@ -79,7 +77,7 @@ Decoder::Saved decode(const Network& network, const PackedNetwork& packed, const
   const Decoder& decoder = network.decoder();
   const Memory memory = network.encoder().forward(packed.encoder, source, {}, nullptr, nullptr);
   return decoder.forward(packed.decoder, decoder.context().prepare(packed.context, memory), memory,
-                         network.bridge().forward(packed.bridge, memory), target, {}, nullptr);
+                         network.bridge().forward(packed.bridge, memory), target, {}, nullptr, false);
 }
 
 }  // namespace
@@ -132,8 +130,9 @@ SearchResults Network::generate(const Source& source, SearchOptions options,
 std::shared_ptr<const PackedNetwork> Network::packed() const {
   if (packed_only_) return packed_only_;
   return cache_.get(parameters_, [&] {
-    return PackedNetwork{encoder_.pack(), bridge_.pack(), decoder_.context().pack(),
-                         decoder_.pack_for_inference(), output_.pack()};
+    const ComputeType type = compute_type_;
+    return PackedNetwork{encoder_.pack(type), bridge_.pack(type), decoder_.context().pack(type),
+                         decoder_.pack_for_inference(type), output_.pack(type)};
   });
 }
 

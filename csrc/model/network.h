@@ -32,11 +32,13 @@ struct DecodeWorkspace;
 class Network {
  public:
   // Not trainable: half the memory, and no forward_backward.
-  explicit Network(const Config& config, const std::string& compute_type = "float32", bool trainable = true);
+  // compute_type: of the packed weights, by which everything but forward_backward multiplies.
+  explicit Network(const Config& config, bool trainable = true,
+                   ComputeType compute_type = ComputeType::float32);
   ~Network();
 
   const Config& config() const { return config_; }
-  const std::string& compute_type() const { return compute_type_; }
+  ComputeType compute_type() const { return compute_type_; }
   const Parameters& parameters() const { return parameters_; }
   const Encoder& encoder() const { return encoder_; }
   const Bridge& bridge() const { return bridge_; }
@@ -65,7 +67,7 @@ class Network {
   void build();
 
   Config config_;
-  std::string compute_type_;
+  ComputeType compute_type_;
   Parameters parameters_;
   Encoder encoder_;
   Bridge bridge_;

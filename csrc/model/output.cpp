@@ -34,12 +34,12 @@ Output::Packed Output::columns(const Packed& packed, const std::vector<int32_t>&
 }
 
 void Output::logits(const Packed& packed, const Tensor& attentional, const Tensor& logits) {
-  ops::matmul(attentional, packed.weight, logits, {.bias = packed.bias});
+  ops::matmul(attentional, packed.weight, logits, {.bias = packed.bias, .bounded = true});
 }
 
 void Output::best(const Packed& packed, const Tensor& attentional, const Tensor& log_probs,
                   const Tensor& columns) {
-  ops::project_topk(attentional, packed.weight, packed.bias, log_probs, columns);
+  ops::project_topk(attentional, true, packed.weight, packed.bias, log_probs, columns);
 }
 
 LossSums Output::loss(const Packed& packed, const Tensor& attentional, const Tensor& targets, float smoothing,

@@ -22,7 +22,7 @@ class Output {
     ops::Packed weight;  // [F, V], or [F, columns]
     Tensor bias;
   };
-  Packed pack() const { return {linear_.pack(), bias_}; }
+  Packed pack(ComputeType type = ComputeType::float32) const { return {linear_.pack(type), bias_}; }
   // Those columns of it alone.
   static Packed columns(const Packed& packed, const std::vector<int32_t>& ids);
 

@@ -34,10 +34,25 @@ RecurrentStack::RecurrentStack(const Parameters& all, const StackConfig& config,
   }
 }
 
-RecurrentStack::Packed RecurrentStack::pack() const {
+RecurrentStack::Packed RecurrentStack::pack(ComputeType type) const {
   Packed packed;
-  for (const Cell& cell : cells_) packed.cells.push_back(cell.pack());
+  for (const Cell& cell : cells_) packed.cells.push_back(cell.pack(type));
   return packed;
+}
+
+void RecurrentStack::infer(const Packed& packed, const Ragged& ragged, const Tensor& x, bool bounded,
+                           const States& initial, const Tensor& y, const States& last) const {
+  const int64_t H = config_.cell.hidden;
+  Tensor input = x;
+  for (int64_t l = 0; l < config_.layers; ++l) {
+    const Tensor output = l + 1 == config_.layers ? y : Tensor::empty({ragged.rows(), config_.width()});
+    for (int64_t d = 0; d < config_.directions(); ++d) {
+      const size_t at = static_cast<size_t>(l * config_.directions() + d);
+      cells_[at].infer(packed.cells[at], ragged, d == 1, input, bounded || l > 0, initial[at],
+                       output.columns(d * H, H), last[at]);
+    }
+    input = output;
+  }
 }
 
 void RecurrentStack::forward(const Packed& packed, const Ragged& ragged, const Tensor& x,
@@ -45,6 +60,11 @@ void RecurrentStack::forward(const Packed& packed, const Ragged& ragged, const T
                              const RowNames& names, int dropout_op, Saved* saved) const {
   const int64_t R = ragged.rows(), H = config_.cell.hidden;
   last.clear();
+  if (!saved) {
+    for (size_t at = 0; at < cells_.size(); ++at)
+      last.push_back(State::empty(config_.cell, ragged.sequences()));
+    return infer(packed, ragged, x, false, initial, y, last);
+  }
   Tensor input = x;
   for (int64_t l = 0; l < config_.layers; ++l) {
     const bool top = l + 1 == config_.layers;
@@ -52,13 +72,13 @@ void RecurrentStack::forward(const Packed& packed, const Ragged& ragged, const T
     for (int64_t d = 0; d < config_.directions(); ++d) {
       const size_t at = static_cast<size_t>(l * config_.directions() + d);
       const Cell::Saved kept = cells_[at].make_saved(R);
-      Cell::input_product(packed.cells[at], input, kept.gates);
+      Cell::input_product(packed.cells[at], input, l > 0, kept.gates);
       last.push_back(State::empty(config_.cell, ragged.sequences()));
       cells_[at].recur(packed.cells[at], ragged, d == 1, kept, initial[at], output.columns(d * H, H),
                        last.back());
-      if (saved) saved->cells.push_back(kept);
+      saved->cells.push_back(kept);
     }
-    if (saved) saved->inputs.push_back(input);
+    saved->inputs.push_back(input);
     if (!top) dropout.apply(output, names, dropout_op + static_cast<int>(l));
     input = output;
   }

@@ -38,9 +38,14 @@ class RecurrentStack {
   struct Packed {
     std::vector<Cell::Packed> cells;
   };
-  Packed pack() const;
+  Packed pack(ComputeType type = ComputeType::float32) const;
 
-  // x [R, C] -> y [R, D * H] (may be a view of columns) and the last states. `saved` may be null.
+  // x [R, C] -> y [R, D * H] (may be a view of columns) and `last`, which is given; keeps nothing. bounded: x
+  // are states. Undefined initial states are zero.
+  void infer(const Packed& packed, const Ragged& ragged, const Tensor& x, bool bounded, const States& initial,
+             const Tensor& y, const States& last) const;
+
+  // The same for training, with dropout between layers; `last` is made. `saved` null: infer.
   void forward(const Packed& packed, const Ragged& ragged, const Tensor& x, const States& initial,
                const Tensor& y, States& last, const Dropout& dropout, const RowNames& names, int dropout_op,
                Saved* saved) const;

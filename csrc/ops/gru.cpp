@@ -4,10 +4,10 @@
 
 namespace s2s::ops {
 
-PackedGru pack_gru(const Tensor& w_hh, bool reset_after) {
-  if (reset_after) return {pack_transposed(w_hh, 3), {}};
+PackedGru pack_gru(const Tensor& w_hh, bool reset_after, ComputeType type) {
+  if (reset_after) return {pack_transposed(w_hh, 3, type), {}};
   const int64_t H = w_hh.dim(1);
-  return {pack_transposed(w_hh.rows(0, 2 * H), 2), pack_transposed(w_hh.rows(2 * H, H), 1)};
+  return {pack_transposed(w_hh.rows(0, 2 * H), 2, type), pack_transposed(w_hh.rows(2 * H, H), 1, type)};
 }
 
 PackedGru pack_gru_backward(const Tensor& w_hh) {

@@ -46,7 +46,7 @@ namespace ops {
 struct PackedGru {
   Packed w_hh, w_hn;
 };
-PackedGru pack_gru(const Tensor& w_hh, bool reset_after);
+PackedGru pack_gru(const Tensor& w_hh, bool reset_after, ComputeType type = ComputeType::float32);
 PackedGru pack_gru_backward(const Tensor& w_hh);
 
 void gru(const Ragged& ragged, bool reverse, bool reset_after, const Tensor& gates, const PackedGru& weights,

@@ -6,8 +6,8 @@
 #include "ops/cross_entropy.h"
 #include "ops/dropout.h"
 #include "ops/embedding.h"
-#include "ops/gru.h"
-#include "ops/lstm.h"
+#include "ops/gru_inference.h"
+#include "ops/lstm_inference.h"
 #include "ops/matmul.h"
 #include "ops/norm.h"
 #include "ops/optimizers.h"
@@ -22,15 +22,18 @@ namespace s2s {
 
 struct Kernels {
   const char* name;
-  int64_t (*packed_size)(const PackShape&);
+  bool fast_int8;  // products of bytes are at least as fast as those of floats
+  int64_t (*packed_bytes)(const PackShape&);
   void (*pack)(const PackArgs&);
   void (*matmul)(const MatmulArgs&);
   void (*embedding)(const EmbeddingArgs&);
   void (*embedding_backward)(const EmbeddingArgs&);
   void (*lstm)(const LstmArgs&);
   void (*lstm_backward)(const LstmBackwardArgs&);
+  void (*lstm_inference)(const LstmInferenceArgs&);
   void (*gru)(const GruArgs&);
   void (*gru_backward)(const GruBackwardArgs&);
+  void (*gru_inference)(const GruInferenceArgs&);
   void (*attention)(const AttentionArgs&);
   void (*attention_backward)(const AttentionBackwardArgs&);
   void (*softmax)(const SoftmaxArgs&);

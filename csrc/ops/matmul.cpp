@@ -1,12 +1,15 @@
+#include "core/scratch.h"
 #include "ops/check.h"
 #include "ops/kernels.h"
 
 namespace s2s::ops {
 namespace {
 
+constexpr int64_t kWidestInt8 = 65536;  // a sum of 255 * 127 that often still fits 32 bits
+
 Packed pack_strided(const Tensor& source, PackShape shape, int64_t k_stride, int64_t n_stride) {
-  Packed packed{Tensor::empty({kernels().packed_size(shape)}), shape};
-  kernels().pack({shape, source.f32(), k_stride, n_stride, packed.data.f32()});
+  Packed packed{Tensor::empty({kernels().packed_bytes(shape)}, DType::u8), shape};
+  kernels().pack({shape, source.f32(), k_stride, n_stride, packed.data.data()});
   return packed;
 }
 
@@ -17,11 +20,13 @@ Packed pack(const Tensor& b) {
   return pack_strided(b, {b.dim(0), b.dim(1), 0}, b.row_stride(), 1);
 }
 
-Packed pack_transposed(const Tensor& weight, int64_t gates) {
+Packed pack_transposed(const Tensor& weight, int64_t gates, ComputeType type) {
   expect_matrix("pack", "weight", weight);
   check("pack", gates == 0 || weight.dim(0) % gates == 0, "Expected rows of weight in ", gates,
         " equal gates, got ", weight.dim(0), ".");
-  return pack_strided(weight, {weight.dim(1), weight.dim(0), gates}, 1, weight.row_stride());
+  check("pack", type != ComputeType::int8 || weight.dim(1) <= kWidestInt8, "Expected weight of at most ",
+        kWidestInt8, " columns for int8, got ", weight.dim(1), ".");
+  return pack_strided(weight, {weight.dim(1), weight.dim(0), gates, type}, 1, weight.row_stride());
 }
 
 void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptions& options) {
@@ -31,9 +36,18 @@ void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptio
         a.dim(1), ".");
   expect(op, "c", c, {a.dim(0), b.shape.n});
   if (options.bias.defined()) expect(op, "bias", options.bias, {b.shape.n});
-  kernels().matmul({a.dim(0), b.shape.n, b.shape.k, a.f32(), a.row_stride(), 1, b.data.f32(), c.f32(),
-                    c.row_stride(), options.bias.defined() ? options.bias.f32() : nullptr, options.activation,
-                    options.accumulate});
+  MatmulArgs args{};
+  args.m = a.dim(0), args.n = b.shape.n, args.k = b.shape.k;
+  args.a = a.f32(), args.a_row_stride = a.row_stride(), args.a_k_stride = 1;
+  args.type = b.shape.type, args.b = b.data.data();
+  args.c = c.f32(), args.c_stride = c.row_stride();
+  args.bias = options.bias.defined() ? options.bias.f32() : nullptr;
+  args.activation = options.activation, args.accumulate = options.accumulate;
+  if (args.type == ComputeType::int8) {
+    args.least_bound = options.bounded ? 1.0f : 0.0f;
+    args.scratch = thread_scratch(static_cast<size_t>(quantized_bytes(args.m, args.k)));
+  }
+  kernels().matmul(args);
 }
 
 void matmul_transposed(const Tensor& a, const Tensor& b, const Tensor& c, bool accumulate) {
@@ -43,8 +57,12 @@ void matmul_transposed(const Tensor& a, const Tensor& b, const Tensor& c, bool a
   check(op, a.dim(0) == b.dim(0), "Expected b of ", a.dim(0), " rows like a, got ", b.dim(0), ".");
   expect(op, "c", c, {a.dim(1), b.dim(1)});
   const Packed packed = pack(b);
-  kernels().matmul({a.dim(1), b.dim(1), a.dim(0), a.f32(), 1, a.row_stride(), packed.data.f32(), c.f32(),
-                    c.row_stride(), nullptr, Activation::none, accumulate});
+  MatmulArgs args{};
+  args.m = a.dim(1), args.n = b.dim(1), args.k = a.dim(0);
+  args.a = a.f32(), args.a_row_stride = 1, args.a_k_stride = a.row_stride();
+  args.type = ComputeType::float32, args.b = packed.data.data();
+  args.c = c.f32(), args.c_stride = c.row_stride(), args.accumulate = accumulate;
+  kernels().matmul(args);
 }
 
 }  // namespace s2s::ops

@@ -1,9 +1,11 @@
 // matmul: c = activation(a b + bias), or c += a b.  b is packed once and used often.
 // Every element of c is one sum over k, taken in an order that depends on k alone: neither on the other rows
-// nor on threads.
+// nor on threads. With int8 weights the rows of a are quantised, each by a scale of its own, and the sums are
+// exact integers, equal on every instruction set; a row with NaN or infinity gives NaN.
 #pragma once
 
 #include "core/tensor.h"
+#include "ops/compute_type.h"
 
 namespace s2s {
 
@@ -12,44 +14,56 @@ enum class Activation : int { none, tanh };
 struct PackShape {
   int64_t k, n;
   int64_t gates;  // 0: a plain matrix; G: n = G * H, packed so that the G gates of one unit meet in registers
+  ComputeType type = ComputeType::float32;
 };
 
 struct PackArgs {
   PackShape shape;
   const float* source;
   int64_t k_stride, n_stride;  // b[k][n] = source[k * k_stride + n * n_stride]
-  float* packed;               // packed_size(shape) floats
+  void* packed;                // packed_bytes(shape)
 };
 
 struct MatmulArgs {
   int64_t m, n, k;
-  const float* a;  // a[m][k] = a[m * a_row_stride + k * a_k_stride]
+  const float* a;  // a[m][k] = a[m * a_row_stride + k * a_k_stride]; a_k_stride = 1 but for float32
   int64_t a_row_stride, a_k_stride;
-  const float* b;  // packed, gates = 0
-  float* c;        // [m, n] rows c_stride apart
+  ComputeType type;
+  const void* b;  // packed, gates = 0
+  float* c;       // [m, n] rows c_stride apart
   int64_t c_stride;
   const float* bias;  // [n] or null
   Activation activation;
   bool accumulate;
+  float least_bound;  // int8: rows of a are quantised by their largest magnitude, at least this
+  void* scratch;      // int8: quantized_bytes(m, k)
 };
+
+// Bytes that hold `rows` quantised rows of width k and their scales, on every instruction set.
+constexpr int64_t quantized_bytes(int64_t rows, int64_t k) {
+  return rows * ((k + 63) / 64 * 128 + 64);
+}
 
 namespace ops {
 
 // The right-hand side of a product in the backend's own layout.
 struct Packed {
-  Tensor data;
+  Tensor data;  // bytes
   PackShape shape{0, 0, 0};
   bool defined() const { return data.defined(); }
 };
 
 Packed pack(const Tensor& b);  // b [K, N] as it is
-Packed pack_transposed(const Tensor& weight,
-                       int64_t gates = 0);  // weight [N, K], as PyTorch keeps it: b = weight^T
+// weight [N, K], as PyTorch keeps it: b = weight^T.
+Packed pack_transposed(const Tensor& weight, int64_t gates = 0, ComputeType type = ComputeType::float32);
 
 struct MatmulOptions {
   Tensor bias{};
   Activation activation = Activation::none;
   bool accumulate = false;
+  // The rows of a are states: int8 takes them to lie in [-1, 1], and one that does not by its largest
+  // magnitude.
+  bool bounded = false;
 };
 void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptions& options = {});
 // c (+)= a^T b for a [K, M], b [K, N]: the gradient of a weight matrix, K being the rows of the batch.

@@ -12,8 +12,8 @@ Packed pack_columns(const Packed& whole, const Tensor& columns) {
   expect_ids(op, "columns", columns, whole.shape.n);
   PackShape shape = whole.shape;
   shape.n = columns.size();
-  const Packed packed{Tensor::empty({kernels().packed_size(shape)}), shape};
-  kernels().pack_columns({whole.shape, whole.data.f32(), shape.n, columns.i32(), packed.data.f32()});
+  const Packed packed{Tensor::empty({kernels().packed_bytes(shape)}, DType::u8), shape};
+  kernels().pack_columns({whole.shape, whole.data.data(), shape.n, columns.i32(), packed.data.data()});
   return packed;
 }
 

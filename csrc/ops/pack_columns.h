@@ -7,11 +7,11 @@
 namespace s2s {
 
 struct PackColumnsArgs {
-  PackShape shape;     // of the whole, gates = 0
-  const float* whole;  // packed
+  PackShape shape;    // of the whole, gates = 0
+  const void* whole;  // packed
   int64_t count;
   const int32_t* columns;  // [count] which
-  float* packed;           // packed_size of {k, count} floats
+  void* packed;            // packed_bytes of {k, count}
 };
 
 namespace ops {

@@ -13,7 +13,9 @@ struct ProjectTopkArgs {
   int64_t m, n, k;  // as in MatmulArgs
   const float* a;   // [m, k] rows a_row_stride apart
   int64_t a_row_stride;
-  const float* b;     // packed, gates = 0
+  ComputeType type;
+  const void* b;      // packed, gates = 0
+  float least_bound;  // as in MatmulArgs
   const float* bias;  // [n] or null
   int64_t best;       // how many of each row, 1 to n
   float* values;      // [m, best] out
@@ -21,7 +23,8 @@ struct ProjectTopkArgs {
 };
 
 namespace ops {
-void project_topk(const Tensor& a, const Packed& b, const Tensor& bias, const Tensor& values,
+// `bounded` as in MatmulOptions.
+void project_topk(const Tensor& a, bool bounded, const Packed& b, const Tensor& bias, const Tensor& values,
                   const Tensor& indices);
-}
+}  // namespace ops
 }  // namespace s2s

@@ -56,9 +56,10 @@ void add_product(const float* a, int64_t a_stride, int64_t depth, const float* b
   }
 }
 
-// Threads for a recurrence: one sum per step and a hand-over of about a third of a microsecond must pay.
-S2S_INLINE int recurrent_parts(int64_t multiplications_per_step, int64_t panels) {
-  if (multiplications_per_step < 60000) return 1;
+// Threads for a recurrence: a step's products and a hand-over of about a third of a microsecond must pay.
+S2S_INLINE int recurrent_parts(int64_t multiplications_per_step, int64_t panels,
+                               ComputeType type = ComputeType::float32) {
+  if (multiplications_per_step < (type == ComputeType::int8 ? 200000 : 60000)) return 1;
   return panels < 64 ? static_cast<int>(panels) : 64;
 }
 

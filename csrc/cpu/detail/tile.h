@@ -2,7 +2,7 @@
 // Each element is a single chain of fma over k: its bits depend on k alone, whatever the number of rows.
 #pragma once
 
-#include "cpu/vec.h"
+#include "cpu/detail/weights.h"
 
 namespace s2s::S2S_ISA {
 namespace {
@@ -15,11 +15,15 @@ constexpr int kPanelWidth = kPanelVecs * kLanes;
 constexpr int max_rows(int vecs) {
   return (kRegisters - vecs - (kRegisters == 16)) / vecs;
 }
+// The same for int8, whose broadcast needs a register of its own.
+constexpr int max_rows_int8(int vecs) {
+  return (kRegisters - vecs - 1 - (kRegisters == 16)) / vecs;
+}
 
 // sum[r][v] = the product, summed over k in order. a[r][k] = a[r * row_stride + k * k_stride]; b: [K][VECS *
-// kLanes].
-template <int ROWS, int VECS>
-S2S_INLINE void tile(const float* a, int64_t row_stride, int64_t k_stride, const float* b, int64_t K,
+// kLanes] of float, Half or BFloat.
+template <int ROWS, int VECS, class Element>
+S2S_INLINE void tile(const float* a, int64_t row_stride, int64_t k_stride, const Element* b, int64_t K,
                      Vec (&sum)[ROWS][VECS]) {
   Vec local[ROWS][VECS] = {};  // an array of the caller's would be stored to memory at every k
   for (int64_t k = 0; k < K; ++k) {
@@ -44,18 +48,33 @@ S2S_INLINE void tile(const float* a, int64_t row_stride, int64_t k_stride, const
 
 constexpr int64_t kBlockK = 256;  // part of a product's order: changing it changes bits
 
-// The whole sum over k, by blocks of kBlockK. Rows of a lie a_row_stride apart; b is one panel [K][VECS *
-// kLanes].
+// The same with int8 weights and quantised rows, in integers, `start` added. b: [groups][VECS *
+// kLanes][kGroup].
 template <int ROWS, int VECS>
-S2S_INLINE void product(const float* a, int64_t a_row_stride, const float* b, int64_t K,
-                        Vec (&sum)[ROWS][VECS]) {
-  tile<ROWS>(a, a_row_stride, 1, b, K < kBlockK ? K : kBlockK, sum);
-  for (int64_t k = kBlockK; k < K; k += kBlockK) {
-    Vec more[ROWS][VECS];
-    tile<ROWS>(a + k, a_row_stride, 1, b + k * VECS * kLanes, K - k < kBlockK ? K - k : kBlockK, more);
+S2S_INLINE void tile_int8(const Quantized* a, int64_t row_stride, const int8_t* b, int64_t groups,
+                          const IntVec (&start)[VECS], IntVec (&sum)[ROWS][VECS]) {
+  IntVec local[ROWS][VECS];
+#pragma GCC unroll 32
+  for (int r = 0; r < ROWS; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < VECS; ++v) local[r][v] = start[v];
+  }
+  for (int64_t k = 0; k < groups; ++k) {
+    GroupVec column[VECS];
+#pragma GCC unroll 16
+    for (int v = 0; v < VECS; ++v) column[v] = load_group(b + v * kLanes * kGroup);
+#pragma GCC unroll 32
     for (int r = 0; r < ROWS; ++r) {
-      for (int v = 0; v < VECS; ++v) sum[r][v] = sum[r][v] + more[r][v];
+#pragma GCC unroll 16
+      for (int v = 0; v < VECS; ++v) local[r][v] = multiply_group(local[r][v], a + r * row_stride, column[v]);
     }
+    a += kGroup;
+    b += VECS * kLanes * kGroup;
+  }
+#pragma GCC unroll 32
+  for (int r = 0; r < ROWS; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < VECS; ++v) sum[r][v] = local[r][v];
   }
 }
 

@@ -33,6 +33,7 @@ class _Recurrent:
         reset_after: bool,
         dropout: float,
         seed: int,
+        compute_type: str,
     ) -> None:
         name = type(self).__name__
         self.input_size = integer(name, "input_size", input_size, 1, 2**31 - 1)
@@ -47,8 +48,17 @@ class _Recurrent:
         self._update = 0
         self._saved: _native.LayerSaved | None = None
         self._native = _native.Layer(
-            self._kind, input_size, hidden_size, num_layers, bias, bidirectional, reset_after, dropout
+            self._kind,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            bidirectional,
+            reset_after,
+            dropout,
+            compute_type,
         )
+        self.compute_type = self._native.compute_type
         # PyTorch's initialisation: uniform in +-1 / sqrt(H).
         bound = 1.0 / math.sqrt(hidden_size)
         rng = np.random.Generator(np.random.Philox(seed))
@@ -107,7 +117,15 @@ class _Recurrent:
             self._native.load_parameter(name + self._suffix, values)
 
     def train(self, mode: bool = True) -> Any:
-        """Training mode: dropout is on, and a call keeps what `backward` needs. Returns the layer."""
+        """Training mode: dropout is on, and a call keeps what `backward` needs. Returns the layer.
+
+        Raises:
+            ValueError: the compute_type is not float32.
+        """
+        if mode and self.compute_type != "float32":
+            raise ValueError(
+                f"[{type(self).__name__}] Expected compute_type float32 for training, got {self.compute_type}."
+            )
         self.training = mode
         self._saved = None
         return self
@@ -158,9 +176,12 @@ class _Layer(_Recurrent):
         bidirectional: bool,
         reset_after: bool,
         seed: int,
+        compute_type: str,
     ) -> None:
         self.batch_first = flag(type(self).__name__, "batch_first", batch_first)
-        super().__init__(input_size, hidden_size, num_layers, bias, bidirectional, reset_after, dropout, seed)
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, bidirectional, reset_after, dropout, seed, compute_type
+        )
 
     def _turn(self, name: str, value: Any) -> Any:
         """[N, T, .] <-> [T, N, .] where batch_first."""
@@ -176,6 +197,9 @@ class LSTM(_Layer):
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as in PyTorch.
             dropout acts between layers, in training mode.
         seed: of the initial parameters and of dropout.
+        compute_type: what the weights are multiplied as: float32, float16, bfloat16, int8, or auto for the
+            fastest that this processor does well. All but float32 are for inference: training raises
+            ValueError. int8 has a scale per row of the weights and per row of x.
     """
 
     _kind = "lstm"
@@ -191,9 +215,19 @@ class LSTM(_Layer):
         bidirectional: bool = False,
         *,
         seed: int = 0,
+        compute_type: str = "float32",
     ) -> None:
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, True, seed
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            True,
+            seed,
+            compute_type,
         )
 
     def __call__(
@@ -258,10 +292,20 @@ class GRU(_Layer):
         reset_after: bool = True,
         *,
         seed: int = 0,
+        compute_type: str = "float32",
     ) -> None:
         self.reset_after = reset_after
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, reset_after, seed
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            reset_after,
+            seed,
+            compute_type,
         )
 
     def __call__(
@@ -303,8 +347,16 @@ class LSTMCell(_Cell):
 
     _kind = "lstm"
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, seed: int = 0) -> None:
-        super().__init__(input_size, hidden_size, 1, bias, False, True, 0.0, seed)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        seed: int = 0,
+        compute_type: str = "float32",
+    ) -> None:
+        super().__init__(input_size, hidden_size, 1, bias, False, True, 0.0, seed, compute_type)
 
     def __call__(self, x: Floats, state: tuple[Floats, Floats] | None = None) -> tuple[Floats, Floats]:
         """x [N, C], state (h, c) of [N, H] or None for zeros -> (h, c) of [N, H]."""
@@ -328,10 +380,17 @@ class GRUCell(_Cell):
     _kind = "gru"
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, reset_after: bool = True, *, seed: int = 0
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        reset_after: bool = True,
+        *,
+        seed: int = 0,
+        compute_type: str = "float32",
     ) -> None:
         self.reset_after = reset_after
-        super().__init__(input_size, hidden_size, 1, bias, False, reset_after, 0.0, seed)
+        super().__init__(input_size, hidden_size, 1, bias, False, reset_after, 0.0, seed, compute_type)
 
     def __call__(self, x: Floats, h: Floats | None = None) -> Floats:
         """x [N, C], h [N, H] or None for zeros -> h [N, H]."""

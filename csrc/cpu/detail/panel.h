@@ -1,0 +1,113 @@
+// A packed matrix as panels, and a row block of the left operand times one of them, for every ComputeType.
+// A panel is VECS vectors wide: [K][VECS * kLanes] floats or 16-bit numbers; for int8 [K / kGroup][VECS *
+// kLanes][kGroup], then per column the scale (float) and the compensation of kOffset (int32).
+#pragma once
+
+#include <type_traits>
+
+#include "core/threads.h"
+#include "cpu/detail/quantize.h"
+#include "cpu/detail/tile.h"
+#include "ops/matmul.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+constexpr int64_t kColumnTail = 8;  // bytes of scale and compensation
+
+S2S_INLINE int64_t grouped(int64_t K) {
+  return (K + kGroup - 1) / kGroup * kGroup;
+}
+
+S2S_INLINE int64_t element_bytes(ComputeType type) {
+  return type == ComputeType::float32 ? 4 : type == ComputeType::int8 ? 1 : 2;
+}
+
+S2S_INLINE int64_t panel_bytes(ComputeType type, int64_t K, int64_t width) {
+  const int64_t bytes =
+      type == ComputeType::int8 ? (grouped(K) + kColumnTail) * width : K * width * element_bytes(type);
+  return (bytes + 63) / 64 * 64;
+}
+
+// Rows of the left operand: floats, or for int8 weights quantised.
+template <class Element>
+struct Rows {
+  const float* data;
+  int64_t stride;
+};
+template <>
+struct Rows<int8_t> {
+  const Quantized* data;
+  int64_t stride;
+  const float* units;  // what one unit of each row stands for
+};
+
+template <class Element>
+constexpr int rows_for(int vecs) {
+  return sizeof(Element) == 1 ? max_rows_int8(vecs) : max_rows(vecs);
+}
+
+// Rows of floats as the left operand; for int8 quantised into `scratch`, quantized_bytes(rows, K).
+template <class Element>
+Rows<Element> left_operand(const float* a, int64_t stride, int64_t rows, int64_t K, float least_bound,
+                           void* scratch) {
+  if constexpr (sizeof(Element) == 1) {
+    const int64_t q_stride = quantized_stride(K);
+    Quantized* data = static_cast<Quantized*>(scratch);
+    float* units = reinterpret_cast<float*>(data + rows * q_stride);
+    parallel(rows * K < (1 << 17) ? 1 : 64, [&](int part, int parts) {
+      const Range range = share_of(rows, part, parts);
+      for (int64_t r = range.begin; r < range.end; ++r)
+        units[r] = quantize_row(a + r * stride, K, least_bound, data + r * q_stride);
+    });
+    return {data, q_stride, units};
+  } else {
+    static_cast<void>(rows), static_cast<void>(K), static_cast<void>(least_bound), static_cast<void>(scratch);
+    return {a, stride};
+  }
+}
+
+// sum = rows [row, row + ROWS) of a times the panel.
+template <int ROWS, int VECS, class Element>
+S2S_INLINE void panel_product(const Rows<Element>& a, int64_t row, const void* panel, int64_t K,
+                              Vec (&sum)[ROWS][VECS]) {
+  if constexpr (sizeof(Element) == 1) {
+    constexpr int64_t width = VECS * kLanes;
+    const int8_t* weights = static_cast<const int8_t*>(panel);
+    const int8_t* tail = weights + grouped(K) * width;
+    IntVec start[VECS], product[ROWS][VECS];
+    for (int v = 0; v < VECS; ++v)
+      start[v] = load_ints(reinterpret_cast<const int32_t*>(tail + 4 * width) + v * kLanes);
+    tile_int8<ROWS>(a.data + row * a.stride, a.stride, weights, grouped(K) / kGroup, start, product);
+    for (int r = 0; r < ROWS; ++r) {
+      const Vec unit = splat(a.units[row + r]);
+      for (int v = 0; v < VECS; ++v)
+        sum[r][v] = to_float(product[r][v]) * load(reinterpret_cast<const float*>(tail) + v * kLanes) * unit;
+    }
+  } else {
+    tile<ROWS>(a.data + row * a.stride, a.stride, 1, static_cast<const Element*>(panel), K, sum);
+  }
+}
+
+// The same as matmul takes it, the sum cut into blocks of kBlockK.
+template <int ROWS, int VECS, class Element>
+S2S_INLINE void blocked_product(const Rows<Element>& a, int64_t row, const void* panel, int64_t K,
+                                Vec (&sum)[ROWS][VECS]) {
+  if constexpr (sizeof(Element) == 1) {
+    panel_product<ROWS, VECS, Element>(a, row, panel, K, sum);
+  } else {
+    panel_product<ROWS, VECS, Element>(a, row, panel, K < kBlockK ? K : kBlockK, sum);
+    for (int64_t k = kBlockK; k < K; k += kBlockK) {
+      Vec more[ROWS][VECS];
+      panel_product<ROWS, VECS, Element>({a.data + k, a.stride}, row,
+                                         static_cast<const Element*>(panel) + k * VECS * kLanes,
+                                         K - k < kBlockK ? K - k : kBlockK, more);
+      for (int r = 0; r < ROWS; ++r) {
+        for (int v = 0; v < VECS; ++v) sum[r][v] = sum[r][v] + more[r][v];
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace s2s::S2S_ISA

@@ -1,0 +1,53 @@
+// Activations as integers: q = round(127 x / bound), |x| <= bound.
+#pragma once
+
+#include "cpu/detail/weights.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+// Elements from one quantised row to the next.
+S2S_INLINE int64_t quantized_stride(int64_t K) {
+  return (K + 63) / 64 * 64;
+}
+
+// One vector of q, all lanes.
+S2S_INLINE void store_quantized(Quantized* q, Vec x, Vec inverse) {
+  typedef Quantized Narrow __attribute__((vector_size(kLanes * sizeof(Quantized))));
+  // Adding 1.5 * 2^23 rounds to an integer, ties to even, which stands in the low bits. Not fused, so that q
+  // is the same on every instruction set.
+  const NativeInts rounded = (NativeInts)(x * inverse + splat(12582912.0f)).v - 0x4b400000 + kOffset;
+  const Narrow narrow = __builtin_convertvector(rounded, Narrow);
+  std::memcpy(q, &narrow, sizeof(narrow));
+}
+
+// The bound of a row: its largest magnitude, at least `least`; NaN where an element is NaN or infinite.
+S2S_INLINE float bound_of(const float* x, int64_t K, float least) {
+  Vec largest = splat(least), zero = splat(0.0f);
+  for (int64_t k = 0; k < K; k += kLanes) {
+    const Vec value = load(x + k, lanes_left(K, k));
+    largest = maximum(largest, absolute(value));
+    zero = fma(value, splat(0.0f), zero);
+  }
+  const float finite = sum_lanes(zero);
+  return finite == 0.0f ? max_lanes(largest) : finite;
+}
+
+S2S_INLINE float inverse_of(float bound) {
+  return bound > 0.0f ? 127.0f / bound : 0.0f;
+}
+
+// Quantises a row to quantized_stride(K) elements, zero past K, and returns what one unit of q stands for.
+S2S_INLINE float quantize_row(const float* x, int64_t K, float least, Quantized* q) {
+  const float bound = bound_of(x, K, least);
+  const Vec inverse = splat(inverse_of(bound));
+  const int64_t stride = quantized_stride(K);
+  for (int64_t k = 0; k < stride; k += kLanes) {
+    const Vec value = k < K && bound > 0.0f ? load(x + k, lanes_left(K, k)) : splat(0.0f);
+    store_quantized(q + k, value, inverse);
+  }
+  return bound / 127.0f;
+}
+
+}  // namespace
+}  // namespace s2s::S2S_ISA

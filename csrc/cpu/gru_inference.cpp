@@ -1,0 +1,152 @@
+// Split by units, as gru.cpp. With the reset gate before the product a step has two halves, and the threads
+// meet twice.
+#include "ops/gru_inference.h"
+
+#include "cpu/detail/states.h"
+#include "cpu/table.h"
+#include "math/gates.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+// What the two halves of a step with the reset gate before the product hand on: z, and r h as the left
+// operand.
+template <class Element>
+struct Halves {
+  float* z;          // [N, H]
+  float* reset;      // [N, H] r h
+  Quantized* bytes;  // [N, stride] r h, int8
+  int64_t hidden, stride;
+
+  Halves(const SequenceShape& s, void* memory) : hidden(s.hidden), stride(quantized_stride(s.hidden)) {
+    const int64_t floats = (s.sequences * s.hidden + 15) / 16 * 16;
+    z = static_cast<float*>(memory);
+    reset = z + floats;
+    bytes = reinterpret_cast<Quantized*>(reset + floats);
+    if constexpr (sizeof(Element) == 1)
+      std::memset(bytes, 0, static_cast<size_t>(s.sequences * stride) * sizeof(Quantized));
+  }
+
+  Rows<Element> rows(const Rows<Element>& h) const {
+    if constexpr (sizeof(Element) == 1) {
+      return {bytes, stride, h.units};
+    } else {
+      return {reset, hidden};
+    }
+  }
+};
+
+template <class Element>
+class Gru {
+ public:
+  Gru(const GruInferenceArgs& args)
+      : x(args),
+        s(args.shape),
+        states(args.shape, args.h0, args.bounds, args.scratch),
+        halves(args.shape, static_cast<char*>(args.scratch) +
+                               recurrent_scratch_bytes(args.shape.sequences, args.shape.hidden)) {}
+
+  void run() {
+    const int64_t H = s.hidden, panels = (H + kLanes - 1) / kLanes, each = x.reset_after ? 1 : 2;
+    const int max_parts = recurrent_parts(s.sequences * 3 * H * H, panels, x.type);
+    parallel_steps(max_parts, s.steps * each, [&](int64_t first, int64_t last, int part, int parts) {
+      const Range range = share_of(panels, part, parts);
+      for (int64_t half = first; half < last; ++half) {
+        const int64_t index = half / each, rows = s.batch_sizes[step_at(s, index)];
+        const Rows<Element> h = states.rows(index);
+        for (int64_t p = range.begin; p < range.end; ++p) {
+          const int64_t unit = p * kLanes;
+          if (x.reset_after) {
+            step_product<3>(h, rows, x.w_hh, x.type, p, H,
+                            [&](int64_t row, auto& sum) { finish_after(index, row, unit, sum); });
+          } else if (half % 2 == 0) {
+            step_product<2>(h, rows, x.w_hh, x.type, p, H,
+                            [&](int64_t row, auto& sum) { finish_reset(index, row, unit, sum); });
+          } else {
+            step_product<1>(halves.rows(h), rows, x.w_hn, x.type, p, H,
+                            [&](int64_t row, auto& sum) { finish_before(index, row, unit, sum); });
+          }
+        }
+      }
+    });
+    states.copy_last(s, x.hn);
+  }
+
+ private:
+  int64_t row_of(int64_t index, int64_t i) const { return s.offsets[step_at(s, index)] - s.offsets[0] + i; }
+
+  [[gnu::always_inline]] void finish(int64_t index, int64_t i, int64_t unit, Vec h, int lanes) const {
+    store(x.y + row_of(index, i) * x.y_stride + unit, h, lanes);
+    states.store_h(index, i, unit, h, lanes);
+  }
+
+  template <int ROWS>
+  [[gnu::always_inline]] void finish_after(int64_t index, int64_t row, int64_t unit,
+                                           Vec (&sum)[ROWS][3]) const {
+    const int lanes = lanes_left(s.hidden, unit);
+    Vec bias[3];
+    for (int g = 0; g < 3; ++g) bias[g] = load(x.b_hh + g * s.hidden + unit, lanes);
+    for (int r = 0; r < ROWS; ++r) {
+      const int64_t i = row + r;
+      const float* gates = x.gates + row_of(index, i) * 3 * s.hidden + unit;
+      const Vec hn = sum[r][2] + bias[2];
+      Vec gate[3], h;
+      for (int g = 0; g < 3; ++g) gate[g] = load(gates + g * s.hidden, lanes);
+      for (int g = 0; g < 2; ++g) gate[g] = gate[g] + (sum[r][g] + bias[g]);
+      math::gru_unit(gate[0], gate[1], gate[2], hn, load(states.h(index, i) + unit, lanes), h);
+      finish(index, i, unit, h, lanes);
+    }
+  }
+
+  // First half of a step with the reset gate before the product: z and r h.
+  template <int ROWS>
+  [[gnu::always_inline]] void finish_reset(int64_t index, int64_t row, int64_t unit,
+                                           Vec (&sum)[ROWS][2]) const {
+    const int lanes = lanes_left(s.hidden, unit);
+    for (int r = 0; r < ROWS; ++r) {
+      const int64_t i = row + r;
+      const float* gates = x.gates + row_of(index, i) * 3 * s.hidden + unit;
+      Vec gate[2];
+      for (int g = 0; g < 2; ++g) {
+        const Vec bias = load(x.b_hh + g * s.hidden + unit, lanes);
+        gate[g] = math::sigmoid(load(gates + g * s.hidden, lanes) + (sum[r][g] + bias));
+      }
+      const Vec reset = gate[0] * load(states.h(index, i) + unit, lanes);
+      store(halves.z + i * s.hidden + unit, gate[1], lanes);
+      store(halves.reset + i * s.hidden + unit, reset, lanes);
+      if constexpr (sizeof(Element) == 1)
+        store_quantized(halves.bytes + i * halves.stride + unit, reset, splat(inverse_of(x.bounds[i])));
+    }
+  }
+
+  // Second half: n and h.
+  template <int ROWS>
+  [[gnu::always_inline]] void finish_before(int64_t index, int64_t row, int64_t unit,
+                                            Vec (&sum)[ROWS][1]) const {
+    const int lanes = lanes_left(s.hidden, unit);
+    for (int r = 0; r < ROWS; ++r) {
+      const int64_t i = row + r;
+      const float* gates = x.gates + row_of(index, i) * 3 * s.hidden + unit;
+      Vec n = load(gates + 2 * s.hidden, lanes) + (sum[r][0] + load(x.b_hh + 2 * s.hidden + unit, lanes));
+      Vec h;
+      math::gru_unit_reset_before(load(halves.z + i * s.hidden + unit, lanes), n,
+                                  load(states.h(index, i) + unit, lanes), h);
+      finish(index, i, unit, h, lanes);
+    }
+  }
+
+  const GruInferenceArgs& x;
+  const SequenceShape& s;
+  const States<Element> states;
+  const Halves<Element> halves;
+};
+
+}  // namespace
+
+void gru_inference(const GruInferenceArgs& x) {
+  with_element(x.type, [&](auto* element) {
+    Gru<std::remove_const_t<std::remove_pointer_t<decltype(element)>>>(x).run();
+  });
+}
+
+}  // namespace s2s::S2S_ISA

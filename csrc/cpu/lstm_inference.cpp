@@ -1,0 +1,64 @@
+// Split by units, as lstm.cpp: each thread streams its own panels of W_hh and meets the others once per step.
+#include "ops/lstm_inference.h"
+
+#include "cpu/detail/states.h"
+#include "cpu/table.h"
+#include "math/gates.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+constexpr int kGates = 4;
+
+template <class Element, int ROWS>
+S2S_INLINE void finish_rows(const LstmInferenceArgs& x, const States<Element>& states, int64_t index,
+                            int64_t row, int64_t unit, Vec (&sum)[ROWS][kGates]) {
+  const SequenceShape& s = x.shape;
+  const int lanes = lanes_left(s.hidden, unit);
+  for (int r = 0; r < ROWS; ++r) {
+    const int64_t i = row + r, at = s.offsets[step_at(s, index)] - s.offsets[0] + i;
+    const float* gates = x.gates + at * kGates * s.hidden + unit;
+    float* c_at = x.cn + i * s.hidden + unit;
+    Vec gate[kGates];
+    for (int g = 0; g < kGates; ++g) gate[g] = sum[r][g] + load(gates + g * s.hidden, lanes);
+    Vec c, h;
+    math::lstm_unit(gate[0], gate[1], gate[2], gate[3], load(c_at, lanes), c, h);
+    store(c_at, c, lanes);
+    store(x.y + at * x.y_stride + unit, h, lanes);
+    states.store_h(index, i, unit, h, lanes);
+  }
+}
+
+template <class Element>
+void run(const LstmInferenceArgs& x) {
+  const SequenceShape& s = x.shape;
+  const int64_t N = s.sequences, H = s.hidden, panels = (H + kLanes - 1) / kLanes;
+  const States<Element> states(s, x.h0, nullptr, x.scratch);
+  if (x.c0 == nullptr) {
+    std::memset(x.cn, 0, static_cast<size_t>(N * H) * 4);
+  } else if (x.c0 != x.cn) {
+    std::memcpy(x.cn, x.c0, static_cast<size_t>(N * H) * 4);
+  }
+  const int max_parts = recurrent_parts(N * kGates * H * H, panels, x.type);
+  parallel_steps(max_parts, s.steps, [&](int64_t first, int64_t last, int part, int parts) {
+    const Range range = share_of(panels, part, parts);
+    for (int64_t index = first; index < last; ++index) {
+      const int64_t rows = s.batch_sizes[step_at(s, index)];
+      for (int64_t p = range.begin; p < range.end; ++p) {
+        step_product<kGates>(states.rows(index), rows, x.w_hh, x.type, p, H, [&](int64_t row, auto& sum) {
+          finish_rows(x, states, index, row, p * kLanes, sum);
+        });
+      }
+    }
+  });
+  states.copy_last(s, x.hn);
+}
+
+}  // namespace
+
+void lstm_inference(const LstmInferenceArgs& x) {
+  with_element(x.type,
+               [&](auto* element) { run<std::remove_const_t<std::remove_pointer_t<decltype(element)>>>(x); });
+}
+
+}  // namespace s2s::S2S_ISA

@@ -1,0 +1,120 @@
+// Packs a matrix into panels (cpu/detail/panel.h). Work is split over panels. int8: each column of b, a row
+// of the weight as it is stored, has the scale absmax / 127, its fraction rounded up to 16 bits so that 127
+// scale is exact and packing what was once quantised changes nothing.
+#include <type_traits>
+
+#include "core/threads.h"
+#include "cpu/detail/panel.h"
+#include "cpu/table.h"
+#include "math/half.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+constexpr int64_t kSerialWork = 1 << 17;
+
+int64_t vecs_of(const PackShape& s) {
+  return s.gates ? s.gates : kPanelVecs;
+}
+
+int64_t panels_of(const PackShape& s) {
+  const int64_t per_panel = s.gates ? kLanes : kPanelWidth;
+  const int64_t columns = s.gates ? s.n / s.gates : s.n;
+  return (columns + per_panel - 1) / per_panel;
+}
+
+void convert(float x, float& out) {
+  out = x;
+}
+void convert(float x, Half& out) {
+  out.bits = math::half_bits(x);
+}
+void convert(float x, BFloat& out) {
+  out.bits = math::bfloat_bits(x);
+}
+
+// kLanes columns from `from`, the first `lanes` of them real, of a panel `width` wide.
+template <class Element>
+void pack_columns(const PackArgs& args, const float* from, int64_t lanes, int64_t, int64_t width,
+                  Element* to) {
+  const int64_t K = args.shape.k;
+  for (int64_t k0 = 0; k0 < K;
+       k0 += 16) {  // blocks of 16: source rows and packed rows both stay in the cache
+    const int64_t k1 = k0 + 16 < K ? k0 + 16 : K;
+    for (int64_t k = k0; k < k1; ++k) {
+      for (int64_t j = 0; j < kLanes; ++j)
+        convert(j < lanes ? from[k * args.k_stride + j * args.n_stride] : 0.0f, to[k * width + j]);
+    }
+  }
+}
+
+// The scale of one column; NaN where a weight is NaN or infinite.
+float scale_of(const PackArgs& args, const float* column) {
+  float largest = 0.0f, zero = 0.0f;
+  for (int64_t k = 0; k < args.shape.k; ++k) {
+    const float w = column[k * args.k_stride];
+    largest = __builtin_fabsf(w) > largest ? __builtin_fabsf(w) : largest;
+    zero += w * 0.0f;
+  }
+  if (zero != 0.0f) return zero;
+  const float scale = largest / 127.0f;
+  uint32_t bits;
+  std::memcpy(&bits, &scale, 4);
+  bits = (bits + 0xffu) & ~0xffu;
+  float rounded;
+  std::memcpy(&rounded, &bits, 4);
+  return rounded;
+}
+
+void pack_columns(const PackArgs& args, const float* from, int64_t lanes, int64_t first, int64_t width,
+                  int8_t* to) {
+  const int64_t K = args.shape.k, depth = grouped(K);
+  int8_t* tail = to - first * kGroup + depth * width;  // of the panel: scales, then compensations
+  for (int64_t j = 0; j < kLanes; ++j) {
+    const float* column = from + j * args.n_stride;
+    const float scale = j < lanes ? scale_of(args, column) : 0.0f;
+    int32_t sum = 0;
+    for (int64_t k = 0; k < depth; ++k) {
+      int q = 0;
+      if (j < lanes && k < K && scale > 0.0f)
+        q = static_cast<int>(__builtin_nearbyintf(column[k * args.k_stride] / scale));
+      sum += q;
+      to[(k / kGroup * width + j) * kGroup + k % kGroup] = static_cast<int8_t>(q);
+    }
+    const int32_t compensation = -kOffset * sum;
+    std::memcpy(tail + 4 * (first + j), &scale, 4);
+    std::memcpy(tail + 4 * (width + first + j), &compensation, 4);
+  }
+}
+
+}  // namespace
+
+int64_t packed_bytes(const PackShape& s) {
+  return panels_of(s) * panel_bytes(s.type, s.k, vecs_of(s) * kLanes);
+}
+
+void pack(const PackArgs& args) {
+  const PackShape& s = args.shape;
+  const int64_t vecs = vecs_of(s), width = vecs * kLanes, panels = panels_of(s);
+  const int64_t unit = s.gates ? s.n / s.gates : 0, bytes = panel_bytes(s.type, s.k, width);
+  const auto pack_panels = [&](int part, int parts) {
+    const Range range = share_of(panels, part, parts);
+    with_element(s.type, [&](auto* element) {
+      using Element = std::remove_const_t<std::remove_pointer_t<decltype(element)>>;
+      for (int64_t p = range.begin; p < range.end; ++p) {
+        Element* panel = reinterpret_cast<Element*>(static_cast<char*>(args.packed) + p * bytes);
+        for (int64_t v = 0; v < vecs; ++v) {
+          // The columns of b that this vector holds: kLanes in a row, or as many units of one gate.
+          const int64_t first = s.gates ? v * unit + p * kLanes : (p * vecs + v) * kLanes;
+          const int64_t limit = s.gates ? (v + 1) * unit : s.n;
+          const int64_t lanes = first >= limit ? 0 : lanes_left(limit, first);
+          const int64_t at = v * kLanes * (sizeof(Element) == 1 ? kGroup : 1);
+          pack_columns(args, args.source + first * args.n_stride, lanes, v * kLanes, width, panel + at);
+        }
+      }
+    });
+  };
+  parallel(s.k * s.n < kSerialWork ? 1 : 64, pack_panels);
+}
+
+}  // namespace s2s::S2S_ISA

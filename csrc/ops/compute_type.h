@@ -1,0 +1,19 @@
+// What a packed weight is stored and multiplied as. Sums are float32, or int32 for int8.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace s2s {
+
+enum class ComputeType : uint8_t { float32, float16, bfloat16, int8 };
+
+const char* name_of(ComputeType type);
+
+namespace ops {
+// A type by its name; "default" is `stored`, "auto" the fastest that this processor does well: int8, or
+// float32 where the instruction set has no fast product of bytes. Throws std::invalid_argument.
+ComputeType parse_compute_type(const char* op, const std::string& name,
+                               ComputeType stored = ComputeType::float32);
+}  // namespace ops
+}  // namespace s2s

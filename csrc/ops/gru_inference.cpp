@@ -1,0 +1,37 @@
+#include "ops/gru_inference.h"
+
+#include <algorithm>
+
+#include "core/scratch.h"
+#include "ops/check.h"
+#include "ops/kernels.h"
+#include "ops/sequence.h"
+
+namespace s2s::ops {
+
+void gru_inference(const Ragged& ragged, Range steps, bool reverse, bool reset_after, const Tensor& gates,
+                   const PackedGru& weights, const Tensor& b_hh, const Tensor& h0, const Tensor& bounds,
+                   const Tensor& y, const Tensor& hn) {
+  const char* op = "gru_inference";
+  const SequenceShape shape = sequence_shape(ragged, steps, weights.w_hh.shape.k, reverse);
+  const int64_t N = shape.sequences, R = shape.offsets[shape.steps] - shape.offsets[0],
+                H = weights.w_hh.shape.k;
+  check(op, weights.w_hh.shape.gates == (reset_after ? 3 : 2), "Expected w_hh packed for this variant.");
+  expect(op, "gates", gates, {R, 3 * H});
+  expect(op, "b_hh", b_hh, {3 * H});
+  if (h0.defined()) expect(op, "h0", h0, {N, H});
+  if (bounds.defined()) expect(op, "bounds", bounds, {N});
+  expect(op, "y", y, {R, H});
+  expect(op, "hn", hn, {N, H});
+  for (const Tensor* t : {&gates, &h0, &hn}) expect_contiguous(op, "every argument but y", *t);
+  const int64_t states = gru_scratch_bytes(N, H);
+  char* scratch = static_cast<char*>(thread_scratch(static_cast<size_t>(states + N * 4)));
+  float* own_bounds = reinterpret_cast<float*>(scratch + states);
+  std::fill_n(own_bounds, N, 0.0f);
+  kernels().gru_inference({shape, reset_after, gates.f32(), weights.w_hh.shape.type, weights.w_hh.data.data(),
+                           weights.w_hn.data.data(), b_hh.f32(), h0.f32(),
+                           bounds.defined() ? bounds.f32() : own_bounds, y.f32(), y.row_stride(), hn.f32(),
+                           scratch});
+}
+
+}  // namespace s2s::ops
