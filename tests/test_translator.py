@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -503,3 +505,14 @@ def test_a_vocabulary_for_a_call(translator: Translator) -> None:
         assert again == results
     everything = translator.translate_batch(batch, **SEARCH, vocabulary=TARGET.vocabulary.tokens)
     assert [r.ids for r in everything] == [r.ids for r in translator.translate_batch(batch, **SEARCH)]
+
+
+def test_the_soak_runs() -> None:
+    """A second of what runs for ten minutes before a release: mixed requests from eight threads."""
+    root = Path(__file__).parent.parent
+    if not (root / "benchmarks" / "soak.py").is_file():
+        pytest.skip("the benchmarks are not beside the tests")
+    command = [sys.executable, "-m", "benchmarks.soak", "--minutes", "0.02", "--hidden", "32"]
+    done = subprocess.run([*command, "--inter_threads", "2"], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sources a second" in done.stdout
