@@ -16,10 +16,10 @@ from hypothesis.extra import numpy as hnp
 
 from checks import bits
 from networks import OPTIONS, small_network
-from seq2seq_fast import Seq2Seq, Seq2SeqConfig, Translator, files
+from seq2seq_fast import Seq2Seq, Seq2SeqConfig, Translator, _native, files
 from seq2seq_fast.cli import main
 from seq2seq_fast.files import load_model, quantize_model, save_model
-from seq2seq_fast.quantization import dequantize, quantize, round_to, store
+from seq2seq_fast.quantization import column_splits, dequantize, quantize, round_to, store
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import CharTokenizer, SpaceTokenizer
 from seq2seq_fast.vocab import Vocabulary
@@ -372,3 +372,58 @@ def test_mistakes_are_sentences(
     code, _, err = run(capsys, "quantize", "--model", folder, *[a.format(**places) for a in arguments])
     assert code == 2 and message in err
     assert contents(folder) == before and not (tmp_path / "out").exists()
+
+
+# ---- the extension
+
+
+@pytest.mark.parametrize("compute_type", SMALLER)
+@pytest.mark.parametrize("changes", [{}, {"decoder_cell": "gru", "input_feeding": False, "tie_output": True}])
+def test_the_extension_rounds_by_the_same_rule(compute_type: str, changes: dict[str, Any]) -> None:
+    """Packing the parameters as they are, and packing them once rounded, gives the same bits."""
+    model = model_of(**changes)
+    splits = column_splits(model.config)
+    batch = np.arange(4, 11, dtype=np.int32), np.array([3, 4], np.int32)
+    targets = np.array([5, 6, 2, 7, 2], np.int32), np.array([3, 2], np.int32)
+    scores = []
+    for everything in (True, False):
+        native = model.config.native_model(compute_type=compute_type, trainable=False)
+        assert native.compute_type == compute_type
+        for name, values in model.parameters().items():
+            rounded = round_to(name, values, compute_type, splits)
+            # What is looked up, and what makes the table of the decoder's input products, is used in float32:
+            # rounding that is left to whoever loads it.
+            if not everything and "embedding" not in name:
+                looked_up = model.config.target_embedding_dim if name == SPLIT else 0
+                rounded[..., looked_up:] = values[..., looked_up:]
+            native.load_parameter(name, rounded)
+        scores.append(native.score(*batch, *targets).tobytes())
+    assert scores[0] == scores[1]
+
+
+def test_a_model_that_is_not_trained_has_no_gradients() -> None:
+    native = model_of().config.native_model(trainable=False)
+    ids, lengths = np.array([4, 5], np.int32), np.array([2], np.int32)
+    for call in (
+        lambda: native.grads,
+        lambda: native.params,
+        lambda: native.forward_backward(ids, lengths, ids, lengths, None, 0, 0, 0.0),
+    ):
+        with pytest.raises(RuntimeError, match="not trainable"):
+            call()
+    assert not any(values.any() for values in native.state().values())
+    assert native.loss(ids, lengths, ids, lengths, 0.0)[2] == 2
+
+
+def test_what_a_translator_has_released_is_gone() -> None:
+    native = model_of().config.native_model(trainable=False)
+    _native.Translator(native, 1, 1)
+    with pytest.raises(RuntimeError, match="has released"):
+        native.state()
+    with pytest.raises(RuntimeError, match=r"has released decoder\.output\.weight"):
+        native.load_parameter("decoder.output.weight", np.zeros((13, 35), np.float32))
+
+
+def test_a_compute_type_the_extension_does_not_know() -> None:
+    with pytest.raises(ValueError, match="compute_type"):
+        model_of().config.native_model(compute_type="int4")

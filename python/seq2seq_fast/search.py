@@ -66,6 +66,7 @@ class SearchOptions:
         return {**asdict(self), "start_token": start_token, "end_tokens": list(end_tokens)}
 
 
+_BOOLS = {field.name for field in fields(SearchOptions) if field.type == "bool"}
 DEFAULTS = SearchOptions()
 """What every search of the package does unless it is told otherwise."""
 
@@ -73,12 +74,11 @@ DEFAULTS = SearchOptions()
 def check_bools(options: Mapping[str, Any]) -> None:
     """Raise TypeError for a bool where a number belongs, or the other way round; whatever else may be wrong
     with options, the extension finds out."""
-    for field in fields(SearchOptions):
-        value = options.get(field.name, field.default)
-        if field.type == "bool":
-            flag("search", field.name, value)
+    for name, value in options.items():
+        if name in _BOOLS:
+            flag("search", name, value)
         elif isinstance(value, bool | np.bool_):
-            raise TypeError(f"[search] Expected {field.name} to be a number, got {value!r}.")
+            raise TypeError(f"[search] Expected {name} to be a number, got {value!r}.")
 
 
 def _integer(name: str, value: Any, least: int, most: int = 2**31 - 1) -> int:

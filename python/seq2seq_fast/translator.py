@@ -388,6 +388,8 @@ def _processors() -> int:
 
 
 def _list(op: str, name: str, value: Any) -> list[Any]:
+    if type(value) is list:
+        return value
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"[{op}] Expected {name} as a list, got {type(value).__name__}.")
     return list(value)
