@@ -54,6 +54,26 @@ Tensor floats(Argument a, const py::object& object) {
   return view(checked(a, object, f32, f32, "float32"), DType::f32);
 }
 
+Tensor borrowed_floats(Argument a, const py::object& object) {
+  constexpr int kReady =
+      static_cast<int>(py::array::c_style) | static_cast<int>(py::detail::npy_api::NPY_ARRAY_ALIGNED_);
+  if (py::isinstance<py::array>(object)) {
+    const auto array = py::reinterpret_borrow<py::array>(object);
+    if ((array.flags() & kReady) == kReady && array.ndim() <= Shape::kMaxRank &&
+        array.dtype().num() == py::detail::npy_api::NPY_FLOAT_ && array.dtype().byteorder() == '=') {
+      return Tensor::wrap(const_cast<void*>(array.data()), shape_of(array), DType::f32, nullptr);
+    }
+  }
+  return floats(a, object);
+}
+
+std::pair<py::array_t<float>, Tensor> new_floats(const Shape& shape) {
+  py::ssize_t dims[Shape::kMaxRank];
+  for (int i = 0; i < shape.rank(); ++i) dims[i] = shape[i];
+  py::array_t<float> array(py::array::ShapeContainer(dims, dims + shape.rank()));
+  return {array, Tensor::wrap(array.mutable_data(), shape, DType::f32, nullptr)};
+}
+
 // Ids and lengths are copied: they are checked before they are used as addresses, and meanwhile another
 // thread could change the caller's array.
 Tensor ids(Argument a, const py::object& object) {

@@ -5,6 +5,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <utility>
+
 #include "core/tensor.h"
 
 namespace s2s {
@@ -19,6 +21,9 @@ struct Argument {
 
 // A float32 array as it is; TypeError for anything else.
 Tensor floats(Argument argument, const py::object& array);
+// The same for the duration of a call whose arguments hold the array: where it is contiguous the tensor does
+// not keep it alive, which costs an allocation.
+Tensor borrowed_floats(Argument argument, const py::object& array);
 // int32, or int64 whose values fit; TypeError for anything else.
 Tensor ids(Argument argument, const py::object& array);
 Tensor int64s(Argument argument, const py::object& array);
@@ -28,6 +33,9 @@ Tensor optional_ids(Argument argument, const py::object& array);
 Tensor optional_int64s(Argument argument, const py::object& array);
 // A float32 array whose memory is written: contiguous, writable, not copied.
 Tensor writable(Argument argument, const py::object& array);
+
+// A new float32 array, not initialised, and a tensor of its memory, which does not keep it alive.
+std::pair<py::array_t<float>, Tensor> new_floats(const Shape& shape);
 
 // A numpy array that shares the tensor's memory and keeps it alive; None where undefined.
 py::object numpy_from(const Tensor& tensor);

@@ -87,6 +87,30 @@ void bind_layer(py::module_& m) {
       .def_property_readonly("grads",
                              [](const Layer& self) { return numpy_from(self.parameters().gradients()); })
       .def("weights_changed", &Layer::weights_changed)
+      .def("infer",
+           [](const Layer& self, const py::object& x, const py::object& h0, const py::object& c0) -> py::tuple {
+             const char* op = self.config().cell.kind == model::CellKind::lstm ? "lstm" : "gru";
+             const auto state = [&](const char* name, const py::object& array) {
+               return array.is_none() ? Tensor() : borrowed_floats({op, name}, array);
+             };
+             const Tensor in = borrowed_floats({op, "x"}, x), h = state("h0", h0), c = state("c0", c0);
+             const auto [y_shape, state_shape] = self.output_shapes(in);
+             const auto [y, y_memory] = new_floats(y_shape);
+             const auto [hn, h_memory] = new_floats(state_shape);
+             if (self.config().cell.kind == model::CellKind::gru) {
+               {
+                 py::gil_scoped_release unlocked;
+                 self.infer(in, h, c, {y_memory, h_memory, {}});
+               }
+               return py::make_tuple(y, hn);
+             }
+             const auto [cn, c_memory] = new_floats(state_shape);
+             {
+               py::gil_scoped_release unlocked;
+               self.infer(in, h, c, {y_memory, h_memory, c_memory});
+             }
+             return py::make_tuple(y, py::make_tuple(hn, cn));
+           })
       .def(
           "forward",
           [](const Layer& self, const py::object& x, const py::object& lengths, const py::object& h0,

@@ -35,13 +35,11 @@ Ragged Ragged::single_step(int64_t count) {
   return ragged;
 }
 
-Ragged Ragged::uniform(int64_t count, int64_t steps) {
-  Ragged ragged;
-  ragged.count = count;
-  ragged.batch_sizes.assign(static_cast<size_t>(steps), count);
-  ragged.offsets.resize(static_cast<size_t>(steps) + 1);
-  for (size_t t = 0; t < ragged.offsets.size(); ++t) ragged.offsets[t] = static_cast<int64_t>(t) * count;
-  return ragged;
+void Ragged::set_uniform(int64_t sequences, int64_t steps) {
+  count = sequences;
+  batch_sizes.assign(static_cast<size_t>(steps), sequences);
+  offsets.resize(static_cast<size_t>(steps) + 1);
+  for (size_t t = 0; t < offsets.size(); ++t) offsets[t] = static_cast<int64_t>(t) * sequences;
 }
 
 void Ragged::set_single_step(int64_t sequences) {

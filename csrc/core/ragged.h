@@ -10,10 +10,10 @@
 namespace s2s {
 
 struct Ragged {
-  Ragged(const int32_t* lengths, int64_t count);        // lengths of at least 0, in any order
-  static Ragged single_step(int64_t count);             // `count` sequences of one step; has no order
-  void set_single_step(int64_t count);                  // the same in place
-  static Ragged uniform(int64_t count, int64_t steps);  // all of one length; has no order
+  Ragged(const int32_t* lengths, int64_t count);   // lengths of at least 0, in any order
+  static Ragged single_step(int64_t count);        // `count` sequences of one step; has no order
+  void set_single_step(int64_t count);             // the same in place
+  void set_uniform(int64_t count, int64_t steps);  // all of one length, in place; has no order
 
   int64_t sequences() const { return count; }
   int64_t steps() const { return static_cast<int64_t>(batch_sizes.size()); }

@@ -32,6 +32,11 @@ void copy_state(const State& from, const State& to) {
 
 }  // namespace
 
+Tensor matrix_in(Tensor& buffer, int64_t rows, int64_t width) {
+  if (!buffer.defined() || buffer.size() < rows * width) buffer = Tensor::empty({rows * width});
+  return buffer.rows(0, rows * width).reshape({rows, width});
+}
+
 State State::empty(const CellConfig& config, int64_t sequences) {
   return {Tensor::empty({sequences, config.hidden}),
           config.kind == CellKind::lstm ? Tensor::empty({sequences, config.hidden}) : Tensor()};
@@ -152,10 +157,10 @@ void Cell::infer_steps(const Packed& packed, const Ragged& ragged, Range steps, 
 }
 
 void Cell::infer(const Packed& packed, const Ragged& ragged, bool reverse, const Tensor& x, bool bounded,
-                 const State& initial, const Tensor& y, const State& last) const {
+                 const State& initial, const Tensor& y, const State& last, Tensor& gates_buffer) const {
   const int64_t T = ragged.steps(), N = ragged.sequences(), width = config_.gates() * config_.hidden;
   const int64_t most = std::min(ragged.rows(), std::max({kLeastRows, kGatesInCache / width, N}));
-  const Tensor gates = Tensor::empty({most, width});
+  const Tensor gates = matrix_in(gates_buffer, most, width);
   if (most == ragged.rows()) {
     input_product(packed, x, bounded, gates);
     return infer_steps(packed, ragged, {0, T}, reverse, gates, initial, {}, y, last);

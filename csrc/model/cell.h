@@ -30,6 +30,9 @@ struct State {
   void set_rows(int64_t count);
 };
 
+// A matrix in a buffer that grows as needed.
+Tensor matrix_in(Tensor& buffer, int64_t rows, int64_t width);
+
 class Cell {
  public:
   Cell() = default;
@@ -68,8 +71,9 @@ class Cell {
   // gates = W_ih x + bias; bounded: x are states.
   static void input_product(const Packed& packed, const Tensor& x, bool bounded, const Tensor& gates);
   // x [R, C] -> y, last, keeping nothing. Undefined initial states are zero; `last` may be `initial`.
+  // gates_buffer grows as needed.
   void infer(const Packed& packed, const Ragged& ragged, bool reverse, const Tensor& x, bool bounded,
-             const State& initial, const Tensor& y, const State& last) const;
+             const State& initial, const Tensor& y, const State& last, Tensor& gates_buffer) const;
   // gates -> y, last; `initial` and `last` must not share memory.
   void recur(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved,
              const State& initial, const Tensor& y, const State& last) const;

@@ -60,28 +60,32 @@ Layer::Layer(const StackConfig& config, float dropout, ComputeType compute_type)
       compute_type_(compute_type),
       parameters_(declare(config)),
       stack_(parameters_, config, "") {
-  check(op().c_str(), dropout >= 0.0f && dropout < 1.0f, "Expected dropout from 0 to below 1, got ", dropout,
-        ".");
+  check(op(), dropout >= 0.0f && dropout < 1.0f, "Expected dropout from 0 to below 1, got ", dropout, ".");
 }
 
 void Layer::expect_state(const char* name, const Tensor& state, int64_t sequences) const {
   if (!state.defined()) return;
-  ops::expect(op().c_str(), name, state,
-              {config_.layers * config_.directions(), sequences, config_.cell.hidden});
+  ops::expect(op(), name, state, {config_.layers * config_.directions(), sequences, config_.cell.hidden});
 }
 
-Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tensor& h0, const Tensor& c0,
-                             uint64_t seed, uint32_t update, Saved* saved) const {
-  const std::string name = op();
-  const char* op = name.c_str();
+std::pair<Shape, Shape> Layer::output_shapes(const Tensor& x) const {
+  const char* op = this->op();
   ops::expect_dtype(op, "x", x, DType::f32);
   check(op, x.shape().rank() == 3, "Expected x of shape [T, N, ", config_.cell.input, "], got ", x.shape(),
         ".");
-  const int64_t T = x.dim(0), N = x.dim(1), H = config_.cell.hidden, D = config_.directions();
+  const int64_t T = x.dim(0), N = x.dim(1);
   check(op, T >= 1 && N >= 1, "Expected x of at least one step and one sequence, got shape ", x.shape(), ".");
   check(op, x.dim(2) == config_.cell.input, "Expected x of shape [", T, ", ", N, ", ", config_.cell.input,
         "], got ", x.shape(), ".");
   check(op, T * N <= INT32_MAX, "Expected x of at most ", INT32_MAX, " rows, got ", T * N, ".");
+  return {Shape{T, N, config_.width()}, Shape{config_.layers * config_.directions(), N, config_.cell.hidden}};
+}
+
+Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tensor& h0, const Tensor& c0,
+                             uint64_t seed, uint32_t update, Saved* saved) const {
+  const char* op = this->op();
+  const auto [y_shape, state_shape] = output_shapes(x);
+  const int64_t T = x.dim(0), N = x.dim(1), H = config_.cell.hidden, D = config_.directions();
   check(op, !saved || compute_type_ == ComputeType::float32,
         "Expected compute_type float32 for training, got ", name_of(compute_type_), ".");
   Tensor all = lengths;
@@ -97,8 +101,6 @@ Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tenso
   }
   expect_state("h0", h0, N);
   expect_state("c0", c0, N);
-  if (!saved && !lengths.defined()) return infer(x, h0, c0);
-
   const Ragged ragged(all.i32(), N);
   const Tensor padded = padded_rows(ragged, N);
   const Tensor input = Tensor::empty({ragged.rows(), config_.cell.input});
@@ -122,8 +124,8 @@ Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tenso
   stack_.forward(*packed, ragged, input, initial, rows, last, dropout, names, kDropEncoderLayer,
                  saved ? &saved->stack : nullptr);
 
-  Output out{Tensor::empty({T, N, D * H}), Tensor::empty({config_.layers * D, N, H}), {}};
-  if (config_.cell.kind == CellKind::lstm) out.cn = Tensor::empty({config_.layers * D, N, H});
+  Output out{Tensor::empty(y_shape), Tensor::empty(state_shape), {}};
+  if (config_.cell.kind == CellKind::lstm) out.cn = Tensor::empty(state_shape);
   ops::gather_rows(rows, inverse_of(padded, T * N), as_matrix(out.y));
   for (size_t at = 0; at < last.size(); ++at) {
     ops::gather_rows(last[at].h, position, slot(out.hn, at));
@@ -139,26 +141,40 @@ Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tenso
   return out;
 }
 
-// Sequences of one length without training: the caller's arrays are the ragged ones.
-Layer::Output Layer::infer(const Tensor& x, const Tensor& h0, const Tensor& c0) const {
-  const int64_t T = x.dim(0), N = x.dim(1), L = config_.layers * config_.directions(),
-                H = config_.cell.hidden;
-  const bool lstm = config_.cell.kind == CellKind::lstm;
-  Output out{Tensor::empty({T, N, config_.width()}), Tensor::empty({L, N, H}),
-             lstm ? Tensor::empty({L, N, H}) : Tensor()};
+namespace {
+
+// What an inference call of this thread keeps for the next.
+struct InferenceScratch {
+  Ragged ragged = Ragged::single_step(0);
   RecurrentStack::States initial, last;
-  initial.reserve(static_cast<size_t>(L)), last.reserve(static_cast<size_t>(L));
-  for (size_t at = 0; at < static_cast<size_t>(L); ++at) {
-    initial.push_back({h0.defined() ? slot(h0, at) : Tensor(), c0.defined() ? slot(c0, at) : Tensor()});
-    last.push_back({slot(out.hn, at), lstm ? slot(out.cn, at) : Tensor()});
+  RecurrentStack::Scratch stack;
+};
+
+}  // namespace
+
+void Layer::infer(const Tensor& x, const Tensor& h0, const Tensor& c0, const Output& out) const {
+  static thread_local InferenceScratch scratch;
+  const int64_t T = x.dim(0), N = x.dim(1);
+  const size_t states = static_cast<size_t>(config_.layers * config_.directions());
+  const bool lstm = config_.cell.kind == CellKind::lstm;
+  expect_state("h0", h0, N);
+  expect_state("c0", c0, N);
+  scratch.ragged.set_uniform(N, T);
+  scratch.initial.resize(states);
+  scratch.last.resize(states);
+  for (size_t at = 0; at < states; ++at) {
+    scratch.initial[at] = {h0.defined() ? slot(h0, at) : Tensor(), c0.defined() ? slot(c0, at) : Tensor()};
+    scratch.last[at] = {slot(out.hn, at), lstm ? slot(out.cn, at) : Tensor()};
   }
-  stack_.infer(*packed(), T == 1 ? Ragged::single_step(N) : Ragged::uniform(N, T), as_matrix(x), false,
-               initial, as_matrix(out.y), last);
-  return out;
+  stack_.infer(*packed(), scratch.ragged, as_matrix(x), false, scratch.initial, as_matrix(out.y),
+               scratch.last, scratch.stack);
+  // The caller's memory may be gone before the next call.
+  scratch.initial.clear();
+  scratch.last.clear();
 }
 
 Layer::Gradient Layer::backward(Saved& saved, const Tensor& dy, const Tensor& dhn, const Tensor& dcn) const {
-  const std::string name = op() + "_backward";
+  const std::string name = std::string(op()) + "_backward";
   if (saved.used.test_and_set())
     throw std::runtime_error("[" + name + "] This forward was used up by a backward.");
   const Ragged& ragged = saved.ragged;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <utility>
 
 #include "model/packed_cache.h"
 #include "model/recurrent_stack.h"
@@ -38,6 +39,12 @@ class Layer {
   Output forward(const Tensor& x, const Tensor& lengths, const Tensor& h0, const Tensor& c0, uint64_t seed,
                  uint32_t update, Saved* saved) const;
 
+  // Sequences of one length without training, into given arrays of Output's shapes: the caller's arrays are
+  // the ragged ones, and warm calls allocate nothing.
+  void infer(const Tensor& x, const Tensor& h0, const Tensor& c0, const Output& out) const;
+  // The shapes of y and of hn and cn for this x, which is checked.
+  std::pair<Shape, Shape> output_shapes(const Tensor& x) const;
+
   struct Gradient {
     Tensor dx, dh0, dc0;
   };
@@ -45,11 +52,10 @@ class Layer {
   Gradient backward(Saved& saved, const Tensor& dy, const Tensor& dhn, const Tensor& dcn) const;
 
  private:
-  Output infer(const Tensor& x, const Tensor& h0, const Tensor& c0) const;
   std::shared_ptr<const RecurrentStack::Packed> packed() const {
     return cache_.get(parameters_, [&] { return stack_.pack(compute_type_); });
   }
-  std::string op() const { return config_.cell.kind == CellKind::lstm ? "lstm" : "gru"; }
+  const char* op() const { return config_.cell.kind == CellKind::lstm ? "lstm" : "gru"; }
   void expect_state(const char* name, const Tensor& state, int64_t sequences) const;
 
   StackConfig config_;

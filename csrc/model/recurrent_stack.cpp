@@ -41,15 +41,17 @@ RecurrentStack::Packed RecurrentStack::pack(ComputeType type) const {
 }
 
 void RecurrentStack::infer(const Packed& packed, const Ragged& ragged, const Tensor& x, bool bounded,
-                           const States& initial, const Tensor& y, const States& last) const {
+                           const States& initial, const Tensor& y, const States& last,
+                           Scratch& scratch) const {
   const int64_t H = config_.cell.hidden;
   Tensor input = x;
   for (int64_t l = 0; l < config_.layers; ++l) {
-    const Tensor output = l + 1 == config_.layers ? y : Tensor::empty({ragged.rows(), config_.width()});
+    const bool top = l + 1 == config_.layers;
+    const Tensor output = top ? y : matrix_in(scratch.outputs[l % 2], ragged.rows(), config_.width());
     for (int64_t d = 0; d < config_.directions(); ++d) {
       const size_t at = static_cast<size_t>(l * config_.directions() + d);
       cells_[at].infer(packed.cells[at], ragged, d == 1, input, bounded || l > 0, initial[at],
-                       output.columns(d * H, H), last[at]);
+                       output.columns(d * H, H), last[at], scratch.gates);
     }
     input = output;
   }
@@ -63,7 +65,8 @@ void RecurrentStack::forward(const Packed& packed, const Ragged& ragged, const T
   if (!saved) {
     for (size_t at = 0; at < cells_.size(); ++at)
       last.push_back(State::empty(config_.cell, ragged.sequences()));
-    return infer(packed, ragged, x, false, initial, y, last);
+    Scratch scratch;
+    return infer(packed, ragged, x, false, initial, y, last, scratch);
   }
   Tensor input = x;
   for (int64_t l = 0; l < config_.layers; ++l) {

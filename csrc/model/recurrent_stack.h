@@ -42,8 +42,13 @@ class RecurrentStack {
 
   // x [R, C] -> y [R, D * H] (may be a view of columns) and `last`, which is given; keeps nothing. bounded: x
   // are states. Undefined initial states are zero.
+  // The buffers are the caller's, and grow.
+  struct Scratch {
+    Tensor gates;       // [rows, G * H] floats
+    Tensor outputs[2];  // of a layer, in turn
+  };
   void infer(const Packed& packed, const Ragged& ragged, const Tensor& x, bool bounded, const States& initial,
-             const Tensor& y, const States& last) const;
+             const Tensor& y, const States& last, Scratch& scratch) const;
 
   // The same for training, with dropout between layers; `last` is made. `saved` null: infer.
   void forward(const Packed& packed, const Ragged& ragged, const Tensor& x, const States& initial,

@@ -247,7 +247,9 @@ class LSTM(_Layer):
         Raises:
             ValueError, TypeError: a shape, length or dtype is wrong; the message names the argument.
         """
-        h0, c0 = _pair("lstm", "state", state)
+        h0, c0 = (None, None) if state is None else _pair("lstm", "state", state)
+        if lengths is None and not (self.training or self.batch_first):
+            return self._native.infer(x, h0, c0)
         y, h, c = self._forward(self._turn("x", x), lengths, h0, c0)
         assert c is not None
         return self._turn("y", y), (h, c)
@@ -312,6 +314,8 @@ class GRU(_Layer):
         self, x: Floats, h0: Floats | None = None, lengths: Ids | None = None
     ) -> tuple[Floats, Floats]:
         """Run whole sequences: (y [T, N, D H], h [L D, N, H]). Arguments and errors as in `LSTM`."""
+        if lengths is None and not (self.training or self.batch_first):
+            return self._native.infer(x, h0, None)
         y, h, _ = self._forward(self._turn("x", x), lengths, h0, None)
         return self._turn("y", y), h
 
