@@ -88,7 +88,8 @@ void bind_layer(py::module_& m) {
                              [](const Layer& self) { return numpy_from(self.parameters().gradients()); })
       .def("weights_changed", &Layer::weights_changed)
       .def("infer",
-           [](const Layer& self, const py::object& x, const py::object& h0, const py::object& c0) -> py::tuple {
+           [](const Layer& self, const py::object& x, const py::object& h0,
+              const py::object& c0) -> py::tuple {
              const char* op = self.config().cell.kind == model::CellKind::lstm ? "lstm" : "gru";
              const auto state = [&](const char* name, const py::object& array) {
                return array.is_none() ? Tensor() : borrowed_floats({op, name}, array);

@@ -18,13 +18,15 @@ py::tuple pair(const Tensor& a, const Tensor& b) {
 }
 
 void bind_products(py::module_& m) {
-  m.def("linear", [](const py::object& x, const py::object& weight, const py::object& bias) {
+  m.def("linear", [](const py::object& x, const py::object& weight, const py::object& bias,
+                     const std::string& compute_type) {
     const Tensor a = floats({"linear", "x"}, x), w = floats({"linear", "weight"}, weight),
                  b = optional_floats({"linear", "bias"}, bias);
+    const ComputeType type = ops::parse_compute_type("linear", compute_type);
     Tensor y;
     {
       Release unlocked;
-      y = ops::linear(a, w, b);
+      y = ops::linear(a, w, b, type);
     }
     return numpy_from(y);
   });
@@ -108,10 +110,12 @@ void bind_softmax(py::module_& m) {
     }
     return pair(values, indices);
   });
-  m.def("project_topk", [](const py::object& x, const py::object& weight, const py::object& bias, int64_t k) {
+  m.def("project_topk", [](const py::object& x, const py::object& weight, const py::object& bias, int64_t k,
+                           const std::string& compute_type) {
     const char* op = "project_topk";
     const Tensor a = floats({op, "x"}, x), w = floats({op, "weight"}, weight),
                  b = optional_floats({op, "bias"}, bias);
+    const ComputeType type = ops::parse_compute_type(op, compute_type);
     ops::expect_matrix(op, "x", a);
     ops::expect_matrix(op, "weight", w);
     check(op, a.dim(1) == w.dim(1), "Expected x of width ", w.dim(1), " like weight, got ", a.dim(1), ".");
@@ -119,7 +123,7 @@ void bind_softmax(py::module_& m) {
     const Tensor values = Tensor::empty({a.dim(0), k}), indices = Tensor::empty({a.dim(0), k}, DType::i32);
     {
       Release unlocked;
-      ops::project_topk(a, false, ops::pack_transposed(w), b, values, indices);
+      ops::project_topk(a, false, ops::pack_transposed(w, 0, type), b, values, indices);
     }
     for (int64_t r = 0; r < a.dim(0); ++r) {
       check(op, indices.i32()[r * k] >= 0, "Expected x, weight and bias of finite logits, got none in row ",

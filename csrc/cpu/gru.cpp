@@ -2,6 +2,7 @@
 // threads meet twice.
 #include "ops/gru.h"
 
+#include "cpu/detail/panel.h"
 #include "cpu/detail/sequence.h"
 #include "cpu/table.h"
 #include "math/gates.h"
@@ -80,7 +81,7 @@ S2S_INLINE void step_product(const SequenceShape& s, int64_t t, const float* a, 
     for_tiles<max_rows(GATES) < 8 ? max_rows(GATES) : 8>(s.batch_sizes[t], [&](auto height, int64_t row) {
       constexpr int ROWS = decltype(height)::value;
       Vec sum[ROWS][GATES];
-      tile<ROWS>(a + (s.offsets[t] + row) * s.hidden, s.hidden, 1, panel, s.hidden, sum);
+      panel_product<ROWS, GATES, float>({a + s.offsets[t] * s.hidden, s.hidden}, row, panel, s.hidden, sum);
       finish(row, p * kLanes, sum);
     });
   }

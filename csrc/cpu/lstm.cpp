@@ -2,6 +2,7 @@
 // panels of W_hh, and meets the others once per step, when h is complete.
 #include "ops/lstm.h"
 
+#include "cpu/detail/panel.h"
 #include "cpu/detail/sequence.h"
 #include "cpu/table.h"
 #include "math/gates.h"
@@ -71,7 +72,7 @@ void lstm(const LstmArgs& x) {
         for_tiles<max_rows(kGates)>(s.batch_sizes[t], [&](auto height, int64_t row) {
           constexpr int ROWS = decltype(height)::value;
           Vec sum[ROWS][kGates];
-          tile<ROWS>(h + row * s.hidden, s.hidden, 1, panel, s.hidden, sum);
+          panel_product<ROWS, kGates, float>({h, s.hidden}, row, panel, s.hidden, sum);
           finish_rows(x, t, row, p * kLanes, sum);
         });
       }

@@ -6,7 +6,7 @@
 
 namespace s2s::ops {
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, ComputeType type) {
   const char* op = "linear";
   expect_matrix(op, "x", x);
   expect_matrix(op, "weight", weight);
@@ -14,7 +14,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
         ".");
   if (bias.defined()) expect(op, "bias", bias, {weight.dim(0)});
   const Tensor y = Tensor::empty({x.dim(0), weight.dim(0)});
-  matmul(x, pack_transposed(weight), y, {.bias = bias});
+  matmul(x, pack_transposed(weight, 0, type), y, {.bias = bias});
   return y;
 }
 

@@ -3,11 +3,13 @@
 #pragma once
 
 #include "core/tensor.h"
+#include "ops/compute_type.h"
 
 namespace s2s::ops {
 
-Tensor linear(const Tensor& x, const Tensor& weight,
-              const Tensor& bias);  // x [R, K], weight [N, K], bias [N] or undefined
+// x [R, K], weight [N, K], bias [N] or undefined; int8 quantises each row of x and of weight.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias,
+              ComputeType type = ComputeType::float32);
 
 struct LinearGradient {
   Tensor dx, dweight, dbias;

@@ -61,18 +61,20 @@ def _rows(op: str, name: str, value: Any) -> NDArray[Any]:
     return rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
 
 
-def linear(x: Floats, weight: Floats, bias: Floats | None = None) -> Floats:
+def linear(x: Floats, weight: Floats, bias: Floats | None = None, *, compute_type: str = "float32") -> Floats:
     """x weight^T + bias (torch.nn.functional.linear).
 
     Args:
         x: [..., K].
         weight: [N, K].
         bias: [N].
+        compute_type: what weight is multiplied as: float32, float16, bfloat16, int8 or auto. int8 quantises
+            each row of x and of weight by its largest magnitude; the products are exact integers.
 
     Returns:
         [..., N].
     """
-    y = _native.linear(_rows("linear", "x", x), weight, bias)
+    y = _native.linear(_rows("linear", "x", x), weight, bias, compute_type)
     return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
@@ -425,7 +427,7 @@ def topk(x: Floats, k: int) -> tuple[Floats, NDArray[np.int32]]:
 
 
 def project_topk(
-    x: Floats, weight: Floats, bias: Floats | None = None, k: int = 1
+    x: Floats, weight: Floats, bias: Floats | None = None, k: int = 1, *, compute_type: str = "float32"
 ) -> tuple[Floats, NDArray[np.int32]]:
     """The k largest of each row of log softmax(x weight^T + bias), whose logits are never written: the output
     layer of a search (Milakov and Gimelshein 2018).
@@ -435,6 +437,7 @@ def project_topk(
         weight: [V, K].
         bias: [V].
         k: 1 to V.
+        compute_type: as in `linear`.
 
     Returns:
         Log-probabilities [R, k], descending, and their columns, of equals the lower first.
@@ -444,7 +447,7 @@ def project_topk(
     """
     columns, width = array("project_topk", "weight", weight, (None, None)).shape
     rows = array("project_topk", "x", x, (None, width))
-    return _native.project_topk(rows, weight, bias, integer("project_topk", "k", k, 1, columns))
+    return _native.project_topk(rows, weight, bias, integer("project_topk", "k", k, 1, columns), compute_type)
 
 
 def _flat(op: str, name: str, value: Any) -> NDArray[Any]:

@@ -67,10 +67,11 @@ Rows<Element> left_operand(const float* a, int64_t stride, int64_t rows, int64_t
   }
 }
 
-// sum = rows [row, row + ROWS) of a times the panel.
+// sum = rows [row, row + ROWS) of a times the panel. A function of its own: beside others' constants the
+// accumulators would not stay in registers.
 template <int ROWS, int VECS, class Element>
-S2S_INLINE void panel_product(const Rows<Element>& a, int64_t row, const void* panel, int64_t K,
-                              Vec (&sum)[ROWS][VECS]) {
+[[gnu::noinline]] void panel_product(const Rows<Element>& a, int64_t row, const void* panel, int64_t K,
+                                     Vec (&sum)[ROWS][VECS]) {
   if constexpr (sizeof(Element) == 1) {
     constexpr int64_t width = VECS * kLanes;
     const int8_t* weights = static_cast<const int8_t*>(panel);

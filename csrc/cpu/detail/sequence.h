@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "core/threads.h"
-#include "cpu/detail/tile.h"
+#include "cpu/detail/panel.h"
 #include "ops/lstm.h"
 
 namespace s2s::S2S_ISA {
@@ -42,7 +42,7 @@ void add_product(const float* a, int64_t a_stride, int64_t depth, const float* b
     for_tiles<max_rows(kPanelVecs)>(rows, [&](auto height, int64_t row) {
       constexpr int ROWS = decltype(height)::value;
       Vec sum[ROWS][kPanelVecs];
-      tile<ROWS>(a + row * a_stride, a_stride, 1, b + p * depth * kPanelWidth, depth, sum);
+      panel_product<ROWS, kPanelVecs, float>({a, a_stride}, row, b + p * depth * kPanelWidth, depth, sum);
       for (int v = 0; v < kPanelVecs; ++v) {
         const int64_t unit = p * kPanelWidth + v * kLanes;
         if (unit >= hidden) return;
