@@ -345,10 +345,12 @@ def test_a_translator_keeps_packed_weights_only(tmp_path: Path) -> None:
     before = seq2seq_fast.memory_stats()["in_use"]
     with Translator(tmp_path) as translator:
         used = seq2seq_fast.memory_stats()["in_use"] - before
+        assert seq2seq_fast.memory_stats()["kept"] == 0
         translator.translate_batch([[4, 5]], **SEARCH)
     # Once, but for the look-up of embeddings; and the table of the decoder's input products, 4000 x 1024.
     assert used < 1.3 * size + 4 * 4000 * 1024
     assert seq2seq_fast.memory_stats()["in_use"] <= before + 4096
+    assert seq2seq_fast.memory_stats()["kept"] < 1 << 20
 
 
 @pytest.mark.parametrize(

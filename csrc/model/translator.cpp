@@ -2,12 +2,15 @@
 
 #include <utility>
 
+#include "core/memory.h"
+
 namespace s2s::model {
 
 Translator::Translator(std::shared_ptr<Network> network, int64_t inter_threads, int intra_threads)
     : network_(std::move(network)),
       slots_(inter_threads, [intra_threads] { return std::make_unique<Slot>(intra_threads); }) {
   network_->keep_packed_only();
+  release_memory();  // what the parameters took is the system's again
 }
 
 SearchResults Translator::generate(const Source& source, SearchOptions options) {

@@ -123,8 +123,9 @@ class Translator:
         self._native: _native.Translator | None = _native.Translator(model, inter, self.intra_threads)
 
     def close(self) -> None:
-        """Give up the model's memory, once the calls under way have ended. Later calls raise RuntimeError."""
+        """Give the model's memory back, once the calls under way have ended. Later calls raise RuntimeError."""
         self._native = None
+        _native.release_memory()
 
     def __enter__(self) -> Translator:
         return self
