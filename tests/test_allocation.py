@@ -39,7 +39,9 @@ int posix_memalign(void** p, size_t align, size_t n) {
 
 SCRIPT = """
 import ctypes, itertools, json
+from dataclasses import asdict
 import numpy as np
+from seq2seq_fast import _native, get_num_threads
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 
 allocations = ctypes.CDLL(None).allocations
@@ -53,16 +55,25 @@ NETWORKS = {
     "lstm last": dict(context="last", bridge="zero"),
 }
 results = {}
+
+def translator(model, compute_type):
+    native = _native.Model(asdict(model.config), compute_type, False)
+    for name, value in model.native.state().items():
+        native.load_parameter(name, value)
+    return _native.Translator(native, 1, get_num_threads())
+
 for name, fields in NETWORKS.items():
     config = Seq2SeqConfig(source_vocab_size=30, target_vocab_size=300, encoder_hidden=32, decoder_hidden=32,
                            source_embedding_dim=16, target_embedding_dim=16, **fields)
     model = Seq2Seq(config)
     bias = np.zeros(300, np.float32)
     bias[config.eos_id] = -1e4
-    for batch, beam, how in itertools.product((1, 8), (1, 5), ("free", "at least", "attention", "shortlist")):
+    ways = ("free", "at least", "attention", "shortlist", "int8", "float16")
+    for batch, beam, how in itertools.product((1, 8), (1, 5), ways):
         if how == "attention" and config.context != "attention":
             continue
         model.native.load_parameter("decoder.output.bias", bias * (how != "at least"))
+        generator = translator(model, how) if how in ("int8", "float16") else model.native
         lengths = np.arange(3, 3 + batch, dtype=np.int32)
         source = np.arange(lengths.sum(), dtype=np.int32) % 30
 
@@ -75,7 +86,7 @@ for name, fields in NETWORKS.items():
             if how == "shortlist":
                 options["vocabulary"] = np.arange(0, 300, 2, dtype=np.int32)
             before = allocations()
-            outputs = model.generate(source, lengths, **options)
+            outputs = generator.generate(source, lengths, options)
             spent = allocations() - before
             assert all(len(h.token_scores) == steps for hypotheses in outputs for h in hypotheses)
             return spent
@@ -110,6 +121,6 @@ def test_the_loop_over_time_allocates_nothing(counter: Path, threads: int) -> No
     run = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     results = json.loads(run.stdout)
-    assert len(results) == 72
+    assert len(results) == 112
     assert {name: counts for name, counts in results.items() if counts[0] != counts[1]} == {}
     assert all(counts[0] > 0 for counts in results.values()), "Nothing was counted."

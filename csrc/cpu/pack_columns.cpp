@@ -8,65 +8,47 @@
 namespace s2s::S2S_ISA {
 namespace {
 
-constexpr int64_t kBlockRows = 64;  // of a panel, so that neighbouring columns find their cache lines again
 constexpr int64_t kSerialWork = 1 << 15;
-
-// A column of `rows` units of Unit from panel to panel; `from` null: zeros.
-template <class Unit>
-void copy_column(const Unit* from, Unit* to, int64_t rows) {
-  for (int64_t k = 0; k < rows; ++k) to[k * kPanelWidth] = from ? from[k * kPanelWidth] : Unit{};
-}
 
 // int8: what is multiplied at once is moved at once.
 struct Group {
   int8_t weights[kGroup];
 };
-struct Word {
-  int32_t bits;
-};
 
+// One panel's `rows` rows of Units that begin `offset` bytes from a panel's beginning. Columns of one panel
+// of the whole are taken together, so that it is read in the order of the memory.
 template <class Unit>
-void one_panel(const PackColumnsArgs& x, int64_t panel, int64_t rows) {
+void copy_columns(const PackColumnsArgs& x, int64_t panel, int64_t offset, int64_t rows) {
   const int64_t bytes = panel_bytes(x.shape.type, x.shape.k, kPanelWidth), first = panel * kPanelWidth;
-  Unit* to = reinterpret_cast<Unit*>(static_cast<char*>(x.packed) + panel * bytes);
-  for (int64_t k = 0; k < rows; k += kBlockRows) {
-    const int64_t block = rows - k < kBlockRows ? rows - k : kBlockRows;
-    for (int64_t j = 0; j < kPanelWidth; ++j) {
-      const int64_t column = first + j < x.count ? x.columns[first + j] : -1;
-      const Unit* from = column < 0 ? nullptr
-                                    : reinterpret_cast<const Unit*>(static_cast<const char*>(x.whole) +
-                                                                    column / kPanelWidth * bytes) +
-                                          k * kPanelWidth + column % kPanelWidth;
-      copy_column(from, to + k * kPanelWidth + j, block);
+  const int64_t width = x.count - first < kPanelWidth ? x.count - first : kPanelWidth;
+  Unit* to = reinterpret_cast<Unit*>(static_cast<char*>(x.packed) + panel * bytes + offset);
+  for (int64_t begin = 0, end = 0; begin < width; begin = end) {
+    const int64_t source = x.columns[first + begin] / kPanelWidth;
+    int64_t lane[kPanelWidth];
+    for (; end < width && x.columns[first + end] / kPanelWidth == source; ++end)
+      lane[end] = x.columns[first + end] % kPanelWidth;
+    const Unit* from =
+        reinterpret_cast<const Unit*>(static_cast<const char*>(x.whole) + source * bytes + offset);
+    for (int64_t k = 0; k < rows; ++k) {
+      for (int64_t j = begin; j < end; ++j) to[k * kPanelWidth + j] = from[k * kPanelWidth + lane[j]];
     }
   }
-}
-
-// Scales and compensations.
-void one_tail(const PackColumnsArgs& x, int64_t panel) {
-  const int64_t bytes = panel_bytes(x.shape.type, x.shape.k, kPanelWidth),
-                at = grouped(x.shape.k) * kPanelWidth;
-  Word* to = reinterpret_cast<Word*>(static_cast<char*>(x.packed) + panel * bytes + at);
-  for (int64_t j = 0; j < kPanelWidth; ++j) {
-    const int64_t i = panel * kPanelWidth + j, column = i < x.count ? x.columns[i] : -1;
-    const Word* from = column < 0 ? nullptr
-                                  : reinterpret_cast<const Word*>(static_cast<const char*>(x.whole) +
-                                                                  column / kPanelWidth * bytes + at) +
-                                        column % kPanelWidth;
-    copy_column(from, to + j, 2);
+  for (int64_t k = 0; k < rows; ++k) {
+    for (int64_t j = width; j < kPanelWidth; ++j) to[k * kPanelWidth + j] = Unit{};
   }
 }
 
 void one_panel(const PackColumnsArgs& x, int64_t panel) {
   switch (x.shape.type) {
     case ComputeType::float32:
-      return one_panel<float>(x, panel, x.shape.k);
+      return copy_columns<float>(x, panel, 0, x.shape.k);
     case ComputeType::float16:
     case ComputeType::bfloat16:
-      return one_panel<uint16_t>(x, panel, x.shape.k);
+      return copy_columns<uint16_t>(x, panel, 0, x.shape.k);
     case ComputeType::int8:
-      one_panel<Group>(x, panel, grouped(x.shape.k) / kGroup);
-      return one_tail(x, panel);
+      copy_columns<Group>(x, panel, 0, grouped(x.shape.k) / kGroup);
+      // the scales and compensations
+      return copy_columns<int32_t>(x, panel, grouped(x.shape.k) * kPanelWidth, 2);
   }
 }
 

@@ -26,12 +26,12 @@ static_assert(kBlock % kPanelWidth == 0);
 // part and row the best.
 struct Records {
   int64_t blocks, chunk, chunks;
-  float* greatest;   // [m, blocks]
-  float* sums;       // [m, blocks]
-  int64_t* sizes;    // [parts, m] of the best
-  float* values;     // [parts - 1, m, best]: the first part writes the result's memory
-  int32_t* indices;  // [parts - 1, m, best]
-  void* quantized;   // int8: quantized_bytes(m, k)
+  float* greatest = nullptr;   // [m, blocks]
+  float* sums = nullptr;       // [m, blocks]
+  int64_t* sizes = nullptr;    // [parts, m] of the best
+  float* values = nullptr;     // [parts - 1, m, best]: the first part writes the result's memory
+  int32_t* indices = nullptr;  // [parts - 1, m, best]
+  void* quantized = nullptr;   // int8: quantized_bytes(m, k)
 };
 
 Best best_of(const ProjectTopkArgs& x, const Records& records, int part, int64_t row) {
@@ -117,12 +117,8 @@ void finish_row(const ProjectTopkArgs& x, const Records& records, int parts, int
 }
 
 // Divides the thread's scratch memory.
-Records make_records(const ProjectTopkArgs& x, int64_t blocks, int parts) {
-  Records records{};
-  records.blocks = blocks;
-  records.chunk = blocks < kFewBlocks ? kMaxRows : kChunk;
-  records.chunks = (x.m + records.chunk - 1) / records.chunk;
-  const int64_t per_row = x.m * blocks, lists = (parts - 1) * x.m * x.best;
+Records make_records(const ProjectTopkArgs& x, Records records, int parts) {
+  const int64_t per_row = x.m * records.blocks, lists = (parts - 1) * x.m * x.best;
   const int64_t quantized = x.type == ComputeType::int8 ? quantized_bytes(x.m, x.k) : 0;
   records.quantized =
       thread_scratch(static_cast<size_t>(quantized + parts * x.m * 8 + per_row * 8 + lists * 8));
@@ -139,14 +135,15 @@ Records make_records(const ProjectTopkArgs& x, int64_t blocks, int parts) {
 
 void project_topk(const ProjectTopkArgs& x) {
   const int64_t blocks = (x.n + kBlock - 1) / kBlock;
-  int parts = x.m * x.n * x.k < kSerialWork ? 1 : get_num_threads();
-  if (parts > kMaxParts) parts = kMaxParts;
-  const Records records = make_records(x, blocks, parts);
+  const int64_t chunk = blocks < kFewBlocks ? kMaxRows : kChunk, chunks = (x.m + chunk - 1) / chunk;
+  const int64_t units = blocks * chunks;  // block after block
+  int parts = x.m * x.n * x.k < kSerialWork ? 1 : kMaxParts;
+  if (parts > units) parts = static_cast<int>(units);
+  const Records records = make_records(x, {blocks, chunk, chunks}, parts);
   with_element(x.type, [&](auto* element) {
     using Element = std::remove_const_t<std::remove_pointer_t<decltype(element)>>;
     const Rows<Element> a =
         left_operand<Element>(x.a, x.a_row_stride, x.m, x.k, x.least_bound, records.quantized);
-    const int64_t units = blocks * records.chunks;  // block after block
     parallel(parts, [&](int part, int all) {
       const Range range = share_of(units, part, all);
       for (int64_t unit = range.begin; unit < range.end; ++unit) one_unit(x, a, records, unit, part);
