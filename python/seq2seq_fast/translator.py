@@ -123,7 +123,7 @@ class Translator:
         self._native: _native.Translator | None = _native.Translator(model, inter, self.intra_threads)
 
     def close(self) -> None:
-        """Give the model's memory back, once the calls under way have ended. Later calls raise RuntimeError."""
+        """Give the model's memory back when the calls under way have ended; later ones raise RuntimeError."""
         self._native = None
         _native.release_memory()
 

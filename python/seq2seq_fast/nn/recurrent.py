@@ -124,7 +124,7 @@ class _Recurrent:
         """
         if mode and self.compute_type != "float32":
             raise ValueError(
-                f"[{type(self).__name__}] Expected compute_type float32 for training, got {self.compute_type}."
+                f"[{type(self).__name__}] Expected compute_type float32 to train, got {self.compute_type}."
             )
         self.training = mode
         self._saved = None
