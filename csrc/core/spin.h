@@ -31,6 +31,22 @@ inline int current_processor() {
 #endif
 }
 
+// Moves this thread from a processor to another that it may run on; false where there is none.
+inline bool leave_processor([[maybe_unused]] int processor) {
+#if defined(__linux__)
+  cpu_set_t allowed;
+  if (processor < 0 || processor >= CPU_SETSIZE || sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+    return false;
+  cpu_set_t others = allowed;
+  CPU_CLR(processor, &others);
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof(others), &others) != 0) return false;
+  sched_setaffinity(0, sizeof(allowed), &allowed);  // does not move it back
+  return true;
+#else
+  return false;
+#endif
+}
+
 // Tells the processor that this is a spinning loop.
 inline void relax() {
 #if defined(__x86_64__)

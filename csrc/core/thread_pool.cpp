@@ -24,7 +24,7 @@ thread_local ThreadPool* current_pool = nullptr;
 // other for twice as long each time: on a busy machine little time is lost, on a quiet one a hiccup is soon
 // forgotten.
 constexpr int64_t kSoon = 8;  // within so many times the time alone
-constexpr int64_t kLongestAlone = 100'000'000;
+constexpr int64_t kLongestAlone = 20'000'000;
 
 void check_threads(const char* op, int threads) {
   check(op, threads >= 1 && threads <= ThreadPool::kMaxThreads, "Expected threads from 1 to ",

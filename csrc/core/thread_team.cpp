@@ -131,10 +131,11 @@ void ThreadTeam::work(int part) {
     return here >= 0 && here == seat.caller_processor.load(std::memory_order_relaxed);
   };
   for (;;) {
-    if (!spin_for(in_the_way() ? 0 : kIdle, is_called)) sleep(seat, kFree);
+    const bool away = !in_the_way() || leave_processor(seat.caller_processor.load(std::memory_order_relaxed));
+    if (!spin_for(away ? kIdle : 0, is_called)) sleep(seat, kFree);
     int state = seat.state.load(std::memory_order_acquire);
     if (state == kStop) return;
-    if (state == kInvited && in_the_way()) {
+    if (state == kInvited && !away && in_the_way()) {
       seat.declined.store(true, std::memory_order_relaxed);
       sleep(seat, kInvited);
     } else if (state == kInvited &&

@@ -10,8 +10,8 @@
 //
 // A thread that loses its processor in the middle of a part does hold up the others. If the caller has to
 // wait for it much longer than a step takes, it sends the workers away and goes on alone. A worker that wakes
-// up on the caller's own processor, as happens on a busy machine, declines: it could only take the caller's
-// time.
+// up on the caller's own processor moves to another, and declines where there is none: it could only take the
+// caller's time.
 #pragma once
 
 #include <atomic>
