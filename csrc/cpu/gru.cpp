@@ -77,7 +77,7 @@ template <int GATES, class F>
 S2S_INLINE void step_product(const SequenceShape& s, int64_t t, const float* a, const float* weights,
                              Range range, const F& finish) {
   for (int64_t p = range.begin; p < range.end; ++p) {
-    const float* panel = weights + p * s.hidden * GATES * kLanes;
+    const void* panel = panel_at(weights, p, ComputeType::float32, s.hidden, GATES * kLanes);
     for_tiles<max_rows(GATES) < 8 ? max_rows(GATES) : 8>(s.batch_sizes[t], [&](auto height, int64_t row) {
       constexpr int ROWS = decltype(height)::value;
       Vec sum[ROWS][GATES];

@@ -68,7 +68,7 @@ void lstm(const LstmArgs& x) {
       const int64_t t = step_at(s, index);
       const float* h = x.h_prev + s.offsets[t] * s.hidden;
       for (int64_t p = range.begin; p < range.end; ++p) {
-        const float* panel = x.w_hh + p * s.hidden * kGates * kLanes;
+        const void* panel = panel_at(x.w_hh, p, ComputeType::float32, s.hidden, kGates * kLanes);
         for_tiles<max_rows(kGates)>(s.batch_sizes[t], [&](auto height, int64_t row) {
           constexpr int ROWS = decltype(height)::value;
           Vec sum[ROWS][kGates];

@@ -63,8 +63,8 @@ void multiply(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p
       const int64_t rows = m1 - first < kBlockM ? m1 - first : kBlockM;
       const Rows<Element> a{x.a + first * x.a_row_stride + k0, x.a_row_stride};
       for (int64_t p = p0; p < p1; ++p) {
-        const char* panel = static_cast<const char*>(x.b) + p * panel_bytes(x.type, x.k, kPanelWidth) +
-                            k0 * kPanelWidth * element_bytes(x.type);
+        const Element* panel =
+            static_cast<const Element*>(panel_at(x.b, p, x.type, x.k, kPanelWidth)) + k0 * kPanelWidth;
         for_tiles<kMaxRows>(rows, [&](auto height, int64_t row) {
           Vec sum[decltype(height)::value][kPanelVecs];
           panel_product<decltype(height)::value, kPanelVecs, Element>(a, row, panel, depth, sum);
@@ -85,7 +85,8 @@ void multiply_copied(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, in
       const int64_t rows = m1 - first < kCopiedM ? m1 - first : kCopiedM;
       pack_rows(x, first, rows, k0, depth, copied);
       for (int64_t p = p0; p < p1; ++p) {
-        const float* panel = static_cast<const float*>(x.b) + p * x.k * kPanelWidth + k0 * kPanelWidth;
+        const float* panel =
+            static_cast<const float*>(panel_at(x.b, p, x.type, x.k, kPanelWidth)) + k0 * kPanelWidth;
         for_tiles<kMaxRows>(rows, [&](auto height, int64_t row) {
           constexpr int H = decltype(height)::value;
           Vec sum[H][kPanelVecs];
@@ -101,7 +102,7 @@ void multiply_copied(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, in
 void multiply_int8(const MatmulArgs& x, const Rows<int8_t>& a, int64_t m0, int64_t m1, int64_t p0,
                    int64_t p1) {
   for (int64_t p = p0; p < p1; ++p) {
-    const char* panel = static_cast<const char*>(x.b) + p * panel_bytes(x.type, x.k, kPanelWidth);
+    const void* panel = panel_at(x.b, p, x.type, x.k, kPanelWidth);
     for_tiles<max_rows_int8(kPanelVecs)>(m1 - m0, [&](auto height, int64_t row) {
       Vec sum[decltype(height)::value][kPanelVecs];
       panel_product<decltype(height)::value, kPanelVecs, int8_t>(a, m0 + row, panel, x.k, sum);

@@ -47,8 +47,7 @@ template <class Element>
 __attribute__((noinline)) void block_logits(const ProjectTopkArgs& x, const Rows<Element>& a, int64_t row,
                                             int64_t rows, int64_t first, int64_t width, float* out) {
   for (int64_t column = 0; column < width; column += kPanelWidth) {
-    const char* panel = static_cast<const char*>(x.b) +
-                        (first + column) / kPanelWidth * panel_bytes(x.type, x.k, kPanelWidth);
+    const void* panel = panel_at(x.b, (first + column) / kPanelWidth, x.type, x.k, kPanelWidth);
     for_tiles<rows_for<Element>(kPanelVecs)>(rows, [&](auto height, int64_t r0) {
       constexpr int ROWS = decltype(height)::value;
       Vec sum[ROWS][kPanelVecs];

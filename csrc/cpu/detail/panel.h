@@ -29,6 +29,11 @@ S2S_INLINE int64_t panel_bytes(ComputeType type, int64_t K, int64_t width) {
   return (bytes + 63) / 64 * 64;
 }
 
+// Panel p of a packed matrix whose panels are `width` wide.
+S2S_INLINE const void* panel_at(const void* packed, int64_t p, ComputeType type, int64_t K, int64_t width) {
+  return static_cast<const char*>(packed) + p * panel_bytes(type, K, width);
+}
+
 // Rows of the left operand: floats, or for int8 weights quantised.
 template <class Element>
 struct Rows {

@@ -39,10 +39,11 @@ template <bool ADD>
 void add_product(const float* a, int64_t a_stride, int64_t depth, const float* b, Range range, int64_t rows,
                  int64_t hidden, float* out) {
   for (int64_t p = range.begin; p < range.end; ++p) {
+    const void* panel = panel_at(b, p, ComputeType::float32, depth, kPanelWidth);
     for_tiles<max_rows(kPanelVecs)>(rows, [&](auto height, int64_t row) {
       constexpr int ROWS = decltype(height)::value;
       Vec sum[ROWS][kPanelVecs];
-      panel_product<ROWS, kPanelVecs, float>({a, a_stride}, row, b + p * depth * kPanelWidth, depth, sum);
+      panel_product<ROWS, kPanelVecs, float>({a, a_stride}, row, panel, depth, sum);
       for (int v = 0; v < kPanelVecs; ++v) {
         const int64_t unit = p * kPanelWidth + v * kLanes;
         if (unit >= hidden) return;
