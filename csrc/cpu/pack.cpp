@@ -1,6 +1,7 @@
 // Packs a matrix into panels (cpu/detail/panel.h). Work is split over panels. int8: each column of b, a row
 // of the weight as it is stored, has the scale absmax / 127, its fraction rounded up to 16 bits so that 127
-// scale is exact and packing what was once quantised changes nothing.
+// scale is exact and packing what was once quantised changes nothing; a column without a number of 2^-100,
+// whose scale would lose bits, is zero. (python/seq2seq_fast/quantization.py stores by the same rule.)
 #include <type_traits>
 
 #include "core/threads.h"
@@ -57,6 +58,7 @@ float scale_of(const PackArgs& args, const float* column) {
     zero += w * 0.0f;
   }
   if (zero != 0.0f) return zero;
+  if (largest < 0x1p-100f) return 0.0f;
   const float scale = largest / 127.0f;
   uint32_t bits;
   std::memcpy(&bits, &scale, 4);

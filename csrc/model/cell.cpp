@@ -160,13 +160,19 @@ void Cell::infer(const Packed& packed, const Ragged& ragged, bool reverse, const
                  const State& initial, const Tensor& y, const State& last, Tensor& gates_buffer) const {
   const int64_t T = ragged.steps(), N = ragged.sequences(), width = config_.gates() * config_.hidden;
   const int64_t most = std::min(ragged.rows(), std::max({kLeastRows, kGatesInCache / width, N}));
-  const Tensor gates = matrix_in(gates_buffer, most, width);
+  // The gates of a part, and after them the bounds of a GRU's states.
+  const Tensor memory = matrix_in(gates_buffer, most * width + N, 1);
+  const Tensor gates = memory.rows(0, most * width).reshape({most, width});
   if (most == ragged.rows()) {
     input_product(packed, x, bounded, gates);
     return infer_steps(packed, ragged, {0, T}, reverse, gates, initial, {}, y, last);
   }
   copy_state(initial, last);
-  const Tensor bounds = config_.kind == CellKind::gru ? Tensor::zeros({N}) : Tensor();
+  Tensor bounds;
+  if (config_.kind == CellKind::gru) {
+    bounds = memory.rows(most * width, N).reshape({N});
+    bounds.fill_zero();
+  }
   for (int64_t done = 0; done < T;) {
     // As many steps as the rows of `gates` allow, from the end of the walk that comes next.
     Range steps = reverse ? Range{T - done, T - done} : Range{done, done};

@@ -38,8 +38,7 @@ S2S_INLINE float inverse_of(float bound) {
 }
 
 // Quantises a row to quantized_stride(K) elements, zero past K, and returns what one unit of q stands for.
-S2S_INLINE float quantize_row(const float* x, int64_t K, float least, Quantized* q) {
-  const float bound = bound_of(x, K, least);
+S2S_INLINE float quantize_within(const float* x, int64_t K, float bound, Quantized* q) {
   const Vec inverse = splat(inverse_of(bound));
   const int64_t stride = quantized_stride(K);
   for (int64_t k = 0; k < stride; k += kLanes) {
@@ -47,6 +46,9 @@ S2S_INLINE float quantize_row(const float* x, int64_t K, float least, Quantized*
     store_quantized(q + k, value, inverse);
   }
   return bound / 127.0f;
+}
+S2S_INLINE float quantize_row(const float* x, int64_t K, float least, Quantized* q) {
+  return quantize_within(x, K, bound_of(x, K, least), q);
 }
 
 }  // namespace

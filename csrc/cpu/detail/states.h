@@ -93,9 +93,10 @@ class States {
       std::memset(h, 0, static_cast<size_t>(H_) * 4);
     }
     if constexpr (kInt8) {
-      units_[row] =
-          quantize_row(h, H_, bounds_ && bounds_[i] > 0.0f ? bounds_[i] : 1.0f, quantized_ + row * stride_);
-      if (bounds_ && bounds_[i] == 0.0f) bounds_[i] = units_[row] * 127.0f;
+      // In a later part of a walk as store_h would have, though a rounding error has left h beyond its bound.
+      const float bound = bounds_ && bounds_[i] != 0.0f ? bounds_[i] : bound_of(h, H_, 1.0f);
+      units_[row] = quantize_within(h, H_, bound, quantized_ + row * stride_);
+      if (bounds_) bounds_[i] = bound;
       // The other copy's lanes past H are multiplied by zero weights, but must be numbers of this program.
       std::memset(quantized_ + (((index + 1) & 1) * N_ + i) * stride_, 0,
                   static_cast<size_t>(stride_) * sizeof(Quantized));
@@ -113,7 +114,7 @@ class States {
 template <int GATES, class Element, class F>
 S2S_INLINE void step_product(const Rows<Element>& h, int64_t rows, const void* weights, ComputeType type,
                              int64_t p, int64_t K, const F& finish) {
-  const void* panel = static_cast<const char*>(weights) + p * panel_bytes(type, K, GATES * kLanes);
+  const void* panel = panel_at(weights, p, type, K, GATES * kLanes);
   constexpr int kMost = rows_for<Element>(GATES) < 8 ? rows_for<Element>(GATES) : 8;
   for_tiles<kMost>(rows, [&](auto height, int64_t row) {
     Vec sum[decltype(height)::value][GATES];

@@ -249,7 +249,8 @@ class LSTM(_Layer):
         """
         h0, c0 = (None, None) if state is None else _pair("lstm", "state", state)
         if lengths is None and not (self.training or self.batch_first):
-            return self._native.infer(x, h0, c0)
+            found: tuple[Floats, tuple[Floats, Floats]] = self._native.infer(x, h0, c0)
+            return found
         y, h, c = self._forward(self._turn("x", x), lengths, h0, c0)
         assert c is not None
         return self._turn("y", y), (h, c)
@@ -315,7 +316,8 @@ class GRU(_Layer):
     ) -> tuple[Floats, Floats]:
         """Run whole sequences: (y [T, N, D H], h [L D, N, H]). Arguments and errors as in `LSTM`."""
         if lengths is None and not (self.training or self.batch_first):
-            return self._native.infer(x, h0, None)
+            found: tuple[Floats, Floats] = self._native.infer(x, h0, None)
+            return found
         y, h, _ = self._forward(self._turn("x", x), lengths, h0, None)
         return self._turn("y", y), h
 
