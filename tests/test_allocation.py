@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,34 @@ for name, fields in NETWORKS.items():
 print(json.dumps(results))
 """
 
+LAYERS = """
+import ctypes, json
+import numpy as np
+from seq2seq_fast import nn
+
+allocations = ctypes.CDLL(None).allocations
+allocations.restype = ctypes.c_long
+results = {}
+before = dict(reset_after=False)
+for name, make, extra in [("lstm", nn.LSTM, {}), ("gru", nn.GRU, {}), ("reset", nn.GRU, before)]:
+    for compute_type in ("float32", "float16", "int8"):
+        layer = make(24, 64, 2, bidirectional=True, compute_type=compute_type, **extra)
+        # A walk of one step; one whose gates fit the cache; one that is taken in several parts.
+        steps = {n: np.full((n, 8, 24), 0.1, np.float32) for n in (1, 20, 300)}
+        h0 = np.full((4, 8, 64), 0.5, np.float32)
+        state = (h0, h0) if name == "lstm" else h0
+
+        def count(x):
+            before = allocations()
+            layer(x, state)
+            return allocations() - before
+
+        for x in steps.values():
+            count(x), count(x)
+        results[f"{name} {compute_type}"] = [min(count(x) for _ in range(5)) for x in steps.values()]
+print(json.dumps(results))
+"""
+
 
 @pytest.fixture(scope="module")
 def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -115,12 +144,26 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
+def counted(script: str, counter: Path, threads: int) -> Any:
+    environment = {**os.environ, "LD_PRELOAD": str(counter), "S2S_NUM_THREADS": str(threads)}
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_loop_over_time_allocates_nothing(counter: Path, threads: int) -> None:
-    environment = {**os.environ, "LD_PRELOAD": str(counter), "S2S_NUM_THREADS": str(threads)}
-    run = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    results = json.loads(run.stdout)
+    results = counted(SCRIPT, counter, threads)
     assert len(results) == 112
     assert {name: counts for name, counts in results.items() if counts[0] != counts[1]} == {}
     assert all(counts[0] > 0 for counts in results.values()), "Nothing was counted."
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_layer_allocates_its_results(counter: Path, threads: int) -> None:
+    """As many blocks for 300 steps as for one, whatever the compute type: the arrays it returns."""
+    results = counted(LAYERS, counter, threads)
+    assert len(results) == 9
+    for name, counts in results.items():
+        same = results[name.split()[0] + " float32"]
+        assert min(counts) > 0 and counts == same and len(set(counts)) == 1, results
