@@ -54,7 +54,9 @@ class Gru {
       for (int64_t half = first; half < last; ++half) {
         const int64_t index = half / each, rows = s.batch_sizes[step_at(s, index)];
         const Rows<Element> h = states.rows(index);
-        for (int64_t p = range.begin; p < range.end; ++p) {
+        const bool downward = x.downward != (index % 2 == 1);
+        for (int64_t at = range.begin; at < range.end; ++at) {
+          const int64_t p = downward ? range.begin + range.end - 1 - at : at;
           const int64_t unit = p * kLanes;
           if (x.reset_after) {
             step_product<3>(h, rows, x.w_hh, x.type, p, H,

@@ -44,7 +44,9 @@ void run(const LstmInferenceArgs& x) {
     const Range range = share_of(panels, part, parts);
     for (int64_t index = first; index < last; ++index) {
       const int64_t rows = s.batch_sizes[step_at(s, index)];
-      for (int64_t p = range.begin; p < range.end; ++p) {
+      const bool downward = x.downward != (index % 2 == 1);
+      for (int64_t at = range.begin; at < range.end; ++at) {
+        const int64_t p = downward ? range.begin + range.end - 1 - at : at;
         step_product<kGates>(states.rows(index), rows, x.w_hh, x.type, p, H, [&](int64_t row, auto& sum) {
           finish_rows(x, states, index, row, p * kLanes, sum);
         });

@@ -31,7 +31,7 @@ void gru_inference(const Ragged& ragged, Range steps, bool reverse, bool reset_a
   kernels().gru_inference({shape, reset_after, gates.f32(), weights.w_hh.shape.type, weights.w_hh.data.data(),
                            weights.w_hn.data.data(), b_hh.f32(), h0.f32(),
                            bounds.defined() ? bounds.f32() : own_bounds, y.f32(), y.row_stride(), hn.f32(),
-                           scratch});
+                           scratch, weights.w_hh.turn(shape.steps)});
 }
 
 }  // namespace s2s::ops

@@ -22,6 +22,7 @@ struct GruInferenceArgs {
   int64_t y_stride;
   float* hn;      // [N, H] out: each sequence's last state; may be h0
   void* scratch;  // gru_scratch_bytes
+  bool downward;  // walk the weights from the last unit to the first in the first step; each step turns round
 };
 
 // The states, and z beside r h.

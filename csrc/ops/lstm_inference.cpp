@@ -22,7 +22,7 @@ void lstm_inference(const Ragged& ragged, Range steps, bool reverse, const Tenso
   for (const Tensor* t : {&gates, &h0, &c0, &hn, &cn}) expect_contiguous(op, "every argument but y", *t);
   void* scratch = thread_scratch(static_cast<size_t>(recurrent_scratch_bytes(N, H)));
   kernels().lstm_inference({shape, gates.f32(), w_hh.shape.type, w_hh.data.data(), h0.f32(), c0.f32(),
-                            y.f32(), y.row_stride(), hn.f32(), cn.f32(), scratch});
+                            y.f32(), y.row_stride(), hn.f32(), cn.f32(), scratch, w_hh.turn(shape.steps)});
 }
 
 }  // namespace s2s::ops

@@ -20,6 +20,7 @@ struct LstmInferenceArgs {
   float* hn;      // [N, H] out: each sequence's last state; may be h0
   float* cn;      // [N, H] out; may be c0
   void* scratch;  // recurrent_scratch_bytes
+  bool downward;  // walk the weights from the last unit to the first in the first step; each step turns round
 };
 
 // Two copies of N states of width H, as floats and quantised.

@@ -8,7 +8,9 @@ namespace {
 constexpr int64_t kWidestInt8 = 65536;  // a sum of 255 * 127 that often still fits 32 bits
 
 Packed pack_strided(const Tensor& source, PackShape shape, int64_t k_stride, int64_t n_stride) {
-  Packed packed{Tensor::empty({kernels().packed_bytes(shape)}, DType::u8), shape};
+  Packed packed;
+  packed.data = Tensor::empty({kernels().packed_bytes(shape)}, DType::u8);
+  packed.shape = shape;
   kernels().pack({shape, source.f32(), k_stride, n_stride, packed.data.data()});
   return packed;
 }
@@ -42,7 +44,7 @@ void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptio
   args.type = b.shape.type, args.b = b.data.data();
   args.c = c.f32(), args.c_stride = c.row_stride();
   args.bias = options.bias.defined() ? options.bias.f32() : nullptr;
-  args.activation = options.activation, args.accumulate = options.accumulate;
+  args.activation = options.activation, args.accumulate = options.accumulate, args.downward = b.turn();
   if (args.type == ComputeType::int8) {
     args.least_bound = options.bounded ? 1.0f : 0.0f;
     args.scratch = thread_scratch(static_cast<size_t>(quantized_bytes(args.m, args.k)));

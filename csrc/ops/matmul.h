@@ -4,6 +4,9 @@
 // exact integers, equal on every instruction set; a row with NaN or infinity gives NaN.
 #pragma once
 
+#include <atomic>
+#include <memory>
+
 #include "core/tensor.h"
 #include "ops/compute_type.h"
 
@@ -35,6 +38,7 @@ struct MatmulArgs {
   const float* bias;  // [n] or null
   Activation activation;
   bool accumulate;
+  bool downward;      // walk the panels from the last to the first
   float least_bound;  // int8: rows of a are quantised by their largest magnitude, at least this
   void* scratch;      // int8: quantized_bytes(m, k)
 };
@@ -51,6 +55,14 @@ struct Packed {
   Tensor data;  // bytes
   PackShape shape{0, 0, 0};
   bool defined() const { return data.defined(); }
+  // Whether the next of so many walks over it goes downward: each turns round, to begin with what the last
+  // one left in the cache. No result depends on it.
+  bool turn(int64_t walks = 1) const {
+    return turned_->fetch_xor(static_cast<int>(walks & 1), std::memory_order_relaxed) != 0;
+  }
+
+ private:
+  std::shared_ptr<std::atomic<int>> turned_ = std::make_shared<std::atomic<int>>(0);
 };
 
 Packed pack(const Tensor& b);  // b [K, N] as it is

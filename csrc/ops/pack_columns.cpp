@@ -12,7 +12,9 @@ Packed pack_columns(const Packed& whole, const Tensor& columns) {
   expect_ids(op, "columns", columns, whole.shape.n);
   PackShape shape = whole.shape;
   shape.n = columns.size();
-  const Packed packed{Tensor::empty({kernels().packed_bytes(shape)}, DType::u8), shape};
+  Packed packed;
+  packed.data = Tensor::empty({kernels().packed_bytes(shape)}, DType::u8);
+  packed.shape = shape;
   kernels().pack_columns({whole.shape, whole.data.data(), shape.n, columns.i32(), packed.data.data()});
   return packed;
 }
