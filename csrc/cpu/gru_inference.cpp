@@ -60,13 +60,13 @@ class Gru {
           const int64_t unit = p * kLanes;
           if (x.reset_after) {
             step_product<3>(h, rows, x.w_hh, x.type, p, H,
-                            [&](int64_t row, auto& sum) { finish_after(index, row, unit, sum); });
+                            [&](const Tile<3>& tile) { finish_after(index, unit, tile); });
           } else if (half % 2 == 0) {
             step_product<2>(h, rows, x.w_hh, x.type, p, H,
-                            [&](int64_t row, auto& sum) { finish_reset(index, row, unit, sum); });
+                            [&](const Tile<2>& tile) { finish_reset(index, unit, tile); });
           } else {
             step_product<1>(halves.rows(h), rows, x.w_hn, x.type, p, H,
-                            [&](int64_t row, auto& sum) { finish_before(index, row, unit, sum); });
+                            [&](const Tile<1>& tile) { finish_before(index, unit, tile); });
           }
         }
       }
@@ -82,36 +82,32 @@ class Gru {
     states.store_h(index, i, unit, h, lanes);
   }
 
-  template <int ROWS>
-  [[gnu::always_inline]] void finish_after(int64_t index, int64_t row, int64_t unit,
-                                           Vec (&sum)[ROWS][3]) const {
+  void finish_after(int64_t index, int64_t unit, const Tile<3>& tile) const {
     const int lanes = lanes_left(s.hidden, unit);
     Vec bias[3];
     for (int g = 0; g < 3; ++g) bias[g] = load(x.b_hh + g * s.hidden + unit, lanes);
-    for (int r = 0; r < ROWS; ++r) {
-      const int64_t i = row + r;
+    for (int r = 0; r < tile.rows; ++r) {
+      const int64_t i = tile.row + r;
       const float* gates = x.gates + row_of(index, i) * 3 * s.hidden + unit;
-      const Vec hn = sum[r][2] + bias[2];
+      const Vec hn = tile.sum[r][2] + bias[2];
       Vec gate[3], h;
       for (int g = 0; g < 3; ++g) gate[g] = load(gates + g * s.hidden, lanes);
-      for (int g = 0; g < 2; ++g) gate[g] = gate[g] + (sum[r][g] + bias[g]);
+      for (int g = 0; g < 2; ++g) gate[g] = gate[g] + (tile.sum[r][g] + bias[g]);
       math::gru_unit(gate[0], gate[1], gate[2], hn, load(states.h(index, i) + unit, lanes), h);
       finish(index, i, unit, h, lanes);
     }
   }
 
   // First half of a step with the reset gate before the product: z and r h.
-  template <int ROWS>
-  [[gnu::always_inline]] void finish_reset(int64_t index, int64_t row, int64_t unit,
-                                           Vec (&sum)[ROWS][2]) const {
+  void finish_reset(int64_t index, int64_t unit, const Tile<2>& tile) const {
     const int lanes = lanes_left(s.hidden, unit);
-    for (int r = 0; r < ROWS; ++r) {
-      const int64_t i = row + r;
+    for (int r = 0; r < tile.rows; ++r) {
+      const int64_t i = tile.row + r;
       const float* gates = x.gates + row_of(index, i) * 3 * s.hidden + unit;
       Vec gate[2];
       for (int g = 0; g < 2; ++g) {
         const Vec bias = load(x.b_hh + g * s.hidden + unit, lanes);
-        gate[g] = math::sigmoid(load(gates + g * s.hidden, lanes) + (sum[r][g] + bias));
+        gate[g] = math::sigmoid(load(gates + g * s.hidden, lanes) + (tile.sum[r][g] + bias));
       }
       const Vec reset = gate[0] * load(states.h(index, i) + unit, lanes);
       store(halves.z + i * s.hidden + unit, gate[1], lanes);
@@ -122,14 +118,13 @@ class Gru {
   }
 
   // Second half: n and h.
-  template <int ROWS>
-  [[gnu::always_inline]] void finish_before(int64_t index, int64_t row, int64_t unit,
-                                            Vec (&sum)[ROWS][1]) const {
+  void finish_before(int64_t index, int64_t unit, const Tile<1>& tile) const {
     const int lanes = lanes_left(s.hidden, unit);
-    for (int r = 0; r < ROWS; ++r) {
-      const int64_t i = row + r;
+    for (int r = 0; r < tile.rows; ++r) {
+      const int64_t i = tile.row + r;
       const float* gates = x.gates + row_of(index, i) * 3 * s.hidden + unit;
-      Vec n = load(gates + 2 * s.hidden, lanes) + (sum[r][0] + load(x.b_hh + 2 * s.hidden + unit, lanes));
+      Vec n =
+          load(gates + 2 * s.hidden, lanes) + (tile.sum[r][0] + load(x.b_hh + 2 * s.hidden + unit, lanes));
       Vec h;
       math::gru_unit_reset_before(load(halves.z + i * s.hidden + unit, lanes), n,
                                   load(states.h(index, i) + unit, lanes), h);

@@ -10,17 +10,17 @@ namespace {
 
 constexpr int kGates = 4;
 
-template <class Element, int ROWS>
+template <class Element>
 S2S_INLINE void finish_rows(const LstmInferenceArgs& x, const States<Element>& states, int64_t index,
-                            int64_t row, int64_t unit, Vec (&sum)[ROWS][kGates]) {
+                            int64_t unit, const Tile<kGates>& tile) {
   const SequenceShape& s = x.shape;
   const int lanes = lanes_left(s.hidden, unit);
-  for (int r = 0; r < ROWS; ++r) {
-    const int64_t i = row + r, at = s.offsets[step_at(s, index)] - s.offsets[0] + i;
+  for (int r = 0; r < tile.rows; ++r) {
+    const int64_t i = tile.row + r, at = s.offsets[step_at(s, index)] - s.offsets[0] + i;
     const float* gates = x.gates + at * kGates * s.hidden + unit;
     float* c_at = x.cn + i * s.hidden + unit;
     Vec gate[kGates];
-    for (int g = 0; g < kGates; ++g) gate[g] = sum[r][g] + load(gates + g * s.hidden, lanes);
+    for (int g = 0; g < kGates; ++g) gate[g] = tile.sum[r][g] + load(gates + g * s.hidden, lanes);
     Vec c, h;
     math::lstm_unit(gate[0], gate[1], gate[2], gate[3], load(c_at, lanes), c, h);
     store(c_at, c, lanes);
@@ -47,8 +47,8 @@ void run(const LstmInferenceArgs& x) {
       const bool downward = x.downward != (index % 2 == 1);
       for (int64_t at = range.begin; at < range.end; ++at) {
         const int64_t p = downward ? range.begin + range.end - 1 - at : at;
-        step_product<kGates>(states.rows(index), rows, x.w_hh, x.type, p, H, [&](int64_t row, auto& sum) {
-          finish_rows(x, states, index, row, p * kLanes, sum);
+        step_product<kGates>(states.rows(index), rows, x.w_hh, x.type, p, H, [&](const Tile<kGates>& tile) {
+          finish_rows(x, states, index, p * kLanes, tile);
         });
       }
     }

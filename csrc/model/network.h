@@ -76,7 +76,7 @@ class Network {
 
   mutable PackedCache<PackedNetwork> cache_;
   mutable std::atomic<DecodeWorkspace*> spare_{nullptr};  // of the last generate(), for the next
-  std::shared_ptr<const PackedNetwork> packed_only_;  // once nothing else is left
+  std::shared_ptr<const PackedNetwork> packed_only_;      // once nothing else is left
 };
 
 }  // namespace s2s::model

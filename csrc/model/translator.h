@@ -1,5 +1,6 @@
 // Translator: a network that serves many callers. So many batches are computed at once as there are slots; a
-// slot has a thread pool and the buffers of a search, which stay warm from call to call. Further callers wait.
+// slot has a thread pool and the buffers of a search, which stay warm from call to call. Further callers
+// wait.
 #pragma once
 
 #include <memory>

@@ -110,17 +110,32 @@ class States {
   float* bounds_;
 };
 
-// sum = h times panel p of the thread's, tile by tile handed to finish(row, sum).
+// The sums of a tile's rows. What is done with them is compiled once, not for every number of rows.
+template <int GATES>
+struct Tile {
+  int64_t row;
+  int rows;
+  Vec (*sum)[GATES];  // [rows]
+};
+
+// h times panel p, tile by tile handed to finish(Tile).
 template <int GATES, class Element, class F>
 S2S_INLINE void step_product(const Rows<Element>& h, int64_t rows, const void* weights, ComputeType type,
                              int64_t p, int64_t K, const F& finish) {
   const void* panel = panel_at(weights, p, type, K, GATES * kLanes);
   constexpr int kMost = rows_for<Element>(GATES) < 8 ? rows_for<Element>(GATES) : 8;
-  for_tiles<kMost>(rows, [&](auto height, int64_t row) {
-    Vec sum[decltype(height)::value][GATES];
-    panel_product<decltype(height)::value, GATES, Element>(h, row, panel, K, sum);
-    finish(row, sum);
-  });
+  Vec sum[kMost][GATES];
+  int64_t first = 0;
+  const int64_t tiles = (rows + kMost - 1) / kMost;
+  for (int64_t i = 0; i < tiles; ++i) {
+    const int64_t next = rows * (i + 1) / tiles;
+    with_rows<kMost>(static_cast<int>(next - first), [&](auto height) {
+      constexpr int ROWS = decltype(height)::value;
+      panel_product<ROWS, GATES, Element>(h, first, panel, K, reinterpret_cast<Vec(&)[ROWS][GATES]>(sum));
+    });
+    finish(Tile<GATES>{first, static_cast<int>(next - first), sum});
+    first = next;
+  }
 }
 
 }  // namespace
