@@ -84,7 +84,7 @@ def test_int8_sums_fit(device: Device, rng: np.random.Generator) -> None:
         )
 
 
-@pytest.mark.parametrize("columns", [1, 7, 33, 255, 256, 257, 1000, 5000])
+@pytest.mark.parametrize("columns", [1, 33, 255, 257, 1000])
 @pytest.mark.parametrize("compute_type", ["float16", "bfloat16", "int8"])
 def test_project_topk(device: Device, rng: np.random.Generator, compute_type: str, columns: int) -> None:
     """From the logits of linear: they have the same bits."""
@@ -124,6 +124,7 @@ print(cpu_isa(), digest.hexdigest())
 """
 
 
+@pytest.mark.skipif(len(cpu_isas()) < 2, reason="There is one instruction set to run.")
 def test_int8_is_the_same_on_every_instruction_set() -> None:
     found = {}
     for isa in cpu_isas():
