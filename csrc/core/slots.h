@@ -16,6 +16,8 @@ namespace s2s {
 
 template <class T>
 class Slots {
+  class Set;
+
  public:
   // `make` may run again, in a child.
   Slots(int64_t count, std::function<std::unique_ptr<T>()> make)
@@ -38,7 +40,7 @@ class Slots {
     T& operator*() const { return *slot_; }
 
    private:
-    typename Slots::Set& set_;
+    Set& set_;
     T* slot_;
   };
 
