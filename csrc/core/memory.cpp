@@ -64,13 +64,16 @@ void give_back(void* block, size_t size) {
 
 std::shared_ptr<void> allocate(size_t bytes) {
   if (bytes > SIZE_MAX / 4) throw std::bad_alloc();
-  const size_t size = rounded(bytes);
+  size_t size = rounded(bytes);
   Pool& p = pool();
   void* block = nullptr;
   {
     std::lock_guard<std::mutex> lock(p.mutex);
-    auto found = p.free_blocks.find(size);
-    if (found != p.free_blocks.end() && !found->second.empty()) {
+    // A block up to twice as large will do: else those kept of every size would add up without end.
+    auto found = p.free_blocks.lower_bound(size);
+    while (found != p.free_blocks.end() && found->second.empty()) ++found;
+    if (found != p.free_blocks.end() && found->first <= 2 * size) {
+      size = found->first;
       block = found->second.back();
       found->second.pop_back();
       p.stats.kept -= static_cast<int64_t>(size);
