@@ -16,8 +16,10 @@ import numpy as np
 
 Call = Callable[[], object]
 
-NAP = 0.002  # seconds between two looks at whether the other side's threads still spin
-LONGEST_SETTLE = 0.2
+# Seconds between two looks at whether the other side's threads still spin: the kernel adds a running thread's
+# time to its process at its ticks, which are up to 10 ms apart.
+NAP = 0.025
+LONGEST_SETTLE = 0.3
 BLOCK = 0.01  # seconds of calls in a block, at least
 WARM_UP = 0.05  # seconds of untimed calls of each side before the first round
 

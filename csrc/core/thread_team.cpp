@@ -15,8 +15,9 @@ constexpr int64_t kIdle = 50'000;
 
 // Whoever waits for another's part spins so long and then offers its processor, which the other may need; not
 // sooner, as to get it back may take a time slice of some milliseconds. The caller's wait is a stall if it is
-// longer than this and than two steps.
-constexpr int64_t kStall = 100'000;
+// longer than this and than two steps. An interrupt or a thread of the kernel takes a processor for less than
+// this, another program for a time slice.
+constexpr int64_t kStall = 500'000;
 
 thread_local bool works_for_a_team = false;
 
