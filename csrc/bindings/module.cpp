@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/search.h"
+#include "core/cuda_build.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/threads.h"
@@ -23,6 +24,15 @@ void bind_runtime(py::module_& m) {
   m.def("cpu_isas", &cpu_isas,
         "The instruction sets that this processor and this build have in common, weakest first.");
   m.def("compiled_isas", &compiled_isas, "The instruction sets of this build, weakest first.");
+  m.def(
+      "cuda_build",
+      [] {
+        const CudaBuild& b = cuda_build();
+        return py::dict(py::arg("built") = b.built, py::arg("emulated") = b.emulated, py::arg("why") = b.why,
+                        py::arg("compiler") = b.compiler, py::arg("architectures") = b.architectures);
+      },
+      "What this package was built with for CUDA: whether, why not, by which compiler, for which "
+      "architectures.");
   m.def("set_num_threads", &set_num_threads, py::arg("threads"));
   m.def("get_num_threads", &get_num_threads);
   m.def("memory_stats", [] {
