@@ -4,6 +4,7 @@
 #include <new>
 #include <string>
 
+#include "bindings/device_array.h"
 #include "core/error.h"
 
 namespace s2s {
@@ -47,9 +48,21 @@ Tensor view(const py::array& array, DType dtype) {
   return Tensor::wrap(const_cast<void*>(array.data()), shape_of(array), dtype, owner_of(array));
 }
 
+// An array of another device than the CPU; undefined for one of the CPU.
+Tensor elsewhere(Argument a, const py::object& object, DType dtype, const char* want) {
+  if (py::isinstance<py::array>(object)) return {};
+  Tensor t = device_tensor(a, object);
+  if (t.defined() && t.dtype() != dtype) {
+    throw type_error(
+        text("[", a.op, "] Expected ", a.name, " of dtype ", want, ", got ", name_of(t.dtype()), "."));
+  }
+  return t;
+}
+
 }  // namespace
 
 Tensor floats(Argument a, const py::object& object) {
+  if (const Tensor t = elsewhere(a, object, DType::f32, "float32"); t.defined()) return t;
   const auto f32 = py::dtype::of<float>();
   return view(checked(a, object, f32, f32, "float32"), DType::f32);
 }
@@ -74,11 +87,23 @@ std::pair<py::array_t<float>, Tensor> new_floats(const Shape& shape) {
   return {array, Tensor::wrap(array.mutable_data(), shape, DType::f32, nullptr)};
 }
 
+namespace {
+
+// Ids of another device come to the host, where they are checked.
+py::object on_host(Argument a, const py::object& object) {
+  if (py::isinstance<py::array>(object)) return object;
+  const Tensor t = device_tensor(a, object);
+  return t.defined() ? numpy_from(t.to(Device::cpu())) : object;
+}
+
+}  // namespace
+
 // Ids and lengths are copied: they are checked before they are used as addresses, and meanwhile another
 // thread could change the caller's array.
-Tensor ids(Argument a, const py::object& object) {
+Tensor ids(Argument a, const py::object& given) {
+  const py::object object = on_host(a, given);
   const auto array = checked(a, object, py::dtype::of<int32_t>(), py::dtype::of<int64_t>(), "int32");
-  const Tensor copy = Tensor::empty(shape_of(array), DType::i32);
+  const Tensor copy = Tensor::host(shape_of(array), DType::i32);
   if (array.itemsize() == 4) {
     std::copy_n(static_cast<const int32_t*>(array.data()), copy.size(), copy.i32());
     return copy;
@@ -93,9 +118,10 @@ Tensor ids(Argument a, const py::object& object) {
   return copy;
 }
 
-Tensor int64s(Argument a, const py::object& object) {
+Tensor int64s(Argument a, const py::object& given) {
+  const py::object object = on_host(a, given);
   const auto array = checked(a, object, py::dtype::of<int64_t>(), py::dtype::of<int32_t>(), "int64");
-  const Tensor copy = Tensor::empty(shape_of(array), DType::i64);
+  const Tensor copy = Tensor::host(shape_of(array), DType::i64);
   if (array.itemsize() == 8) {
     std::copy_n(static_cast<const int64_t*>(array.data()), copy.size(), copy.i64());
   } else {
@@ -115,6 +141,7 @@ Tensor optional_int64s(Argument a, const py::object& array) {
 }
 
 Tensor writable(Argument a, const py::object& object) {
+  if (const Tensor t = elsewhere(a, object, DType::f32, "float32"); t.defined()) return t;
   const auto f32 = py::dtype::of<float>();
   auto array = checked(a, object, f32, f32, "float32");
   check(a.op, array.is(object) && array.writeable(), "Expected ", a.name,
@@ -124,6 +151,7 @@ Tensor writable(Argument a, const py::object& object) {
 
 py::object numpy_from(const Tensor& tensor) {
   if (!tensor.defined()) return py::none();
+  if (!tensor.device().is_cpu()) return py::cast(DeviceArray{tensor});
   std::vector<py::ssize_t> shape;
   for (int i = 0; i < tensor.shape().rank(); ++i) shape.push_back(tensor.shape()[i]);
   const py::capsule owner(new Tensor(tensor), [](void* held) { delete static_cast<Tensor*>(held); });

@@ -5,6 +5,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <string>
 #include <utility>
 
 #include "core/tensor.h"
@@ -19,7 +20,10 @@ struct Argument {
   const char* name;
 };
 
-// A float32 array as it is; TypeError for anything else.
+// The device of a name: cpu, cuda, cuda:N. ValueError for another name, RuntimeError where it is absent.
+Device device_from(const std::string& name);
+
+// A float32 array as it is, of the CPU or of a device; TypeError for anything else.
 Tensor floats(Argument argument, const py::object& array);
 // The same for the duration of a call whose arguments hold the array: where it is contiguous the tensor does
 // not keep it alive, which costs an allocation.
@@ -37,7 +41,8 @@ Tensor writable(Argument argument, const py::object& array);
 // A new float32 array, not initialised, and a tensor of its memory, which does not keep it alive.
 std::pair<py::array_t<float>, Tensor> new_floats(const Shape& shape);
 
-// A numpy array that shares the tensor's memory and keeps it alive; None where undefined.
+// A numpy array, or for another device than the CPU a DeviceArray, that shares the tensor's memory and keeps
+// it alive; None where undefined.
 py::object numpy_from(const Tensor& tensor);
 
 }  // namespace s2s

@@ -2,7 +2,6 @@
 
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -19,12 +18,12 @@ using model::Layer;
 
 std::unique_ptr<Layer> make_layer(const std::string& cell, int64_t input_size, int64_t hidden_size,
                                   int64_t num_layers, bool bias, bool bidirectional, bool reset_after,
-                                  float dropout, const std::string& compute_type) {
+                                  float dropout, const std::string& compute_type, const std::string& device) {
   check("layer", cell == "lstm" || cell == "gru", "Expected cell lstm or gru, got ", cell, ".");
   const auto kind = cell == "lstm" ? model::CellKind::lstm : model::CellKind::gru;
   return std::make_unique<Layer>(
       model::StackConfig{{kind, input_size, hidden_size, bias, reset_after}, num_layers, bidirectional},
-      dropout, ops::parse_compute_type(cell.c_str(), compute_type));
+      dropout, ops::parse_compute_type(cell.c_str(), compute_type), device_from(device));
 }
 
 }  // namespace
@@ -52,8 +51,8 @@ Tensor held(const model::Parameters& parameters, const std::string& name) {
 py::dict copies_of(const model::Parameters& parameters) {
   py::dict copies;
   for (const model::ParameterView& p : parameters.layout()) {
-    const Tensor copy = Tensor::empty(p.shape);
-    std::copy_n(held(parameters, p.name).f32(), copy.size(), copy.f32());
+    const Tensor copy = Tensor::host(p.shape, DType::f32);
+    copy.copy_from(held(parameters, p.name));
     copies[p.name.c_str()] = numpy_from(copy);
   }
   return copies;
@@ -62,16 +61,37 @@ py::dict copies_of(const model::Parameters& parameters) {
 void load_parameter(const model::Parameters& parameters, const std::string& name, const py::object& value) {
   const Tensor from = floats({"load", name.c_str()}, value), to = held(parameters, name);
   ops::expect("load", name.c_str(), from, to.shape());
-  std::copy_n(from.f32(), from.size(), to.f32());
+  to.copy_from(from);
 }
+
+namespace {
+
+py::tuple infer_on_device(const Layer& layer, const Tensor& x, const Tensor& h0, const Tensor& c0,
+                          const Shape& y_shape, const Shape& state_shape) {
+  Layer::Output out;
+  {
+    py::gil_scoped_release unlocked;
+    const DeviceScope scope(layer.device());
+    out.y = Tensor::empty(y_shape);
+    out.hn = Tensor::empty(state_shape);
+    if (layer.config().cell.kind == model::CellKind::lstm) out.cn = Tensor::empty(state_shape);
+    layer.infer(x, h0, c0, out);
+  }
+  const py::object y = numpy_from(out.y), hn = numpy_from(out.hn);
+  if (!out.cn.defined()) return py::make_tuple(y, hn);
+  return py::make_tuple(y, py::make_tuple(hn, numpy_from(out.cn)));
+}
+
+}  // namespace
 
 void bind_layer(py::module_& m) {
   py::class_<Layer::Saved>(m, "LayerSaved");
   py::class_<Layer>(m, "Layer")
       .def(py::init(&make_layer), py::arg("cell"), py::arg("input_size"), py::arg("hidden_size"),
            py::arg("num_layers"), py::arg("bias"), py::arg("bidirectional"), py::arg("reset_after"),
-           py::arg("dropout"), py::arg("compute_type") = "float32")
+           py::arg("dropout"), py::arg("compute_type") = "float32", py::arg("device") = "cpu")
       .def_property_readonly("compute_type", [](const Layer& self) { return name_of(self.compute_type()); })
+      .def_property_readonly("device", [](const Layer& self) { return name_of(self.device()); })
       .def("layout", [](const Layer& self) { return layout_of(self.parameters()); })
       .def("state", [](const Layer& self) { return copies_of(self.parameters()); })
       .def("load_parameter",
@@ -96,6 +116,7 @@ void bind_layer(py::module_& m) {
              };
              const Tensor in = borrowed_floats({op, "x"}, x), h = state("h0", h0), c = state("c0", c0);
              const auto [y_shape, state_shape] = self.output_shapes(in);
+             if (!self.device().is_cpu()) return infer_on_device(self, in, h, c, y_shape, state_shape);
              const auto [y, y_memory] = new_floats(y_shape);
              const auto [hn, h_memory] = new_floats(state_shape);
              if (self.config().cell.kind == model::CellKind::gru) {

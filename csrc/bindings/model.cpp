@@ -180,21 +180,26 @@ void bind_model(py::module_& m) {
              }
              return numpy_from(weights);
            })
-      .def("memory", [](const Session& self) { return numpy_from(self.memory().states); })
+      .def("memory", [](const Session& self) { return numpy_from(self.memory().states.to(Device::cpu())); })
       .def("last", [](const Session& self) {
         py::list layers;
         for (const model::State& state : self.memory().last) {
-          layers.append(py::make_tuple(numpy_from(state.h), numpy_from(state.c)));
+          layers.append(
+              py::make_tuple(numpy_from(state.h.to(Device::cpu())), numpy_from(state.c.to(Device::cpu()))));
         }
         return layers;
       });
 
   py::class_<Network, std::shared_ptr<Network>>(m, "Model")
-      .def(py::init([](const py::dict& config, const std::string& compute_type, bool trainable) {
+      .def(py::init([](const py::dict& config, const std::string& compute_type, bool trainable,
+                       const std::string& device) {
              return std::make_shared<Network>(config_from(config), trainable,
-                                              ops::parse_compute_type("Model", compute_type));
+                                              ops::parse_compute_type("Model", compute_type),
+                                              device_from(device));
            }),
-           py::arg("config"), py::arg("compute_type") = "float32", py::arg("trainable") = true)
+           py::arg("config"), py::arg("compute_type") = "float32", py::arg("trainable") = true,
+           py::arg("device") = "cpu")
+      .def_property_readonly("device", [](const Network& self) { return name_of(self.device()); })
       .def_property_readonly("compute_type", [](const Network& self) { return name_of(self.compute_type()); })
       .def("layout", [](const Network& self) { return layout_of(self.parameters()); })
       .def("state", [](const Network& self) { return copies_of(self.parameters()); })

@@ -55,6 +55,7 @@ PYBIND11_MODULE(_native, m) {
     }
   });
   s2s::bind_runtime(m);
+  s2s::bind_device_array(m);
   s2s::bind_ops(m);
   s2s::bind_optimizers(m);
   s2s::bind_layer(m);

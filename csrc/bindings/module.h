@@ -5,6 +5,7 @@
 
 namespace s2s {
 void bind_runtime(pybind11::module_& m);
+void bind_device_array(pybind11::module_& m);
 void bind_ops(pybind11::module_& m);
 void bind_optimizers(pybind11::module_& m);
 void bind_layer(pybind11::module_& m);

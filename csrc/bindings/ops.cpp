@@ -43,6 +43,7 @@ void bind_products(py::module_& m) {
   m.def("embedding", [](const py::object& index, const py::object& weight) {
     const Tensor i = ids({"embedding", "ids"}, index), w = floats({"embedding", "weight"}, weight);
     ops::expect_matrix("embedding", "weight", w);
+    const DeviceScope scope(w.device());
     const Tensor out = Tensor::empty({i.size(), w.dim(1)});
     {
       Release unlocked;
@@ -54,6 +55,7 @@ void bind_products(py::module_& m) {
     const char* op = "embedding_backward";
     const Tensor i = ids({op, "ids"}, index), d = floats({op, "dy"}, dy);
     ops::expect_matrix(op, "dy", d);
+    const DeviceScope scope(d.device());
     check(op, num_embeddings >= 1, "Expected num_embeddings of at least 1, got ", num_embeddings, ".");
     const Tensor dweight = Tensor::zeros({num_embeddings, d.dim(1)});
     {
@@ -66,7 +68,9 @@ void bind_products(py::module_& m) {
 
 void bind_softmax(py::module_& m) {
   m.def("softmax", [](const py::object& x, bool log) {
-    const Tensor a = floats({log ? "log_softmax" : "softmax", "x"}, x), y = Tensor::empty(a.shape());
+    const Tensor a = floats({log ? "log_softmax" : "softmax", "x"}, x);
+    const DeviceScope scope(a.device());
+    const Tensor y = Tensor::empty(a.shape());
     {
       Release unlocked;
       ops::softmax(a, y, log);
@@ -75,7 +79,9 @@ void bind_softmax(py::module_& m) {
   });
   m.def("softmax_backward", [](const py::object& dy, const py::object& y, bool log) {
     const char* op = log ? "log_softmax_backward" : "softmax_backward";
-    const Tensor d = floats({op, "dy"}, dy), out = floats({op, "y"}, y), dx = Tensor::empty(out.shape());
+    const Tensor d = floats({op, "dy"}, dy), out = floats({op, "y"}, y);
+    const DeviceScope scope(out.device());
+    const Tensor dx = Tensor::empty(out.shape());
     {
       Release unlocked;
       ops::softmax_backward(out, d, dx, log);
@@ -88,11 +94,15 @@ void bind_softmax(py::module_& m) {
           const Tensor z = floats({op, "logits"}, logits), t = ids({op, "targets"}, targets);
           ops::expect_matrix(op, "logits", z);
           ops::expect(op, "targets", t, {z.dim(0)}, DType::i32);
+          ops::check_targets(op, t.i32(), t.size(), z.dim(1), ignore_index);
+          const DeviceScope scope(z.device());
+          const Tensor expected = t.to(z.device());
           const Tensor losses = Tensor::empty({z.dim(0)}), d = Tensor::empty(z.shape());
           {
             Release unlocked;
-            ops::cross_entropy({z.dim(0), z.dim(1), z.f32(), t.i32(), ignore_index, smoothing, 1.0f,
-                                losses.f32(), nullptr, nullptr, d.f32()});
+            ops::cross_entropy({z.dim(0), z.dim(1), z.f32(), expected.i32(), ignore_index, smoothing, 1.0f,
+                                losses.f32(), nullptr, nullptr, d.f32()},
+                               z.device());
           }
           return pair(losses, d);
         });
@@ -100,13 +110,15 @@ void bind_softmax(py::module_& m) {
     const Tensor a = floats({"topk", "x"}, x);
     ops::expect_matrix("topk", "x", a);
     check("topk", k >= 1 && k <= a.dim(1), "Expected k from 1 to ", a.dim(1), ", got ", k, ".");
+    const DeviceScope scope(a.device());
     const Tensor values = Tensor::empty({a.dim(0), k}), indices = Tensor::empty({a.dim(0), k}, DType::i32);
     {
       Release unlocked;
       ops::topk(a, false, values, indices);
     }
+    const Tensor found = indices.to(Device::cpu());
     for (int64_t r = 0; r < a.dim(0); ++r) {
-      check("topk", indices.i32()[r * k] >= 0, "Expected x without NaN, got NaN in row ", r, ".");
+      check("topk", found.i32()[r * k] >= 0, "Expected x without NaN, got NaN in row ", r, ".");
     }
     return pair(values, indices);
   });
@@ -120,14 +132,16 @@ void bind_softmax(py::module_& m) {
     ops::expect_matrix(op, "weight", w);
     check(op, a.dim(1) == w.dim(1), "Expected x of width ", w.dim(1), " like weight, got ", a.dim(1), ".");
     check(op, k >= 1 && k <= w.dim(0), "Expected k from 1 to ", w.dim(0), ", got ", k, ".");
+    const DeviceScope scope(a.device());
     const Tensor values = Tensor::empty({a.dim(0), k}), indices = Tensor::empty({a.dim(0), k}, DType::i32);
     {
       Release unlocked;
       ops::project_topk(a, false, ops::pack_transposed(w, 0, type), b, values, indices);
     }
+    const Tensor found = indices.to(Device::cpu());
     for (int64_t r = 0; r < a.dim(0); ++r) {
-      check(op, indices.i32()[r * k] >= 0, "Expected x, weight and bias of finite logits, got none in row ",
-            r, ".");
+      check(op, found.i32()[r * k] >= 0, "Expected x, weight and bias of finite logits, got none in row ", r,
+            ".");
     }
     return pair(values, indices);
   });
@@ -150,6 +164,7 @@ void bind_attention(py::module_& m) {
     const char* op = "attention";
     const ops::Attention memory = attention_memory(op, keys, values, lengths, energy);
     const Tensor q = floats({op, "query"}, query), e = ids({op, "example"}, example);
+    const DeviceScope scope(q.device());
     ops::expect_ids(op, "example", e, memory.offsets.size() - 1);
     const Tensor context = Tensor::empty({q.dim(0), memory.values.dim(1)}),
                  weights = Tensor::empty({q.dim(0), memory.longest});
@@ -166,6 +181,7 @@ void bind_attention(py::module_& m) {
     const ops::Attention memory = attention_memory(op, keys, values, lengths, energy);
     const Tensor d = floats({op, "dcontext"}, dcontext), q = floats({op, "query"}, query),
                  e = ids({op, "example"}, example);
+    const DeviceScope scope(q.device());
     ops::expect_ids(op, "example", e, memory.offsets.size() - 1);
     const Tensor context = Tensor::empty({q.dim(0), memory.values.dim(1)}),
                  weights = Tensor::empty({q.dim(0), memory.longest}), dquery = Tensor::empty(q.shape()),
@@ -190,8 +206,9 @@ void bind_random(py::module_& m) {
   m.def("dropout", [](const py::object& x, float p, uint64_t seed, uint32_t update, int32_t op_id,
                       const py::object& example, const py::object& time) {
     const char* op = "dropout";
-    const Tensor a = floats({op, "x"}, x), e = int64s({op, "example"}, example), t = ids({op, "time"}, time),
-                 y = Tensor::empty(a.shape());
+    const Tensor a = floats({op, "x"}, x), e = int64s({op, "example"}, example), t = ids({op, "time"}, time);
+    const DeviceScope scope(a.device());
+    const Tensor y = Tensor::empty(a.shape());
     {
       Release unlocked;
       ops::dropout(a, y, e, t, op_id, {p, seed, update});

@@ -18,17 +18,20 @@ using Release = py::gil_scoped_release;
 Tensor state(const char* op, const char* name, const py::object& array, const Tensor& param) {
   const Tensor t = writable({op, name}, array);
   ops::expect(op, name, t, param.shape());
+  ops::common_device(op, {&param, &t});
   return t;
 }
 
 Tensor gradient(const char* op, const py::object& array, const Tensor& param) {
   const Tensor t = floats({op, "grad"}, array);
   ops::expect(op, "grad", t, param.shape());
+  ops::common_device(op, {&param, &t});
   return t;
 }
 
-const uint8_t* mask_of(const char* op, const py::object& mask, const Tensor& param) {
-  if (mask.is_none()) return nullptr;
+// The mask where the parameters are; undefined for None.
+Tensor mask_of(const char* op, const py::object& mask, const Tensor& param) {
+  if (mask.is_none()) return {};
   if (!py::isinstance<py::array_t<uint8_t, py::array::c_style>>(mask)) {
     throw type_error(text("[", op, "] Expected mask as a contiguous numpy array of uint8."));
   }
@@ -36,7 +39,7 @@ const uint8_t* mask_of(const char* op, const py::object& mask, const Tensor& par
   const int64_t blocks = (param.size() + kMaskBlock - 1) / kMaskBlock;
   check(op, bytes.size() == blocks, "Expected mask of ", blocks, " bytes, one for every ", kMaskBlock,
         " parameters, got ", bytes.size(), ".");
-  return static_cast<const uint8_t*>(bytes.data());
+  return Tensor::wrap(const_cast<void*>(bytes.data()), {blocks}, DType::u8, nullptr).to(param.device());
 }
 
 }  // namespace
@@ -50,11 +53,11 @@ void bind_optimizers(py::module_& m) {
         const char* op = "adam_";
         const Tensor p = writable({op, "param"}, param), g = gradient(op, grad, p),
                      first = state(op, "m", m_, p), second = state(op, "v", v_, p);
-        const AdamArgs args{p.size(), p.f32(), g.f32(), first.f32(), second.f32(), mask_of(op, mask, p),
-                            lr,       beta1,   beta2,   eps,         weight_decay, step,
-                            decoupled};
+        const Tensor blocks = mask_of(op, mask, p);
+        const AdamArgs args{p.size(), p.f32(), g.f32(), first.f32(),  second.f32(), blocks.u8(), lr,
+                            beta1,    beta2,   eps,     weight_decay, step,         decoupled};
         Release unlocked;
-        ops::adam(args);
+        ops::adam(args, p.device());
       },
       py::arg("param"), py::arg("grad"), py::arg("m"), py::arg("v"), py::arg("step"), py::arg("lr"),
       py::arg("beta1"), py::arg("beta2"), py::arg("eps"), py::arg("weight_decay"), py::arg("decoupled"),
@@ -67,10 +70,11 @@ void bind_optimizers(py::module_& m) {
         const Tensor p = writable({op, "param"}, param), g = gradient(op, grad, p);
         const Tensor buffer =
             momentum_buffer.is_none() ? Tensor() : state(op, "momentum_buffer", momentum_buffer, p);
-        const SgdArgs args{p.size(), p.f32(),  g.f32(),      buffer.f32(), mask_of(op, mask, p),
+        const Tensor blocks = mask_of(op, mask, p);
+        const SgdArgs args{p.size(), p.f32(),  g.f32(),      buffer.f32(), blocks.u8(),
                            lr,       momentum, weight_decay, nesterov,     first};
         Release unlocked;
-        ops::sgd(args);
+        ops::sgd(args, p.device());
       },
       py::arg("param"), py::arg("grad"), py::arg("momentum_buffer"), py::arg("lr"), py::arg("momentum"),
       py::arg("weight_decay"), py::arg("nesterov"), py::arg("first"), py::arg("mask") = py::none());
@@ -81,10 +85,10 @@ void bind_optimizers(py::module_& m) {
         const char* op = "adagrad_";
         const Tensor p = writable({op, "param"}, param), g = gradient(op, grad, p),
                      s = state(op, "sum", sum, p);
-        const AdagradArgs args{p.size(), p.f32(), g.f32(),     s.f32(), mask_of(op, mask, p),
-                               lr,       eps,     weight_decay};
+        const Tensor blocks = mask_of(op, mask, p);
+        const AdagradArgs args{p.size(), p.f32(), g.f32(), s.f32(), blocks.u8(), lr, eps, weight_decay};
         Release unlocked;
-        ops::adagrad(args);
+        ops::adagrad(args, p.device());
       },
       py::arg("param"), py::arg("grad"), py::arg("sum"), py::arg("lr"), py::arg("eps"),
       py::arg("weight_decay"), py::arg("mask") = py::none());

@@ -48,7 +48,8 @@ Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
     check("tensor", shape[i] >= 0, "Expected dimensions of at least 0, got ", shape, ".");
     if (__builtin_mul_overflow(bytes, shape[i], &bytes)) throw std::bad_alloc();
   }
-  auto block = allocate(static_cast<size_t>(bytes));
+  auto block = device.is_cpu() ? allocate(static_cast<size_t>(bytes))
+                               : device_api(device).allocate(static_cast<size_t>(bytes));
   void* data = block.get();
   return wrap(data, shape, dtype, std::move(block), device);
 }
@@ -100,7 +101,36 @@ Tensor Tensor::reshape(Shape shape) const {
 
 void Tensor::fill_zero() const {
   check("tensor", contiguous(), "Cannot fill a view of columns.");
-  std::memset(data_, 0, static_cast<size_t>(size() * size_of(dtype_)));
+  if (const size_t bytes = this->bytes(); device_.is_cpu()) {
+    std::memset(data_, 0, bytes);
+  } else {
+    device_api(device_).zero(data_, bytes);
+  }
+}
+
+Tensor Tensor::to(Device device) const {
+  if (!defined() || device_ == device) return *this;
+  Tensor t = empty(shape_, dtype_, device);
+  t.copy_from(*this);
+  return t;
+}
+
+void Tensor::copy_from(const Tensor& other) const {
+  check("tensor", contiguous() && other.contiguous() && dtype_ == other.dtype_ && size() == other.size(),
+        "Cannot copy shape ", other.shape_, " to shape ", shape_, ".");
+  const size_t bytes = this->bytes();
+  if (bytes == 0) return;
+  if (device_.is_cpu() && other.device_.is_cpu()) {
+    std::memcpy(data_, other.data_, bytes);
+  } else if (device_ == other.device_) {
+    device_api(device_).copy(data_, other.data_, bytes);
+  } else if (other.device_.is_cpu()) {
+    device_api(device_).copy_in(data_, other.data_, bytes);
+  } else if (device_.is_cpu()) {
+    device_api(other.device_).copy_out(data_, other.data_, bytes);
+  } else {  // between devices by way of the host, which every system can
+    copy_from(other.to(Device::cpu()));
+  }
 }
 
 }  // namespace s2s

@@ -7,10 +7,11 @@
 #include <memory>
 #include <ostream>
 
+#include "core/device.h"
+
 namespace s2s {
 
 enum class DType : uint8_t { f32, i32, i64, u8 };
-enum class Device : uint8_t { cpu };
 
 int64_t size_of(DType dtype);
 const char* name_of(DType dtype);
@@ -48,16 +49,19 @@ std::ostream& operator<<(std::ostream& out, const Shape& shape);
 class Tensor {
  public:
   Tensor() = default;  // "none": defined() is false
-  static Tensor empty(Shape shape, DType dtype = DType::f32, Device device = Device::cpu);
-  static Tensor zeros(Shape shape, DType dtype = DType::f32, Device device = Device::cpu);
+  static Tensor empty(Shape shape, DType dtype = DType::f32, Device device = current_device());
+  static Tensor zeros(Shape shape, DType dtype = DType::f32, Device device = current_device());
+  // In the CPU's memory, whatever the current device: what the host computes, such as lengths and indices.
+  static Tensor host(Shape shape, DType dtype) { return empty(shape, dtype, Device::cpu()); }
   // A view of memory that `owner` keeps alive.
   static Tensor wrap(void* data, Shape shape, DType dtype, std::shared_ptr<void> owner,
-                     Device device = Device::cpu);
+                     Device device = Device::cpu());
 
   bool defined() const { return data_ != nullptr; }
   const Shape& shape() const { return shape_; }
   int64_t dim(int i) const { return shape_[i]; }
   int64_t size() const { return shape_.size(); }
+  size_t bytes() const { return static_cast<size_t>(size() * size_of(dtype_)); }  // of a contiguous tensor
   DType dtype() const { return dtype_; }
   Device device() const { return device_; }
   // Elements from one row (last dimension) to the next; a view of some columns has more than dim(-1).
@@ -80,13 +84,16 @@ class Tensor {
     if (shape_.rank() == 1) row_stride_ = count;
   }
   void fill_zero() const;
+  // Contiguous tensors only.
+  Tensor to(Device device) const;             // itself where it is there already, or undefined
+  void copy_from(const Tensor& other) const;  // of the same size and dtype, on any device
 
  private:
   void* data_ = nullptr;
   Shape shape_;
   int64_t row_stride_ = 0;
   DType dtype_ = DType::f32;
-  Device device_ = Device::cpu;
+  Device device_;
   std::shared_ptr<void> owner_;
 };
 

@@ -17,13 +17,15 @@ Tensor as_row(const Tensor& vector) {
 
 // Steps are taken in parts whose gates stay in the cache, but for products of at least so many rows.
 constexpr int64_t kGatesInCache = 1 << 17, kLeastRows = 64;
+// A device wants long walks: parts there only bound the memory.
+constexpr int64_t kGatesOnDevice = 1 << 28;
 
 // An undefined state is zero.
 void copy_state(const State& from, const State& to) {
   for (const auto& [source, target] : {std::pair{from.h, to.h}, std::pair{from.c, to.c}}) {
     if (!target.defined() || source.data() == target.data()) continue;
     if (source.defined()) {
-      std::copy_n(source.f32(), source.size(), target.f32());
+      target.copy_from(source);
     } else {
       target.fill_zero();
     }
@@ -159,7 +161,8 @@ void Cell::infer_steps(const Packed& packed, const Ragged& ragged, Range steps, 
 void Cell::infer(const Packed& packed, const Ragged& ragged, bool reverse, const Tensor& x, bool bounded,
                  const State& initial, const Tensor& y, const State& last, Tensor& gates_buffer) const {
   const int64_t T = ragged.steps(), N = ragged.sequences(), width = config_.gates() * config_.hidden;
-  const int64_t most = std::min(ragged.rows(), std::max({kLeastRows, kGatesInCache / width, N}));
+  const int64_t in_cache = x.device().is_cpu() ? kGatesInCache : kGatesOnDevice;
+  const int64_t most = std::min(ragged.rows(), std::max({kLeastRows, in_cache / width, N}));
   // The gates of a part, and after them the bounds of a GRU's states.
   const Tensor memory = matrix_in(gates_buffer, most * width + N, 1);
   const Tensor gates = memory.rows(0, most * width).reshape({most, width});

@@ -37,7 +37,7 @@ Context::Prepared Context::prepare(const Packed& packed, const Memory& memory) c
   if (config_.attends()) {
     ops::Attention& a = prepared.attention;
     a.values = memory.states;
-    a.offsets = memory.offsets;
+    a.offsets = memory.offsets.to(current_device());
     a.longest = memory.longest;
     a.keys = memory.states;
     if (config_.score != ScoreKind::dot) {

@@ -110,8 +110,8 @@ void Decoder::Rows::set_rows(int64_t count) {
 
 Decoder::Rows Decoder::make_rows(int64_t R, int64_t longest, bool dropout, bool keep) const {
   Rows rows;
-  rows.ids = Tensor::empty({R}, DType::i32);
-  rows.example = Tensor::empty({R}, DType::i32);
+  rows.ids = Tensor::host({R}, DType::i32);
+  rows.example = Tensor::host({R}, DType::i32);
   rows.embedded = Tensor::empty({R, config_.target_embedding_dim});
   for (size_t l = 0; l < layers(); ++l) {
     rows.cells.push_back(cell(l).make_saved(R, keep));
@@ -187,7 +187,7 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
   const Ragged& ragged = saved.ragged;
   saved.order = to_tensor(ragged.order);
   saved.rows = make_rows(ragged.rows(), memory.longest, dropout.active(), keep);
-  saved.targets = Tensor::empty({ragged.rows()}, DType::i32);
+  saved.targets = Tensor::host({ragged.rows()}, DType::i32);
   const Tensor flat = flat_rows(ragged);
   for (int64_t t = 0; t < ragged.steps(); ++t) {
     for (int64_t i = 0; i < ragged.batch_sizes[static_cast<size_t>(t)]; ++i) {
@@ -197,7 +197,11 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
       saved.rows.example.i32()[row] = ragged.order[static_cast<size_t>(i)];
     }
   }
-  if (dropout.active()) saved.rows.names = row_names(ragged, example_ids);
+  const Device device = current_device();
+  saved.rows.ids = saved.rows.ids.to(device);
+  saved.rows.example = saved.rows.example.to(device);
+  saved.order = saved.order.to(device);
+  if (dropout.active()) saved.rows.names = row_names(ragged, example_ids).to(device);
 
   std::vector<State> now = make_states(N), next = make_states(N);
   for (size_t l = 0; l < layers(); ++l) {

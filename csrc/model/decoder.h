@@ -57,7 +57,7 @@ class Decoder {
   struct Saved {
     Ragged ragged{nullptr, 0};
     Rows rows;
-    Tensor targets;  // int32 [R] the token to predict at each row
+    Tensor targets;  // int32 [R] the token to predict at each row, the host's
     Tensor order;    // int32 [N]
   };
   // Teacher forcing over a whole batch; `initial` in the caller's order. Throws std::invalid_argument for a

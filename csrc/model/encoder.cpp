@@ -11,7 +11,7 @@ constexpr const char* kEmbedding = "encoder.embedding.weight";
 
 // ids[index], for ids of int32.
 Tensor gather_ids(const Tensor& ids, const Tensor& index) {
-  Tensor out = Tensor::empty({index.size()}, DType::i32);
+  Tensor out = Tensor::host({index.size()}, DType::i32);
   for (int64_t r = 0; r < index.size(); ++r) out.i32()[r] = ids.i32()[index.i32()[r]];
   return out;
 }
@@ -56,7 +56,8 @@ Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& sour
   const int64_t N = source.lengths.size(), H = config_.encoder_hidden, M = config_.memory_width();
   const Ragged ragged(source.lengths.i32(), N);
   const Tensor from_flat = flat_rows(ragged);
-  const RowNames names = dropout.active() ? row_names(ragged, example_ids) : RowNames{};
+  const Device device = current_device();
+  const RowNames names = dropout.active() ? row_names(ragged, example_ids).to(device) : RowNames{};
 
   const Tensor x = Tensor::empty({ragged.rows(), config_.encoder_input()});
   Tensor ids;
@@ -65,7 +66,7 @@ Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& sour
     ops::embedding(ids, embedding_.value, x);
     dropout.apply(x, names, kDropSource);
   } else {
-    ops::gather_rows(source.values, from_flat, x);
+    ops::gather_rows(source.values.to(device), from_flat, x);
   }
 
   const Tensor y = Tensor::empty({ragged.rows(), M});
@@ -81,7 +82,7 @@ Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& sour
   memory.longest = ragged.steps();
   memory.states = Tensor::empty({ragged.rows(), M});
   ops::gather_rows(y, ragged_rows(ragged), memory.states);
-  const Tensor position = to_tensor(ragged.position);
+  const Tensor position = to_tensor(ragged.position).to(device);
   for (int64_t l = 0; l < stack.layers; ++l) {
     State joined{Tensor::empty({N, M}), stack.cell.kind == CellKind::lstm ? Tensor::empty({N, M}) : Tensor()};
     for (int64_t d = 0; d < stack.directions(); ++d) {
@@ -107,7 +108,7 @@ void Encoder::backward(Saved& saved, const Memory& gradient, const Dropout& drop
   const Tensor dy = Tensor::empty({ragged.rows(), config_.memory_width()});
   ops::gather_rows(gradient.states, saved.flat_rows, dy);
 
-  const Tensor order = to_tensor(ragged.order);
+  const Tensor order = to_tensor(ragged.order).to(current_device());
   RecurrentStack::States dstates;
   for (int64_t l = 0; l < stack.layers; ++l) {
     const State& joined = gradient.last[static_cast<size_t>(l)];

@@ -15,7 +15,7 @@ struct Source {
 // What a decoder needs of a source. Everything is in the caller's order of sequences.
 struct Memory {
   Tensor states;   // [sum S, M] the top layer's outputs, sequence after sequence
-  Tensor offsets;  // int32 [N + 1]
+  Tensor offsets;  // int32 [N + 1], the host's
   int64_t longest = 0;
   std::vector<State> last;  // per encoder layer, directions side by side: [N, M]; c for LSTMs
   int64_t sequences() const { return offsets.size() - 1; }

@@ -8,7 +8,8 @@
 namespace s2s::model {
 namespace {
 
-Parameters declare(const StackConfig& config) {
+Parameters declare(const StackConfig& config, Device device) {
+  const DeviceScope scope(device);
   const char* op = config.cell.kind == CellKind::lstm ? "lstm" : "gru";
   constexpr int64_t kWidest = 1 << 20;
   for (const auto& [name, size] :
@@ -25,7 +26,7 @@ Parameters declare(const StackConfig& config) {
 
 // For each ragged row its row in a padded [T, N] array.
 Tensor padded_rows(const Ragged& ragged, int64_t sequences) {
-  Tensor index = Tensor::empty({ragged.rows()}, DType::i32);
+  Tensor index = Tensor::host({ragged.rows()}, DType::i32);
   for (int64_t t = 0; t < ragged.steps(); ++t) {
     for (int64_t i = 0; i < ragged.batch_sizes[static_cast<size_t>(t)]; ++i) {
       index.i32()[ragged.row(t, i)] =
@@ -37,7 +38,7 @@ Tensor padded_rows(const Ragged& ragged, int64_t sequences) {
 
 // For each row of a padded [T, N] array its ragged row, -1 past the sequence's length.
 Tensor inverse_of(const Tensor& padded, int64_t rows) {
-  Tensor index = Tensor::empty({rows}, DType::i32);
+  Tensor index = Tensor::host({rows}, DType::i32);
   for (int64_t r = 0; r < rows; ++r) index.i32()[r] = -1;
   for (int64_t r = 0; r < padded.size(); ++r) index.i32()[padded.i32()[r]] = static_cast<int32_t>(r);
   return index;
@@ -54,11 +55,12 @@ Tensor slot(const Tensor& states, size_t at) {
 
 }  // namespace
 
-Layer::Layer(const StackConfig& config, float dropout, ComputeType compute_type)
+Layer::Layer(const StackConfig& config, float dropout, ComputeType compute_type, Device device)
     : config_(config),
       dropout_(dropout),
       compute_type_(compute_type),
-      parameters_(declare(config)),
+      device_(device),
+      parameters_(declare(config, device)),
       stack_(parameters_, config, "") {
   check(op(), dropout >= 0.0f && dropout < 1.0f, "Expected dropout from 0 to below 1, got ", dropout, ".");
 }
@@ -66,11 +68,15 @@ Layer::Layer(const StackConfig& config, float dropout, ComputeType compute_type)
 void Layer::expect_state(const char* name, const Tensor& state, int64_t sequences) const {
   if (!state.defined()) return;
   ops::expect(op(), name, state, {config_.layers * config_.directions(), sequences, config_.cell.hidden});
+  check(op(), state.device() == device_, "Expected ", name, " on ", name_of(device_), ", got it on ",
+        name_of(state.device()), ".");
 }
 
 std::pair<Shape, Shape> Layer::output_shapes(const Tensor& x) const {
   const char* op = this->op();
   ops::expect_dtype(op, "x", x, DType::f32);
+  check(op, x.device() == device_, "Expected x on ", name_of(device_), ", where the layer is, got it on ",
+        name_of(x.device()), ".");
   check(op, x.shape().rank() == 3, "Expected x of shape [T, N, ", config_.cell.input, "], got ", x.shape(),
         ".");
   const int64_t T = x.dim(0), N = x.dim(1);
@@ -84,6 +90,7 @@ std::pair<Shape, Shape> Layer::output_shapes(const Tensor& x) const {
 Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tensor& h0, const Tensor& c0,
                              uint64_t seed, uint32_t update, Saved* saved) const {
   const char* op = this->op();
+  const DeviceScope scope(device_);
   const auto [y_shape, state_shape] = output_shapes(x);
   const int64_t T = x.dim(0), N = x.dim(1), H = config_.cell.hidden, D = config_.directions();
   check(op, !saved || compute_type_ == ComputeType::float32,
@@ -102,10 +109,10 @@ Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tenso
   expect_state("h0", h0, N);
   expect_state("c0", c0, N);
   const Ragged ragged(all.i32(), N);
-  const Tensor padded = padded_rows(ragged, N);
+  const Tensor padded = padded_rows(ragged, N);  // of the host
   const Tensor input = Tensor::empty({ragged.rows(), config_.cell.input});
   ops::gather_rows(as_matrix(x), padded, input);
-  const Tensor order = to_tensor(ragged.order), position = to_tensor(ragged.position);
+  const Tensor order = to_tensor(ragged.order).to(device_), position = to_tensor(ragged.position).to(device_);
   RecurrentStack::States initial, last;
   for (size_t at = 0; at < static_cast<size_t>(config_.layers * D); ++at) {
     State state = State::zeros(config_.cell, N);
@@ -117,7 +124,7 @@ Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tenso
   RowNames names;
   if (saved && dropout_ > 0.0f) {
     dropout.mask = {dropout_, seed, update};
-    names = row_names(ragged, nullptr);
+    names = row_names(ragged, nullptr).to(device_);
   }
   const auto packed = this->packed();
   const Tensor rows = Tensor::empty({ragged.rows(), D * H});
@@ -153,7 +160,14 @@ struct InferenceScratch {
 }  // namespace
 
 void Layer::infer(const Tensor& x, const Tensor& h0, const Tensor& c0, const Output& out) const {
-  static thread_local InferenceScratch scratch;
+  static thread_local InferenceScratch scratches[2];  // of the CPU, of another device
+  static thread_local Device last_device;
+  InferenceScratch& scratch = scratches[device_.is_cpu() ? 0 : 1];
+  if (!device_.is_cpu() && last_device != device_) {
+    scratch = {};
+    last_device = device_;
+  }
+  const DeviceScope scope(device_);
   const int64_t T = x.dim(0), N = x.dim(1);
   const size_t states = static_cast<size_t>(config_.layers * config_.directions());
   const bool lstm = config_.cell.kind == CellKind::lstm;
@@ -177,6 +191,7 @@ Layer::Gradient Layer::backward(Saved& saved, const Tensor& dy, const Tensor& dh
   const std::string name = std::string(op()) + "_backward";
   if (saved.used.test_and_set())
     throw std::runtime_error("[" + name + "] This forward was used up by a backward.");
+  const DeviceScope scope(device_);
   const Ragged& ragged = saved.ragged;
   const int64_t T = saved.steps, N = saved.sequences, D = config_.directions();
   if (dy.defined()) ops::expect(name.c_str(), "dy", dy, {T, N, config_.width()});
@@ -186,7 +201,7 @@ Layer::Gradient Layer::backward(Saved& saved, const Tensor& dy, const Tensor& dh
   const Tensor padded = padded_rows(ragged, N);
   const Tensor drows = Tensor::zeros({ragged.rows(), config_.width()});
   if (dy.defined()) ops::gather_rows(as_matrix(dy), padded, drows);
-  const Tensor order = to_tensor(ragged.order), position = to_tensor(ragged.position);
+  const Tensor order = to_tensor(ragged.order).to(device_), position = to_tensor(ragged.position).to(device_);
   RecurrentStack::States dstates;
   for (size_t at = 0; at < static_cast<size_t>(config_.layers * D); ++at) {
     State state = State::zeros(config_.cell, N);

@@ -12,10 +12,11 @@ namespace s2s::model {
 
 class Layer {
  public:
-  Layer(const StackConfig& config, float dropout, ComputeType compute_type);
+  Layer(const StackConfig& config, float dropout, ComputeType compute_type, Device device = Device::cpu());
 
   const StackConfig& config() const { return config_; }
   ComputeType compute_type() const { return compute_type_; }
+  Device device() const { return device_; }
   const Parameters& parameters() const { return parameters_; }
   void watch() { cache_.watch(); }
   void weights_changed() { cache_.drop(); }
@@ -34,6 +35,7 @@ class Layer {
     std::atomic_flag used = ATOMIC_FLAG_INIT;
   };
 
+  // Arrays lie on the layer's device, lengths on the host.
   // x [T, N, C]; lengths int32 [N] or undefined; h0, c0 [L * D, N, H] or undefined. With `saved` dropout is
   // on, its masks named by seed and update; the weights must be float32.
   Output forward(const Tensor& x, const Tensor& lengths, const Tensor& h0, const Tensor& c0, uint64_t seed,
@@ -53,6 +55,7 @@ class Layer {
 
  private:
   std::shared_ptr<const RecurrentStack::Packed> packed() const {
+    const DeviceScope scope(device_);
     return cache_.get(parameters_, [&] { return stack_.pack(compute_type_); });
   }
   const char* op() const { return config_.cell.kind == CellKind::lstm ? "lstm" : "gru"; }
@@ -61,6 +64,7 @@ class Layer {
   StackConfig config_;
   float dropout_;
   ComputeType compute_type_;
+  Device device_;
   Parameters parameters_;
   RecurrentStack stack_;
   mutable PackedCache<RecurrentStack::Packed> cache_;

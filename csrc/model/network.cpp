@@ -8,8 +8,9 @@
 namespace s2s::model {
 namespace {
 
-Parameters declare(const Config& config, bool trainable) {
+Parameters declare(const Config& config, bool trainable, Device device) {
   config.validate();
+  const DeviceScope scope(device);
   Parameters all;
   Encoder::declare(all, config);
   Bridge::declare(all, config);
@@ -33,8 +34,11 @@ Memory zero_gradient(const Memory& memory) {
 
 }  // namespace
 
-Network::Network(const Config& config, bool trainable, ComputeType compute_type)
-    : config_(config), compute_type_(compute_type), parameters_(declare(config, trainable)) {
+Network::Network(const Config& config, bool trainable, ComputeType compute_type, Device device)
+    : config_(config),
+      compute_type_(compute_type),
+      device_(device),
+      parameters_(declare(config, trainable, device)) {
   build();
 }
 
@@ -48,6 +52,7 @@ void Network::build() {
 
 LossSums Network::forward_backward(const Source& source, const Target& target, const TrainingStep& step,
                                    float smoothing) {
+  const DeviceScope scope(device_);
   const Dropout dropout{{config_.dropout, step.seed, step.update}};
   Encoder::Saved encoder_saved;
   const Memory memory = encoder_.forward(encoder_.pack(), source, dropout, step.example_ids, &encoder_saved);
@@ -83,18 +88,20 @@ Decoder::Saved decode(const Network& network, const PackedNetwork& packed, const
 }  // namespace
 
 LossSums Network::loss(const Source& source, const Target& target, float smoothing) const {
+  const DeviceScope scope(device_);
   const auto weights = packed();
   const Decoder::Saved saved = decode(*this, *weights, source, target);
   return output_.loss(weights->output, saved.rows.attentional, saved.targets, smoothing, {}, {});
 }
 
 Tensor Network::score(const Source& source, const Target& target) const {
+  const DeviceScope scope(device_);
   const auto weights = packed();
   const Decoder::Saved saved = decode(*this, *weights, source, target);
   const Tensor nll = Tensor::empty({saved.ragged.rows(), 1}), flat = Tensor::empty({saved.ragged.rows(), 1});
   output_.loss(weights->output, saved.rows.attentional, saved.targets, 0.0f, nll.reshape({nll.size()}), {});
   ops::gather_rows(nll, ragged_rows(saved.ragged), flat);
-  return flat.reshape({flat.size()});
+  return flat.reshape({flat.size()}).to(Device::cpu());
 }
 
 Network::~Network() {
@@ -116,6 +123,7 @@ SearchResults Network::generate(const Source& source, SearchOptions options) con
 
 SearchResults Network::generate(const Source& source, SearchOptions options,
                                 DecodeWorkspace& workspace) const {
+  const DeviceScope scope(device_);
   options.start_token = config_.bos_id;
   if (options.end_tokens.empty()) options.end_tokens = {config_.eos_id};
   validate(options, config_.target_vocab_size);
@@ -129,6 +137,7 @@ SearchResults Network::generate(const Source& source, SearchOptions options,
 
 std::shared_ptr<const PackedNetwork> Network::packed() const {
   if (packed_only_) return packed_only_;
+  const DeviceScope scope(device_);
   return cache_.get(parameters_, [&] {
     const ComputeType type = compute_type_;
     return PackedNetwork{encoder_.pack(type), bridge_.pack(type), decoder_.context().pack(type),
@@ -138,6 +147,7 @@ std::shared_ptr<const PackedNetwork> Network::packed() const {
 
 void Network::keep_packed_only() {
   packed_only_ = packed();
+  if (!device_.is_cpu()) device_api(device_).synchronize();  // callers work in streams of their own
   parameters_.release([](const ParameterView& p) {
     return p.shape.rank() == 1 || p.name.find("embedding") != std::string::npos;
   });

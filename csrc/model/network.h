@@ -34,11 +34,12 @@ class Network {
   // Not trainable: half the memory, and no forward_backward.
   // compute_type: of the packed weights, by which everything but forward_backward multiplies.
   explicit Network(const Config& config, bool trainable = true,
-                   ComputeType compute_type = ComputeType::float32);
+                   ComputeType compute_type = ComputeType::float32, Device device = Device::cpu());
   ~Network();
 
   const Config& config() const { return config_; }
   ComputeType compute_type() const { return compute_type_; }
+  Device device() const { return device_; }
   const Parameters& parameters() const { return parameters_; }
   const Encoder& encoder() const { return encoder_; }
   const Bridge& bridge() const { return bridge_; }
@@ -49,7 +50,7 @@ class Network {
   LossSums forward_backward(const Source& source, const Target& target, const TrainingStep& step,
                             float smoothing);
   LossSums loss(const Source& source, const Target& target, float smoothing) const;
-  // -log p of every target token, [sum T] in the caller's order.
+  // -log p of every target token, [sum T] in the caller's order, the host's.
   Tensor score(const Source& source, const Target& target) const;
   SearchResults generate(const Source& source, SearchOptions options) const;
   // The same with buffers kept by the caller: once warm, the loop over time allocates nothing.
@@ -68,6 +69,7 @@ class Network {
 
   Config config_;
   ComputeType compute_type_;
+  Device device_;
   Parameters parameters_;
   Encoder encoder_;
   Bridge bridge_;

@@ -48,26 +48,30 @@ LossSums Output::loss(const Packed& packed, const Tensor& attentional, const Ten
   const int64_t chunk = std::clamp<int64_t>(kChunk / V, 1, R);
   const bool train = dattentional.defined();
   const ops::Packed packed_backward = train ? linear_.pack_backward() : ops::Packed{};
+  const Device device = attentional.device();
   const Tensor chunk_logits = Tensor::empty({chunk, V}), losses = Tensor::empty({R}),
-               best = Tensor::empty({R}, DType::i32);
+               best = Tensor::empty({R}, DType::i32), expected = targets.to(device);
   const Tensor nlls = nll.defined() ? nll : Tensor::empty({R});
   for (int64_t begin = 0; begin < R; begin += chunk) {
     const int64_t count = std::min(chunk, R - begin);
     const Tensor a = attentional.rows(begin, count), z = chunk_logits.rows(0, count);
     logits(packed, a, z);
-    ops::cross_entropy({count, V, z.f32(), targets.i32() + begin, -1, smoothing, 1.0f / static_cast<float>(R),
-                        losses.f32() + begin, nlls.f32() + begin, best.i32() + begin,
-                        train ? z.f32() : nullptr});
+    ops::cross_entropy(
+        {count, V, z.f32(), expected.i32() + begin, -1, smoothing, 1.0f / static_cast<float>(R),
+         losses.f32() + begin, nlls.f32() + begin, best.i32() + begin, train ? z.f32() : nullptr},
+        device);
     if (!train) continue;
     ops::matmul(z, packed_backward, dattentional.rows(begin, count));
     linear_.add_gradients(a, z);
   }
   LossSums sums;
   sums.tokens = R;
+  const Tensor loss_of = losses.to(Device::cpu()), nll_of = nlls.to(Device::cpu()),
+               best_of = best.to(Device::cpu());
   for (int64_t r = 0; r < R; ++r) {
-    sums.loss += double{losses.f32()[r]};
-    sums.nll += double{nlls.f32()[r]};
-    sums.correct += best.i32()[r] == targets.i32()[r];
+    sums.loss += double{loss_of.f32()[r]};
+    sums.nll += double{nll_of.f32()[r]};
+    sums.correct += best_of.i32()[r] == targets.i32()[r];
   }
   return sums;
 }

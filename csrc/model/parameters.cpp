@@ -44,7 +44,8 @@ Tensor Parameters::gradient(const std::string& name) const {
 uint64_t Parameters::fingerprint() const {
   constexpr size_t kChains = 8;
   uint64_t chain[kChains] = {1, 2, 3, 4, 5, 6, 7, 8};
-  const auto* bytes = static_cast<const unsigned char*>(values_.data());
+  const Tensor values = values_.to(Device::cpu());
+  const auto* bytes = static_cast<const unsigned char*>(values.data());
   const size_t words = static_cast<size_t>(values_.size()) / 2;  // views are padded to 16 floats
   for (size_t i = 0; i + kChains <= words; i += kChains) {
     for (size_t j = 0; j < kChains; ++j) {

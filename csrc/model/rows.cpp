@@ -7,7 +7,7 @@
 namespace s2s::model {
 
 Tensor to_tensor(const std::vector<int32_t>& values) {
-  Tensor t = Tensor::empty({static_cast<int64_t>(values.size())}, DType::i32);
+  Tensor t = Tensor::host({static_cast<int64_t>(values.size())}, DType::i32);
   std::copy(values.begin(), values.end(), t.i32());
   return t;
 }
@@ -36,7 +36,7 @@ std::vector<int32_t> starts(const Ragged& ragged) {
 
 Tensor flat_rows(const Ragged& ragged) {
   const auto begin = starts(ragged);
-  Tensor index = Tensor::empty({ragged.rows()}, DType::i32);
+  Tensor index = Tensor::host({ragged.rows()}, DType::i32);
   for_rows(ragged, [&](int64_t row, int64_t t, int32_t n) {
     index.i32()[row] = begin[static_cast<size_t>(n)] + static_cast<int32_t>(t);
   });
@@ -45,7 +45,7 @@ Tensor flat_rows(const Ragged& ragged) {
 
 Tensor ragged_rows(const Ragged& ragged) {
   const auto begin = starts(ragged);
-  Tensor index = Tensor::empty({ragged.rows()}, DType::i32);
+  Tensor index = Tensor::host({ragged.rows()}, DType::i32);
   for_rows(ragged, [&](int64_t row, int64_t t, int32_t n) {
     index.i32()[begin[static_cast<size_t>(n)] + t] = static_cast<int32_t>(row);
   });
@@ -53,7 +53,7 @@ Tensor ragged_rows(const Ragged& ragged) {
 }
 
 Tensor previous_rows(const Ragged& ragged) {
-  Tensor index = Tensor::empty({ragged.rows()}, DType::i32);
+  Tensor index = Tensor::host({ragged.rows()}, DType::i32);
   for (int64_t t = 0; t < ragged.steps(); ++t) {
     for (int64_t i = 0; i < ragged.batch_sizes[static_cast<size_t>(t)]; ++i) {
       index.i32()[ragged.row(t, i)] = t ? static_cast<int32_t>(ragged.row(t - 1, i)) : -1;
@@ -63,7 +63,7 @@ Tensor previous_rows(const Ragged& ragged) {
 }
 
 Tensor flat_offsets(const int32_t* lengths, int64_t count) {
-  Tensor offsets = Tensor::empty({count + 1}, DType::i32);
+  Tensor offsets = Tensor::host({count + 1}, DType::i32);
   int64_t total = 0;
   for (int64_t n = 0; n <= count; ++n) {
     check("batch", total <= INT32_MAX, "Expected at most ", INT32_MAX, " rows in one batch, got more.");
@@ -74,7 +74,7 @@ Tensor flat_offsets(const int32_t* lengths, int64_t count) {
 }
 
 RowNames row_names(const Ragged& ragged, const int64_t* example_ids) {
-  RowNames names{Tensor::empty({ragged.rows()}, DType::i64), Tensor::empty({ragged.rows()}, DType::i32)};
+  RowNames names{Tensor::host({ragged.rows()}, DType::i64), Tensor::host({ragged.rows()}, DType::i32)};
   for_rows(ragged, [&](int64_t row, int64_t t, int32_t n) {
     names.example.i64()[row] = example_ids ? example_ids[n] : n;
     names.time.i32()[row] = static_cast<int32_t>(t);

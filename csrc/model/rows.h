@@ -1,5 +1,6 @@
 // Index tensors that carry rows between the caller's order of sequences and the ragged layout, and the names
-// of rows by which dropout finds its masks.
+// of rows by which dropout finds its masks. All are made in the host's memory; ops bring them to the device
+// at each use, so what is used often is brought there once, by to().
 #pragma once
 
 #include "core/ragged.h"
@@ -26,6 +27,7 @@ struct RowNames {
   RowNames rows(int64_t begin, int64_t count) const {
     return {example.rows(begin, count), time.rows(begin, count)};
   }
+  RowNames to(Device device) const { return {example.to(device), time.to(device)}; }
 };
 RowNames row_names(const Ragged& ragged, const int64_t* example_ids);  // example_ids null: the caller's index
 

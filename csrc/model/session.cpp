@@ -11,6 +11,7 @@ Session::Session(std::shared_ptr<const Network> network, const Source& source, i
     : network_(std::move(network)), sources_(source.lengths.size()), max_rows_(max_rows) {
   check("encode", max_rows >= sources_ && max_rows <= INT32_MAX, "Expected max_rows from the ", sources_,
         " sources to ", INT32_MAX, ", got ", max_rows, ".");
+  const DeviceScope scope(network_->device());
   stepper_ = std::make_unique<ModelStepper>(*network_, network_->packed(), source, max_rows, true,
                                             std::span<const int32_t>(), workspace_);
 }
@@ -23,6 +24,7 @@ std::unique_lock<std::mutex> Session::enter() {
 
 Tensor Session::step(const Tensor& parents, const Tensor& tokens) {
   const auto lock = enter();
+  const DeviceScope scope(network_->device());
   const char* op = "step";
   ops::expect_ids(op, "tokens", tokens, network_->config().target_vocab_size);
   ops::expect(op, "tokens", tokens, {tokens.size()}, DType::i32);
@@ -32,17 +34,18 @@ Tensor Session::step(const Tensor& parents, const Tensor& tokens) {
         " rows, got ", tokens.size(), ".");
   stepper_->advance(parents.i32(), tokens.i32(), tokens.size());
   rows_ = tokens.size();
-  const Tensor log_probs = Tensor::empty({rows_, network_->config().target_vocab_size});
+  const Tensor log_probs = Tensor::host({rows_, network_->config().target_vocab_size}, DType::f32);
   stepper_->copy_log_probs(log_probs);
   return log_probs;
 }
 
 Tensor Session::attention() {
   const auto lock = enter();
+  const DeviceScope scope(network_->device());
   int64_t stride = 0;
   const float* weights = rows_ ? stepper_->attention(&stride) : nullptr;
   if (!weights) return {};
-  const Tensor out = Tensor::empty({rows_, stride});
+  const Tensor out = Tensor::host({rows_, stride}, DType::f32);
   std::copy_n(weights, out.size(), out.f32());
   return out;
 }

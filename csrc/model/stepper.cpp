@@ -108,8 +108,17 @@ void ModelStepper::candidates(int64_t rows, int64_t k, const Processors& process
   }
   float* best_log_probs = direct ? log_probs : b.best_log_probs.data();
   int32_t* best_tokens = direct ? tokens : b.best_tokens.data();
-  Output::best(weights, b.rows.attentional, Tensor::wrap(best_log_probs, {rows, best}, DType::f32, nullptr),
-               Tensor::wrap(best_tokens, {rows, best}, DType::i32, nullptr));
+  const Tensor scores = Tensor::wrap(best_log_probs, {rows, best}, DType::f32, nullptr),
+               chosen = Tensor::wrap(best_tokens, {rows, best}, DType::i32, nullptr);
+  if (network_.device().is_cpu()) {
+    Output::best(weights, b.rows.attentional, scores, chosen);
+  } else {
+    const Tensor on_device = Tensor::empty({rows, best}),
+                 columns_on_device = Tensor::empty({rows, best}, DType::i32);
+    Output::best(weights, b.rows.attentional, on_device, columns_on_device);
+    scores.copy_from(on_device);
+    chosen.copy_from(columns_on_device);
+  }
 
   for (int64_t r = 0; r < rows; ++r) {
     if (best_tokens[r * best] < 0) {
@@ -132,7 +141,7 @@ void ModelStepper::candidates(int64_t rows, int64_t k, const Processors& process
 const float* ModelStepper::log_probs() {
   const int64_t V = vocabulary();
   StepBuffers& b = buffers_;
-  if (!b.logits.defined() || b.logits.dim(0) < rows_) b.logits = Tensor::empty({b.room, V});
+  if (!b.logits.defined() || b.logits.dim(0) < rows_) b.logits = Tensor::host({b.room, V}, DType::f32);
   const Tensor dense = b.logits.rows(0, rows_);
   if (!shortlist_) {
     copy_log_probs(dense);
@@ -145,24 +154,30 @@ const float* ModelStepper::log_probs() {
   const Tensor listed = b.short_logits.rows(0, rows_ * columns).reshape({rows_, columns});
   Output::logits(shortlist_->output, b.rows.attentional, listed);
   ops::softmax(listed, listed, true);
+  const Tensor read = listed.to(Device::cpu());
   std::fill_n(dense.f32(), dense.size(), kForbidden);
   for (int64_t r = 0; r < rows_; ++r) {
     for (int64_t i = 0; i < columns; ++i) {
-      dense.f32()[r * V + shortlist_->ids[static_cast<size_t>(i)]] = listed.f32()[r * columns + i];
+      dense.f32()[r * V + shortlist_->ids[static_cast<size_t>(i)]] = read.f32()[r * columns + i];
     }
   }
   return dense.f32();
 }
 
 void ModelStepper::copy_log_probs(const Tensor& out) const {
-  Output::logits(packed_->output, buffers_.rows.attentional, out);
-  ops::softmax(out, out, true);
+  const Tensor work = out.device() == network_.device() ? out : Tensor::empty(out.shape());
+  Output::logits(packed_->output, buffers_.rows.attentional, work);
+  ops::softmax(work, work, true);
+  if (out.device() != network_.device()) out.copy_from(work);
 }
 
 const float* ModelStepper::attention(int64_t* stride) {
   if (!keep_attention_) return nullptr;
   *stride = memory_.longest;
-  return buffers_.rows.weights.f32();
+  // The rows' weights lie one after the other, whatever room there is.
+  if (network_.device().is_cpu()) return buffers_.rows.weights.f32();
+  buffers_.host_weights = buffers_.rows.weights.rows(0, rows_).to(Device::cpu());
+  return buffers_.host_weights.f32();
 }
 
 }  // namespace s2s::model

@@ -10,8 +10,8 @@ void StepBuffers::reserve(const Decoder& decoder, const Config& config, int64_t 
     rows = decoder.make_rows(count, 0, false, false);
     initial = decoder.make_states(count);
     written = decoder.make_states(count);
-    parents = Tensor::empty({count}, DType::i32);
-    previous_example = Tensor::empty({count}, DType::i32);
+    parents = Tensor::host({count}, DType::i32);
+    previous_example = Tensor::host({count}, DType::i32);
     if (config.input_feeding) feed = Tensor::empty({count, config.feed_width()});
   }
   if (!config.attends()) return;

@@ -24,8 +24,10 @@ struct StepBuffers {
   Tensor feed;                          // [rows, F] a_{t-1}; undefined without input feeding
   Tensor parents, previous_example;     // int32 [rows]
   Tensor weights_memory;                // of rows.weights, whose width is each call's longest source
-  Tensor logits, short_logits;          // [rows, V], [rows, shortlist], made where a search asks for scores
-  std::vector<float> best_log_probs;    // [rows, best] continuations before those forbidden are left out
+  Tensor host_weights;                  // [rows, longest] of a device's weights
+  // [rows, V] on the host and [rows, shortlist], made where a search asks for scores
+  Tensor logits, short_logits;
+  std::vector<float> best_log_probs;  // [rows, best] continuations before those forbidden are left out
   std::vector<int32_t> best_tokens;
 };
 

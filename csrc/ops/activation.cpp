@@ -9,7 +9,7 @@ void tanh_backward(const Tensor& y, const Tensor& dy, const Tensor& dx) {
   expect(op, "dy", dy, y.shape());
   expect(op, "dx", dx, y.shape());
   for (const Tensor* t : {&y, &dy, &dx}) expect_contiguous(op, "every argument", *t);
-  kernels().tanh_backward({y.dim(0), y.dim(1), y.f32(), dy.f32(), dx.f32()});
+  kernels(common_device(op, {&y, &dy, &dx})).tanh_backward({y.dim(0), y.dim(1), y.f32(), dy.f32(), dx.f32()});
 }
 
 }  // namespace s2s::ops

@@ -43,6 +43,7 @@ struct Attention {
   Tensor keys, values, offsets, energy;  // energy undefined: dot
   int64_t longest;                       // longest source: width of weights
 };
+// offsets and example may be the host's, whatever the device of the rest.
 // Sets offsets and longest from lengths [N] of at least 1 that sum to the rows of keys.
 Attention with_lengths(const char* op, Attention memory, const Tensor& lengths);
 void attention(const Attention& memory, const Tensor& query, const Tensor& example, const Tensor& context,

@@ -21,6 +21,10 @@ struct CrossEntropyArgs {
 };
 
 namespace ops {
-void cross_entropy(const CrossEntropyArgs& args);
-}
+// ValueError unless each target on the host is a class or ignore_index.
+void check_targets(const char* op, const int32_t* targets, int64_t rows, int64_t classes,
+                   int32_t ignore_index);
+// `device`: where the arrays lie; targets of the CPU are checked here, others before they come to the device.
+void cross_entropy(const CrossEntropyArgs& args, Device device = Device::cpu());
+}  // namespace ops
 }  // namespace s2s

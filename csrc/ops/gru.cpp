@@ -30,9 +30,11 @@ void gru(const Ragged& ragged, bool reverse, bool reset_after, const Tensor& gat
   expect(op, "h_last", h_last, {N, H});
   for (const Tensor* t : {&gates, &h0, &h_prev, &hn, &h_last})
     expect_contiguous(op, "every argument but y", *t);
-  kernels().gru({sequence_shape(ragged, H, reverse), reset_after, gates.f32(), weights.w_hh.data.f32(),
-                 weights.w_hn.defined() ? weights.w_hn.data.f32() : nullptr, b_hh.f32(), h0.f32(), y.f32(),
-                 y.row_stride(), h_prev.f32(), hn.f32(), h_last.f32()});
+  kernels(common_device(
+              op, {&gates, &weights.w_hh.data, &weights.w_hn.data, &b_hh, &h0, &y, &h_prev, &hn, &h_last}))
+      .gru({sequence_shape(ragged, H, reverse), reset_after, gates.f32(), weights.w_hh.data.f32(),
+            weights.w_hn.defined() ? weights.w_hn.data.f32() : nullptr, b_hh.f32(), h0.f32(), y.f32(),
+            y.row_stride(), h_prev.f32(), hn.f32(), h_last.f32()});
 }
 
 void gru_backward(const Ragged& ragged, bool reverse, bool reset_after, const Tensor& gates,
@@ -50,10 +52,12 @@ void gru_backward(const Ragged& ragged, bool reverse, bool reset_after, const Te
   expect(op, "dh", dh, {N, H});
   for (const Tensor* t : {&gates, &dgates_hn, &h_prev, &hn, &dh})
     expect_contiguous(op, "every argument but dy", *t);
-  const Tensor d_reset = reset_after ? Tensor() : Tensor::empty({N, H});
-  kernels().gru_backward({sequence_shape(ragged, H, reverse), reset_after, gates.f32(), dgates_hn.f32(),
-                          weights.w_hh.data.f32(), weights.w_hn.data.f32(), h_prev.f32(), hn.f32(), dy.f32(),
-                          dy.row_stride(), dh.f32(), reset_after ? nullptr : d_reset.f32()});
+  const Device device =
+      common_device(op, {&gates, &dgates_hn, &weights.w_hh.data, &weights.w_hn.data, &h_prev, &hn, &dy, &dh});
+  const Tensor d_reset = reset_after ? Tensor() : Tensor::empty({N, H}, DType::f32, device);
+  kernels(device).gru_backward({sequence_shape(ragged, H, reverse), reset_after, gates.f32(), dgates_hn.f32(),
+                                weights.w_hh.data.f32(), weights.w_hn.data.f32(), h_prev.f32(), hn.f32(),
+                                dy.f32(), dy.row_stride(), dh.f32(), reset_after ? nullptr : d_reset.f32()});
 }
 
 }  // namespace s2s::ops

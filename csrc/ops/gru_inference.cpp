@@ -1,10 +1,8 @@
 #include "ops/gru_inference.h"
 
-#include <algorithm>
-
-#include "core/scratch.h"
 #include "ops/check.h"
 #include "ops/kernels.h"
+#include "ops/scratch.h"
 #include "ops/sequence.h"
 
 namespace s2s::ops {
@@ -24,14 +22,21 @@ void gru_inference(const Ragged& ragged, Range steps, bool reverse, bool reset_a
   expect(op, "y", y, {R, H});
   expect(op, "hn", hn, {N, H});
   for (const Tensor* t : {&gates, &h0, &hn}) expect_contiguous(op, "every argument but y", *t);
+  const Device device =
+      common_device(op, {&gates, &weights.w_hh.data, &weights.w_hn.data, &b_hh, &h0, &bounds, &y, &hn});
   const int64_t states = gru_scratch_bytes(N, H);
-  char* scratch = static_cast<char*>(thread_scratch(static_cast<size_t>(states + N * 4)));
-  float* own_bounds = reinterpret_cast<float*>(scratch + states);
-  std::fill_n(own_bounds, N, 0.0f);
-  kernels().gru_inference({shape, reset_after, gates.f32(), weights.w_hh.shape.type, weights.w_hh.data.data(),
-                           weights.w_hn.data.data(), b_hh.f32(), h0.f32(),
-                           bounds.defined() ? bounds.f32() : own_bounds, y.f32(), y.row_stride(), hn.f32(),
-                           scratch, weights.w_hh.turn(shape.steps)});
+  char* scratch = static_cast<char*>(scratch_on(device, states + N * 4));
+  Tensor own;  // bounds of a walk in one part
+  if (!bounds.defined() && device.is_cpu()) {
+    own = Tensor::wrap(scratch + states, {N}, DType::f32, nullptr);
+    own.fill_zero();
+  } else if (!bounds.defined()) {
+    own = Tensor::zeros({N}, DType::f32, device);
+  }
+  kernels(device).gru_inference({shape, reset_after, gates.f32(), weights.w_hh.shape.type,
+                                 weights.w_hh.data.data(), weights.w_hn.data.data(), b_hh.f32(), h0.f32(),
+                                 bounds.defined() ? bounds.f32() : own.f32(), y.f32(), y.row_stride(),
+                                 hn.f32(), scratch, weights.w_hh.turn(shape.steps)});
 }
 
 }  // namespace s2s::ops

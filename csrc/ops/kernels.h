@@ -59,5 +59,7 @@ struct Kernels {
 // The table in use: the strongest instruction set of this processor, or the one S2S_CPU_ISA names. Chosen
 // once, at first use.
 const Kernels& kernels();
+// The table of the backend of a device, which this thread then uses; std::runtime_error where it is absent.
+const Kernels& kernels(Device device);
 
 }  // namespace s2s

@@ -13,7 +13,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Compute
   check(op, x.dim(1) == weight.dim(1), "Expected x of width ", weight.dim(1), " like weight, got ", x.dim(1),
         ".");
   if (bias.defined()) expect(op, "bias", bias, {weight.dim(0)});
-  const Tensor y = Tensor::empty({x.dim(0), weight.dim(0)});
+  const Tensor y = Tensor::empty({x.dim(0), weight.dim(0)}, DType::f32, x.device());
   matmul(x, pack_transposed(weight, 0, type), y, {.bias = bias});
   return y;
 }
@@ -25,6 +25,7 @@ LinearGradient linear_backward(const Tensor& dy, const Tensor& x, const Tensor& 
   check(op, x.dim(1) == weight.dim(1), "Expected x of width ", weight.dim(1), " like weight, got ", x.dim(1),
         ".");
   expect(op, "dy", dy, {x.dim(0), weight.dim(0)});
+  const DeviceScope scope(common_device(op, {&dy, &x, &weight}));
   LinearGradient g{Tensor::empty(x.shape()), Tensor::empty(weight.shape()), Tensor::zeros({weight.dim(0)})};
   matmul(dy, pack(weight), g.dx);
   matmul_transposed(dy, x, g.dweight, false);

@@ -20,8 +20,9 @@ void lstm(const Ragged& ragged, bool reverse, const Tensor& gates, const Packed&
   expect(op, "cn", cn, {N, H});
   for (const Tensor* t : {&gates, &h0, &c0, &h_prev, &c_prev, &hn, &cn})
     expect_contiguous(op, "every argument but y", *t);
-  kernels().lstm({sequence_shape(ragged, H, reverse), gates.f32(), w_hh.data.f32(), h0.f32(), c0.f32(),
-                  y.f32(), y.row_stride(), h_prev.f32(), c_prev.f32(), hn.f32(), cn.f32()});
+  kernels(common_device(op, {&gates, &w_hh.data, &h0, &c0, &y, &h_prev, &c_prev, &hn, &cn}))
+      .lstm({sequence_shape(ragged, H, reverse), gates.f32(), w_hh.data.f32(), h0.f32(), c0.f32(), y.f32(),
+             y.row_stride(), h_prev.f32(), c_prev.f32(), hn.f32(), cn.f32()});
 }
 
 void lstm_backward(const Ragged& ragged, bool reverse, const Tensor& gates, const Packed& w_hh_t,
@@ -35,8 +36,9 @@ void lstm_backward(const Ragged& ragged, bool reverse, const Tensor& gates, cons
   expect(op, "dh", dh, {N, H});
   expect(op, "dc", dc, {N, H});
   for (const Tensor* t : {&gates, &c_prev, &dh, &dc}) expect_contiguous(op, "every argument but dy", *t);
-  kernels().lstm_backward({sequence_shape(ragged, H, reverse), gates.f32(), w_hh_t.data.f32(), c_prev.f32(),
-                           dy.f32(), dy.row_stride(), dh.f32(), dc.f32()});
+  kernels(common_device(op, {&gates, &w_hh_t.data, &c_prev, &dy, &dh, &dc}))
+      .lstm_backward({sequence_shape(ragged, H, reverse), gates.f32(), w_hh_t.data.f32(), c_prev.f32(),
+                      dy.f32(), dy.row_stride(), dh.f32(), dc.f32()});
 }
 
 }  // namespace s2s::ops

@@ -1,8 +1,8 @@
 #include "ops/lstm_inference.h"
 
-#include "core/scratch.h"
 #include "ops/check.h"
 #include "ops/kernels.h"
+#include "ops/scratch.h"
 #include "ops/sequence.h"
 
 namespace s2s::ops {
@@ -20,9 +20,11 @@ void lstm_inference(const Ragged& ragged, Range steps, bool reverse, const Tenso
   expect(op, "hn", hn, {N, H});
   expect(op, "cn", cn, {N, H});
   for (const Tensor* t : {&gates, &h0, &c0, &hn, &cn}) expect_contiguous(op, "every argument but y", *t);
-  void* scratch = thread_scratch(static_cast<size_t>(recurrent_scratch_bytes(N, H)));
-  kernels().lstm_inference({shape, gates.f32(), w_hh.shape.type, w_hh.data.data(), h0.f32(), c0.f32(),
-                            y.f32(), y.row_stride(), hn.f32(), cn.f32(), scratch, w_hh.turn(shape.steps)});
+  const Device device = common_device(op, {&gates, &w_hh.data, &h0, &c0, &y, &hn, &cn});
+  void* scratch = scratch_on(device, recurrent_scratch_bytes(N, H));
+  kernels(device).lstm_inference({shape, gates.f32(), w_hh.shape.type, w_hh.data.data(), h0.f32(), c0.f32(),
+                                  y.f32(), y.row_stride(), hn.f32(), cn.f32(), scratch,
+                                  w_hh.turn(shape.steps)});
 }
 
 }  // namespace s2s::ops

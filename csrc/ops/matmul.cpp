@@ -1,6 +1,6 @@
-#include "core/scratch.h"
 #include "ops/check.h"
 #include "ops/kernels.h"
+#include "ops/scratch.h"
 
 namespace s2s::ops {
 namespace {
@@ -9,9 +9,10 @@ constexpr int64_t kWidestInt8 = 65536;  // a sum of 255 * 127 that often still f
 
 Packed pack_strided(const Tensor& source, PackShape shape, int64_t k_stride, int64_t n_stride) {
   Packed packed;
-  packed.data = Tensor::empty({kernels().packed_bytes(shape)}, DType::u8);
+  const Kernels& on = kernels(source.device());
+  packed.data = Tensor::empty({on.packed_bytes(shape)}, DType::u8, source.device());
   packed.shape = shape;
-  kernels().pack({shape, source.f32(), k_stride, n_stride, packed.data.data()});
+  on.pack({shape, source.f32(), k_stride, n_stride, packed.data.data()});
   return packed;
 }
 
@@ -38,6 +39,7 @@ void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptio
         a.dim(1), ".");
   expect(op, "c", c, {a.dim(0), b.shape.n});
   if (options.bias.defined()) expect(op, "bias", options.bias, {b.shape.n});
+  const Device device = common_device(op, {&a, &b.data, &c, &options.bias});
   MatmulArgs args{};
   args.m = a.dim(0), args.n = b.shape.n, args.k = b.shape.k;
   args.a = a.f32(), args.a_row_stride = a.row_stride(), args.a_k_stride = 1;
@@ -47,9 +49,9 @@ void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptio
   args.activation = options.activation, args.accumulate = options.accumulate, args.downward = b.turn();
   if (args.type == ComputeType::int8) {
     args.least_bound = options.bounded ? 1.0f : 0.0f;
-    args.scratch = thread_scratch(static_cast<size_t>(quantized_bytes(args.m, args.k)));
+    args.scratch = scratch_on(device, quantized_bytes(args.m, args.k));
   }
-  kernels().matmul(args);
+  kernels(device).matmul(args);
 }
 
 void matmul_transposed(const Tensor& a, const Tensor& b, const Tensor& c, bool accumulate) {
@@ -64,7 +66,7 @@ void matmul_transposed(const Tensor& a, const Tensor& b, const Tensor& c, bool a
   args.a = a.f32(), args.a_row_stride = 1, args.a_k_stride = a.row_stride();
   args.type = ComputeType::float32, args.b = packed.data.data();
   args.c = c.f32(), args.c_stride = c.row_stride(), args.accumulate = accumulate;
-  kernels().matmul(args);
+  kernels(common_device(op, {&a, &b, &c})).matmul(args);
 }
 
 }  // namespace s2s::ops

@@ -13,7 +13,7 @@ void check_below_one(const char* op, const char* name, double value) {
 
 }  // namespace
 
-void adam(const AdamArgs& args) {
+void adam(const AdamArgs& args, Device device) {
   const char* op = "adam_";
   check_rate(op, "lr", args.lr);
   check_rate(op, "eps", args.eps);
@@ -21,10 +21,10 @@ void adam(const AdamArgs& args) {
   check_below_one(op, "beta1", args.beta1);
   check_below_one(op, "beta2", args.beta2);
   check(op, args.step >= 1, "Expected step of at least 1, got ", args.step, ".");
-  kernels().adam(args);
+  kernels(device).adam(args);
 }
 
-void sgd(const SgdArgs& args) {
+void sgd(const SgdArgs& args, Device device) {
   const char* op = "sgd_";
   check_rate(op, "lr", args.lr);
   check_rate(op, "momentum", args.momentum);
@@ -33,15 +33,15 @@ void sgd(const SgdArgs& args) {
         "Expected momentum_buffer where momentum is not 0, got none.");
   check(op, !args.nesterov || args.momentum > 0.0, "Expected momentum above 0 for nesterov, got ",
         args.momentum, ".");
-  kernels().sgd(args);
+  kernels(device).sgd(args);
 }
 
-void adagrad(const AdagradArgs& args) {
+void adagrad(const AdagradArgs& args, Device device) {
   const char* op = "adagrad_";
   check_rate(op, "lr", args.lr);
   check_rate(op, "eps", args.eps);
   check_rate(op, "weight_decay", args.weight_decay);
-  kernels().adagrad(args);
+  kernels(device).adagrad(args);
 }
 
 }  // namespace s2s::ops

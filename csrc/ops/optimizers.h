@@ -39,8 +39,8 @@ struct AdagradArgs {
 };
 
 namespace ops {
-void adam(const AdamArgs& args);
-void sgd(const SgdArgs& args);
-void adagrad(const AdagradArgs& args);
+void adam(const AdamArgs& args, Device device = Device::cpu());
+void sgd(const SgdArgs& args, Device device = Device::cpu());
+void adagrad(const AdagradArgs& args, Device device = Device::cpu());
 }  // namespace ops
 }  // namespace s2s

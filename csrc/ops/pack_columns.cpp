@@ -13,9 +13,12 @@ Packed pack_columns(const Packed& whole, const Tensor& columns) {
   PackShape shape = whole.shape;
   shape.n = columns.size();
   Packed packed;
-  packed.data = Tensor::empty({kernels().packed_bytes(shape)}, DType::u8);
+  const Device device = whole.data.device();
+  const Kernels& on = kernels(device);
+  packed.data = Tensor::empty({on.packed_bytes(shape)}, DType::u8, device);
   packed.shape = shape;
-  kernels().pack_columns({whole.shape, whole.data.data(), shape.n, columns.i32(), packed.data.data()});
+  const Tensor index = columns.to(device);
+  on.pack_columns({whole.shape, whole.data.data(), shape.n, index.i32(), packed.data.data()});
   return packed;
 }
 

@@ -17,9 +17,10 @@ void project_topk(const Tensor& a, bool bounded, const Packed& b, const Tensor& 
   check(op, best >= 1 && best <= b.shape.n, "Expected k from 1 to ", b.shape.n, ", got ", best, ".");
   expect(op, "values", values, {a.dim(0), best});
   expect(op, "indices", indices, {a.dim(0), best}, DType::i32);
-  kernels().project_topk({a.dim(0), b.shape.n, b.shape.k, a.f32(), a.row_stride(), b.shape.type,
-                          b.data.data(), bounded ? 1.0f : 0.0f, bias.defined() ? bias.f32() : nullptr, best,
-                          values.f32(), indices.i32()});
+  kernels(common_device(op, {&a, &b.data, &bias, &values, &indices}))
+      .project_topk({a.dim(0), b.shape.n, b.shape.k, a.f32(), a.row_stride(), b.shape.type, b.data.data(),
+                     bounded ? 1.0f : 0.0f, bias.defined() ? bias.f32() : nullptr, best, values.f32(),
+                     indices.i32()});
 }
 
 }  // namespace s2s::ops

@@ -6,21 +6,26 @@ namespace s2s::ops {
 void column_sum(const Tensor& x, const Tensor& out) {
   expect_matrix("column_sum", "x", x);
   expect("column_sum", "out", out, {x.dim(1)});
-  kernels().column_sum({x.dim(0), x.dim(1), x.f32(), x.row_stride(), out.f32()});
+  kernels(common_device("column_sum", {&x, &out}))
+      .column_sum({x.dim(0), x.dim(1), x.f32(), x.row_stride(), out.f32()});
 }
 
 void segment_mean(const Tensor& x, const Tensor& offsets, const Tensor& out) {
   expect_matrix("segment_mean", "x", x);
   expect_dtype("segment_mean", "offsets", offsets, DType::i32);
   expect("segment_mean", "out", out, {offsets.size() - 1, x.dim(1)});
-  kernels().segment_mean({out.dim(0), x.dim(1), offsets.i32(), x.f32(), out.f32()});
+  const Device device = common_device("segment_mean", {&x, &out});
+  const Tensor bounds = offsets.to(device);
+  kernels(device).segment_mean({out.dim(0), x.dim(1), bounds.i32(), x.f32(), out.f32()});
 }
 
 void segment_mean_backward(const Tensor& dout, const Tensor& offsets, const Tensor& dx) {
   expect_matrix("segment_mean_backward", "dx", dx);
   expect_dtype("segment_mean_backward", "offsets", offsets, DType::i32);
   expect("segment_mean_backward", "dout", dout, {offsets.size() - 1, dx.dim(1)});
-  kernels().segment_mean_backward({dout.dim(0), dx.dim(1), offsets.i32(), dx.f32(), dout.f32()});
+  const Device device = common_device("segment_mean_backward", {&dout, &dx});
+  const Tensor bounds = offsets.to(device);
+  kernels(device).segment_mean_backward({dout.dim(0), dx.dim(1), bounds.i32(), dx.f32(), dout.f32()});
 }
 
 }  // namespace s2s::ops

@@ -7,7 +7,7 @@ void softmax(const Tensor& x, const Tensor& y, bool log) {
   const char* op = log ? "log_softmax" : "softmax";
   expect_matrix(op, "x", x);
   expect(op, "y", y, x.shape());
-  kernels().softmax({x.dim(0), x.dim(1), x.f32(), y.f32(), log});
+  kernels(common_device(op, {&x, &y})).softmax({x.dim(0), x.dim(1), x.f32(), y.f32(), log});
 }
 
 void softmax_backward(const Tensor& y, const Tensor& dy, const Tensor& dx, bool log) {
@@ -15,7 +15,8 @@ void softmax_backward(const Tensor& y, const Tensor& dy, const Tensor& dx, bool 
   expect_matrix(op, "y", y);
   expect(op, "dy", dy, y.shape());
   expect(op, "dx", dx, y.shape());
-  kernels().softmax_backward({y.dim(0), y.dim(1), y.f32(), dy.f32(), dx.f32(), log});
+  kernels(common_device(op, {&y, &dy, &dx}))
+      .softmax_backward({y.dim(0), y.dim(1), y.f32(), dy.f32(), dx.f32(), log});
 }
 
 }  // namespace s2s::ops

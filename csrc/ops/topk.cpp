@@ -11,7 +11,8 @@ void topk(const Tensor& x, bool log_softmax, const Tensor& values, const Tensor&
   check(op, k >= 1 && k <= x.dim(1), "Expected k from 1 to ", x.dim(1), ", got ", k, ".");
   expect(op, "values", values, {x.dim(0), k});
   expect(op, "indices", indices, {x.dim(0), k}, DType::i32);
-  kernels().topk({x.dim(0), x.dim(1), k, x.f32(), log_softmax, values.f32(), indices.i32()});
+  kernels(common_device(op, {&x, &values, &indices}))
+      .topk({x.dim(0), x.dim(1), k, x.f32(), log_softmax, values.f32(), indices.i32()});
 }
 
 }  // namespace s2s::ops

@@ -1,0 +1,43 @@
+#include "core/device.h"
+
+#include <atomic>
+#include <stdexcept>
+
+namespace s2s {
+namespace {
+
+thread_local Device current;
+
+std::atomic<const DeviceApi& (*)()> cuda_backend{nullptr};
+
+}  // namespace
+
+std::string name_of(Device device) {
+  return device.is_cpu() ? "cpu" : "cuda:" + std::to_string(device.index);
+}
+
+void set_device_backend(Device::Kind, const DeviceApi& (*find)()) {
+  cuda_backend.store(find);
+}
+
+const DeviceApi& device_api(Device device) {
+  const auto find = cuda_backend.load();
+  if (find == nullptr) throw std::runtime_error("There is no backend for " + name_of(device) + ".");
+  const DeviceApi& api = find();
+  api.use(device.index);
+  return api;
+}
+
+Device current_device() {
+  return current;
+}
+
+DeviceScope::DeviceScope(Device device) : before_(current) {
+  current = device;
+}
+
+DeviceScope::~DeviceScope() {
+  current = before_;
+}
+
+}  // namespace s2s

@@ -1,0 +1,43 @@
+// The table of the CUDA backend.
+#include "cuda/table.h"
+
+namespace s2s::cuda {
+
+extern const Kernels table;
+const Kernels table = {
+    "cuda",
+    true,
+    packed_bytes,
+    pack,
+    matmul,
+    embedding,
+    embedding_backward,
+    lstm,
+    lstm_backward,
+    lstm_inference,
+    gru,
+    gru_backward,
+    gru_inference,
+    attention,
+    attention_backward,
+    softmax,
+    softmax_backward,
+    cross_entropy,
+    dropout,
+    tanh_backward,
+    gather_rows,
+    column_sum,
+    segment_mean,
+    segment_mean_backward,
+    squared_norm,
+    scale,
+    add,
+    adam,
+    sgd,
+    adagrad,
+    topk,
+    project_topk,
+    pack_columns,
+};
+
+}  // namespace s2s::cuda
