@@ -72,6 +72,7 @@ if(NOT S2S_CUDA_WHY)
   enable_language(CUDA)
   set(S2S_CUDA_COMPILER "nvcc ${CMAKE_CUDA_COMPILER_VERSION}")
 
+  set_source_files_properties(${S2S_CUDA_HOST} PROPERTIES LANGUAGE CUDA) # they launch kernels, too
   add_library(_cuda_backend MODULE ${S2S_CUDA_KERNELS} ${S2S_CUDA_HOST})
   set_target_properties(_cuda_backend PROPERTIES CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden CUDA_STANDARD_REQUIRED OFF)
   target_include_directories(_cuda_backend SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})

@@ -8,6 +8,7 @@ file(GLOB S2S_EMULATOR CONFIGURE_DEPENDS tests/simt/emulator*.cpp)
 set_source_files_properties(${S2S_CUDA_KERNELS} PROPERTIES LANGUAGE CXX)
 add_library(_cuda_backend MODULE ${S2S_CUDA_KERNELS} ${S2S_CUDA_HOST} ${S2S_EMULATOR})
 target_include_directories(_cuda_backend PRIVATE tests/simt)
+target_compile_definitions(_cuda_backend PRIVATE S2S_CUDA_EMULATED)
 
 if(S2S_COVERAGE)
   target_compile_options(_cuda_backend PRIVATE -O0 --coverage)
