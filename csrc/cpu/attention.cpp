@@ -6,7 +6,7 @@
 #include "core/threads.h"
 #include "cpu/detail/reduce.h"
 #include "cpu/table.h"
-#include "math/exp.h"
+#include "math/attention.h"
 
 namespace s2s::S2S_ISA {
 namespace {
@@ -21,7 +21,7 @@ float mlp_score(const AttentionArgs& x, const float* query, const float* key) {
   Vec sum = splat(0.0f);
   for (int64_t a = 0; a < x.key_width; a += kLanes) {
     const int lanes = lanes_left(x.key_width, a);
-    sum = fma(load(x.energy + a, lanes), math::tanh(load(query + a, lanes) + load(key + a, lanes)), sum);
+    sum = math::mlp_score(load(x.energy + a, lanes), load(query + a, lanes), load(key + a, lanes), sum);
   }
   return sum_lanes(sum);
 }
@@ -64,14 +64,14 @@ void attend(const AttentionArgs& x, int64_t row) {
   }
 }
 
-// x . (y - z)
-float dot_difference(const float* x, const float* y, const float* z, int64_t width) {
+float dweight(const float* dcontext, const float* value, const float* context, int64_t width) {
   Vec sum[2] = {};
   for (int64_t i = 0; i < width; i += 2 * kLanes) {
     for (int v = 0; v < 2 && i + v * kLanes < width; ++v) {
       const int64_t at = i + v * kLanes;
       const int lanes = lanes_left(width, at);
-      sum[v] = fma(load(x + at, lanes), load(y + at, lanes) - load(z + at, lanes), sum[v]);
+      sum[v] = math::dweight(load(dcontext + at, lanes), load(value + at, lanes), load(context + at, lanes),
+                             sum[v]);
     }
   }
   return sum_lanes(sum[0] + sum[1]);
@@ -86,18 +86,17 @@ void add_scaled(float scale, const float* x, float* y, int64_t width) {
   }
 }
 
-// mlp, t = tanh(query + key): dkey += energy (1 - t^2) dscore, denergy += t dscore, and for the query, since
-// the dscores of a row sum to zero, dquery -= energy t^2 dscore: without the part that would only cancel.
 void mlp_gradient(const AttentionArgs& x, float dscore, const float* query, const float* key, float* dquery,
                   float* dkey, float* denergy) {
-  const Vec d = splat(dscore), one = splat(1.0f);
   for (int64_t a = 0; a < x.key_width; a += kLanes) {
     const int lanes = lanes_left(x.key_width, a);
-    const Vec t = math::tanh(load(query + a, lanes) + load(key + a, lanes));
-    const Vec e = d * load(x.energy + a, lanes), square = t * t;
-    store(dquery + a, fma(-e, square, load(dquery + a, lanes)), lanes);
-    store(dkey + a, fma(e, one - square, load(dkey + a, lanes)), lanes);
-    store(denergy + a, fma(d, t, load(denergy + a, lanes)), lanes);
+    Vec to_query = load(dquery + a, lanes), to_key = load(dkey + a, lanes),
+        to_energy = load(denergy + a, lanes);
+    math::mlp_gradient(splat(dscore), load(x.energy + a, lanes), load(query + a, lanes), load(key + a, lanes),
+                       to_query, to_key, to_energy);
+    store(dquery + a, to_query, lanes);
+    store(dkey + a, to_key, lanes);
+    store(denergy + a, to_energy, lanes);
   }
 }
 
@@ -112,19 +111,16 @@ void attend_backward(const AttentionBackwardArgs& g, int64_t row) {
   float* dquery = g.dquery + row * g.dquery_stride;
   for (int64_t a = 0; a < x.key_width; ++a) dquery[a] = 0.0f;
 
-  // dscore_s = w_s (dw_s - mean), dw_s = dcontext . value_s, mean = sum w dw / sum w. The dscores must sum to
-  // zero although the weights sum to one only to within rounding: hence the double. dw may be off by a
-  // constant, so the context is taken from the values first, which leaves the rounding of their differences.
   double mean = 0.0, total = 0.0;
   for (int64_t s = 0; s < length; ++s) {
-    dweights[s] = dot_difference(dcontext, x.values + (begin + s) * x.value_width, context, x.value_width);
+    dweights[s] = dweight(dcontext, x.values + (begin + s) * x.value_width, context, x.value_width);
     mean += double{weights[s]} * dweights[s];
     total += double{weights[s]};
   }
   mean /= total;
   for (int64_t s = 0; s < length; ++s) {
     const float* key = x.keys + (begin + s) * x.key_width;
-    const float dscore = static_cast<float>(weights[s] * (dweights[s] - mean));
+    const float dscore = math::dscore(weights[s], dweights[s], mean);
     add_scaled(weights[s], dcontext, g.dvalues + (begin + s) * x.value_width, x.value_width);
     float* dkey = g.dkeys + (begin + s) * x.key_width;
     if (x.energy) {

@@ -9,7 +9,6 @@
 namespace s2s::S2S_ISA {
 namespace {
 
-// The mean of top - x over the row: small terms, so that large logits of like size do not cancel.
 float mean_below(const float* x, int64_t width, float top) {
   Vec sum = splat(0.0f);
   for (int64_t i = 0; i < width; i += kLanes)
@@ -41,24 +40,23 @@ void one_row(const CrossEntropyArgs& x, int64_t r) {
   }
   const float top = row_max(logits, x.classes);
   const float total = sum_exp(logits, x.classes, top);
-  const float log_total = __builtin_logf(total);
-  const float nll = (top - logits[target]) + log_total;
-  const float uniform = x.smoothing / static_cast<float>(x.classes);
+  const float log_total = math::log(total);
+  const float nll = math::negative_log_likelihood(logits[target], top, log_total);
   float loss = nll;
   if (x.smoothing != 0.0f) {
-    loss = (1.0f - x.smoothing) * nll + x.smoothing * (mean_below(logits, x.classes, top) + log_total);
+    loss = math::smoothed_loss(nll, x.smoothing, mean_below(logits, x.classes, top), log_total);
   }
   x.losses[r] = loss;
   if (x.nll) x.nll[r] = nll;
   if (x.best) x.best[r] = first_at_least(logits, x.classes, top);
   if (!gradient) return;
-  const float hit = x.scale * (1.0f - x.smoothing);
-  const Vec shift = splat(top), factor = splat(x.scale / total), off = splat(x.scale * uniform);
+  const auto rates = math::cross_entropy_rates(x.scale, x.smoothing, total, x.classes);
+  const Vec shift = splat(top), factor = splat(rates.factor), off = splat(rates.off);
   for (int64_t i = 0; i < x.classes; i += kLanes) {
     const int lanes = lanes_left(x.classes, i);
-    store(gradient + i, fma(math::exp(load(logits + i, lanes) - shift), factor, -off), lanes);
+    store(gradient + i, math::cross_entropy_gradient(load(logits + i, lanes), shift, factor, off), lanes);
   }
-  gradient[target] -= hit;
+  gradient[target] -= rates.hit;
 }
 
 }  // namespace

@@ -26,15 +26,6 @@ S2S_INLINE void for_parameters(int64_t count, const uint8_t* mask, double weight
   });
 }
 
-// base^exponent for a whole exponent, by squaring: the same bits with every library.
-double power(double base, int64_t exponent) {
-  double result = 1.0;
-  for (; exponent > 0; exponent >>= 1, base *= base) {
-    if (exponent & 1) result *= base;
-  }
-  return result;
-}
-
 Vec vec(double x) {
   return splat(static_cast<float>(x));
 }
@@ -42,15 +33,7 @@ Vec vec(double x) {
 }  // namespace
 
 void adam(const AdamArgs& x) {
-  const double correct1 = 1.0 - power(x.beta1, x.step), correct2 = 1.0 - power(x.beta2, x.step);
-  const math::Adam<Vec> adam{vec(x.lr),
-                             vec(x.beta1),
-                             vec(x.beta2),
-                             vec(x.eps),
-                             vec(1.0 - x.beta2),
-                             vec(x.lr / correct1),
-                             vec(1.0 / __builtin_sqrt(correct2)),
-                             x.decoupled};
+  const auto adam = math::adam_rates<Vec>(x.lr, x.beta1, x.beta2, x.eps, x.step, x.decoupled);
   for_parameters(x.count, x.mask, x.weight_decay, [&](int64_t i, int lanes, Vec decay) {
     Vec param = load(x.param + i, lanes), m = load(x.m + i, lanes), v = load(x.v + i, lanes);
     math::adam_unit(adam, decay, param, load(x.grad + i, lanes), m, v);

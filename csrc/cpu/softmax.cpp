@@ -36,7 +36,8 @@ void softmax_backward(const SoftmaxBackwardArgs& x) {
       for (int64_t i = 0; i < x.width; i += kLanes) {
         const int lanes = lanes_left(x.width, i);
         const Vec yi = load(y + i, lanes), di = load(dy + i, lanes);
-        store(dx + i, x.log ? di - math::exp(yi) * by : yi * (di - by), lanes);
+        store(dx + i, x.log ? math::log_softmax_backward(yi, di, by) : math::softmax_backward(yi, di, by),
+              lanes);
       }
     }
   });

@@ -20,9 +20,8 @@ void one_row(const TopkArgs& x, int64_t r) {
   if (total != total) {
     for (int64_t i = 0; i < x.k; ++i) indices[i] = -1;
   } else if (x.log_softmax) {
-    // The same operations as log_softmax: (x - max) - log(sum).
-    const float log_total = __builtin_logf(total);
-    for (int64_t i = 0; i < x.k; ++i) values[i] = (values[i] - top) - log_total;
+    const float log_total = math::log(total);
+    for (int64_t i = 0; i < x.k; ++i) values[i] = math::log_softmax(values[i], top, log_total);
   }
 }
 

@@ -16,6 +16,31 @@ struct Adam {
   bool decoupled;
 };
 
+// base^exponent for a whole exponent, by squaring: the same bits with every library.
+S2S_INLINE double power(double base, int64_t exponent) {
+  double result = 1.0;
+  for (; exponent > 0; exponent >>= 1, base *= base) {
+    if (exponent & 1) result *= base;
+  }
+  return result;
+}
+
+// The rates of update `step` (1 for the first), computed in double and rounded once.
+template <class T>
+S2S_INLINE Adam<T> adam_rates(double lr, double beta1, double beta2, double eps, int64_t step,
+                              bool decoupled) {
+  const auto c = [](double x) { return constant(static_cast<float>(x), T{}); };
+  const double correct1 = 1.0 - power(beta1, step), correct2 = 1.0 - power(beta2, step);
+  return {c(lr),
+          c(beta1),
+          c(beta2),
+          c(eps),
+          c(1.0 - beta2),
+          c(lr / correct1),
+          c(1.0 / __builtin_sqrt(correct2)),
+          decoupled};
+}
+
 template <class T>
 S2S_INLINE void adam_unit(const Adam<T>& o, T decay, T& param, T grad, T& m, T& v) {
   const T one = constant(1.0f, param);

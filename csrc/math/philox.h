@@ -40,6 +40,10 @@ S2S_INLINE Philox dropout_counter(int64_t block, int32_t time, int64_t example, 
   return {{static_cast<uint32_t>(block), static_cast<uint32_t>(time), static_cast<uint32_t>(example),
            static_cast<uint32_t>(op) | static_cast<uint32_t>(static_cast<uint64_t>(example) >> 32) << 8}};
 }
+// [0, 1) with 24 bits.
+S2S_INLINE float uniform(uint32_t word) {
+  return static_cast<float>(word >> 8) * 0x1p-24f;
+}
 S2S_INLINE uint32_t dropout_key0(uint64_t seed) {
   return static_cast<uint32_t>(seed) ^ static_cast<uint32_t>(seed >> 32);
 }

@@ -24,6 +24,9 @@ S2S_INLINE float copy_sign(float x, float sign) {
 S2S_INLINE float square_root(float x) {
   return __builtin_sqrtf(x);
 }
+S2S_INLINE float log(float x) {
+  return __builtin_logf(x);
+}
 // a * b + c: one rounding where the compiler has the instruction, two elsewhere (as cpu/vec.h does).
 S2S_INLINE float fma(float a, float b, float c) {
 #if defined(__FMA__) || defined(__CUDA_ARCH__) || defined(__ARM_FEATURE_FMA)

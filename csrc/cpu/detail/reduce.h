@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cpu/vec.h"
-#include "math/exp.h"
+#include "math/softmax.h"
 
 namespace s2s::S2S_ISA {
 namespace {
@@ -48,16 +48,16 @@ namespace {
   const float total = sum_exp(x, width, top);
   const Vec shift = splat(top);
   if (log) {
-    const Vec log_total = splat(__builtin_logf(total));
+    const Vec log_total = splat(math::log(total));
     for (int64_t i = 0; i < width; i += kLanes) {
       const int lanes = lanes_left(width, i);
-      store(y + i, (load(x + i, lanes) - shift) - log_total, lanes);
+      store(y + i, math::log_softmax(load(x + i, lanes), shift, log_total), lanes);
     }
   } else {
     const Vec inverse = splat(1.0f / total);
     for (int64_t i = 0; i < width; i += kLanes) {
       const int lanes = lanes_left(width, i);
-      store(y + i, math::exp(load(x + i, lanes) - shift) * inverse, lanes);
+      store(y + i, math::softmax(load(x + i, lanes), shift, inverse), lanes);
     }
   }
 }
