@@ -1,0 +1,117 @@
+// The twins of csrc/cuda/detail/ptx.h: what each piece of inline PTX does, after the PTX manual.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "simt_atomics.h"
+#include "simt_half.h"
+#include "simt_warp.h"
+
+namespace simt {
+
+// --- hand-over between blocks
+inline unsigned load_acquire(const unsigned* p, S2S_SIMT_HERE) {
+  spin(S2S_SIMT_PLACE("load_acquire"));
+  return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+inline void store_release(unsigned* p, unsigned value, S2S_SIMT_HERE) {
+  yield(S2S_SIMT_PLACE("store_release"));
+  if (__atomic_exchange_n(p, value, __ATOMIC_RELEASE) != value) changed();
+}
+inline unsigned add_release(unsigned* p, unsigned value, S2S_SIMT_HERE) {
+  yield(S2S_SIMT_PLACE("add_release"));
+  if (value != 0) changed();
+  return __atomic_fetch_add(p, value, __ATOMIC_RELEASE);
+}
+inline unsigned add_acq_rel(unsigned* p, unsigned value, S2S_SIMT_HERE) {
+  yield(S2S_SIMT_PLACE("add_acq_rel"));
+  if (value != 0) changed();
+  return __atomic_fetch_add(p, value, __ATOMIC_ACQ_REL);
+}
+inline void backoff(S2S_SIMT_HERE) {
+  spin(S2S_SIMT_PLACE("backoff"));
+}
+
+// --- tensor cores
+struct Fragments {
+  uint32_t a[4], b[2];
+  float c[4];
+};
+void mma_operation(const Meeting& meeting, const void* is_half);
+template <class T>
+void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4],
+                  S2S_SIMT_HERE) {
+  static_assert(std::is_same_v<T, __half> || std::is_same_v<T, __nv_bfloat16>);
+  const bool is_half = std::is_same_v<T, __half>;
+  const Fragments in = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {c[0], c[1], c[2], c[3]}};
+  float out[4];
+  warp_operation(0xffffffffu, S2S_SIMT_PLACE("mma.m16n8k16"), mma_operation, &is_half, &in, out);
+  for (int i = 0; i < 4; ++i) d[i] = out[i];
+}
+
+void ldmatrix_operation(const Meeting& meeting, const void* transposed);
+template <bool TRANSPOSED>
+void ldmatrix_x4(uint32_t (&r)[4], const void* row, S2S_SIMT_HERE) {
+  const Place place = S2S_SIMT_PLACE("ldmatrix");
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0) fail(place, "the row's address is not a multiple of 16");
+  // Each lane reads its row here, where the sanitizers watch, and hands the bytes over.
+  uint32_t in[4], out[4];
+  for (int i = 0; i < 4; ++i) in[i] = static_cast<const uint32_t*>(row)[i];
+  const bool transposed = TRANSPOSED;
+  warp_operation(0xffffffffu, place, ldmatrix_operation, &transposed, in, out);
+  for (int i = 0; i < 4; ++i) r[i] = out[i];
+}
+
+// --- cp.async: the copy may happen at any time between its issue and the wait for its group. In order, it is
+// held back until then (a missing wait shows); in reversed order, it happens at once (a buffer overwritten
+// too early shows); in random order, a coin decides for each.
+struct Copy {
+  void* shared;
+  const void* global;
+  int bytes;
+  int group;
+
+  void perform() const {
+    const int words = bytes / 4, rest = bytes % 4;
+    for (int i = 0; i < 4; ++i)
+      static_cast<uint32_t*>(shared)[i] = i < words ? static_cast<const uint32_t*>(global)[i] : 0;
+    for (int i = 0; i < rest; ++i)
+      static_cast<unsigned char*>(shared)[words * 4 + i] =
+          static_cast<const unsigned char*>(global)[words * 4 + i];
+  }
+};
+bool copies_at_once();             // the schedule's answer to "is this copy made at its issue?"
+void keep_copy(const Copy& copy);  // for the calling thread
+void end_copy_group();
+bool take_copy(int pending, Copy* due);  // one that a wait for all but `pending` groups makes due
+#if defined(__SANITIZE_THREAD__)
+extern "C" void __tsan_write16(void*);
+#endif
+inline void cp_async16(void* shared, const void* global, int bytes = 16, S2S_SIMT_HERE) {
+  const Place place = S2S_SIMT_PLACE("cp.async");
+  if (reinterpret_cast<uintptr_t>(shared) % 16 != 0)
+    fail(place, "the shared address is not a multiple of 16");
+  if (reinterpret_cast<uintptr_t>(global) % 16 != 0)
+    fail(place, "the global address is not a multiple of 16");
+  if (bytes < 0 || bytes > 16) fail(place, "the number of bytes is not one of 0 to 16");
+  const Copy copy = {shared, global, bytes, 0};
+  if (copies_at_once()) {
+    copy.perform();
+  } else {
+#if defined(__SANITIZE_THREAD__)
+    __tsan_write16(shared);  // it may be written from here on
+#endif
+    keep_copy(copy);
+  }
+}
+inline void cp_async_commit() {
+  end_copy_group();
+}
+template <int PENDING>
+void cp_async_wait() {
+  Copy due;
+  while (take_copy(PENDING, &due)) due.perform();
+}
+
+}  // namespace simt
