@@ -101,8 +101,10 @@ void resume(Thread* t) {
 void run_thread(Thread* t) {
   acquire_order(&begin_order);
   try {
-    state.body(state.argument);
-    const Unseen unseen;
+    {
+      const Seen seen;
+      state.body(state.argument);
+    }
     leave_groups(t);
     changed();
     if (--t->block->alive == 0 && state.cluster > 1) close_shared(t->block);
@@ -117,6 +119,7 @@ void run_thread(Thread* t) {
 // The life of a fiber: thread after thread.
 void fiber_main() {
   fiber_entered();
+  const Unseen unseen;
   for (;;) {
     Fiber* self = current_fiber();
     run_thread(std::exchange(assigned, nullptr));

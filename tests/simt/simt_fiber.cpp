@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <new>
 
 #include "simt_sanitizers.h"
 
@@ -92,9 +93,11 @@ Fiber* new_fiber(void (*entry)()) {
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (p == MAP_FAILED) return nullptr;
   if (guard > 0) mprotect(p, guard, PROT_NONE);
-  auto* f = new Fiber;
-  f->stack = static_cast<char*>(p) + guard;
-  f->stack_size = stack_bytes();
+  char* stack = static_cast<char*>(p) + guard;
+  const size_t own = (sizeof(Fiber) + 63) / 64 * 64;  // the Fiber itself stands above its stack
+  auto* f = new (stack + stack_bytes() - own) Fiber;
+  f->stack = stack;
+  f->stack_size = stack_bytes() - own;
   if (thread_sanitizer()) f->tsan = __tsan_create_fiber(0);
   prepare(f, entry);
   ++fibers;

@@ -55,5 +55,20 @@ class Unseen {
   }
   Unseen(const Unseen&) = delete;
 };
+// Within an Unseen: it looks again.
+class Seen {
+ public:
+  Seen() {
+    if (!thread_sanitizer()) return;
+    AnnotateIgnoreReadsEnd("", 0);
+    AnnotateIgnoreWritesEnd("", 0);
+  }
+  ~Seen() {
+    if (!thread_sanitizer()) return;
+    AnnotateIgnoreReadsBegin("", 0);
+    AnnotateIgnoreWritesBegin("", 0);
+  }
+  Seen(const Seen&) = delete;
+};
 
 }  // namespace simt
