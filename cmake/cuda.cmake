@@ -23,8 +23,6 @@ set(S2S_CUDA_COMPILER "")
 
 if(S2S_CUDA STREQUAL "OFF")
   set(S2S_CUDA_WHY "S2S_CUDA=OFF")
-elseif(NOT S2S_CUDA_KERNELS)
-  set(S2S_CUDA_WHY "these sources have no csrc/cuda")
 elseif(S2S_CUDA STREQUAL "EMULATED")
   include(cmake/cuda_emulated.cmake)
 else()

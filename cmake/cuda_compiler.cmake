@@ -74,10 +74,10 @@ if(NOT S2S_CUDA_WHY)
 
   set_source_files_properties(${S2S_CUDA_HOST} PROPERTIES LANGUAGE CUDA) # they launch kernels, too
   add_library(_cuda_backend MODULE ${S2S_CUDA_KERNELS} ${S2S_CUDA_HOST})
-  set_target_properties(_cuda_backend PROPERTIES CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden CUDA_STANDARD_REQUIRED OFF)
+  set_target_properties(_cuda_backend PROPERTIES CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden)
   target_include_directories(_cuda_backend SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
   # Spilled registers and arrays in local memory are warnings, and errors in CI.
   set(ptxas -warn-spills,-warn-lmem-usage$<$<BOOL:${S2S_WERROR}>:,-Werror>)
-  target_compile_options(_cuda_backend PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-O2> "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;-O3;-Xptxas=${ptxas};\
+  target_compile_options(_cuda_backend PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;-O3;-Xptxas=${ptxas};\
 -Xcompiler=-Wall,-Wextra$<$<BOOL:${S2S_WERROR}>:,-Werror>>")
 endif()

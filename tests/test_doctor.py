@@ -99,7 +99,7 @@ def test_facts() -> None:
         "compiled": _native.compiled_isas(),
     }
     assert facts["threads"] >= 1
-    assert "built without" in facts["cuda"]
+    assert facts["cuda"] == {"status": seq2seq_fast.cuda_status(), **_native.cuda_build()}
     assert facts["extras"]["cli"] == {"missing": []}
     if Path("/proc/cpuinfo").exists():
         assert facts["processor"]

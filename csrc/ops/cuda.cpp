@@ -3,6 +3,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "core/cuda_build.h"
 #include "core/error.h"
 
 #if defined(__linux__)
@@ -35,7 +36,7 @@ void open(Found& found) {
   const std::string path = library_path();
   struct stat file{};
   if (path.empty() || stat(path.c_str(), &file) != 0) {
-    found.status.error = "this package was built without CUDA";
+    found.status.error = text("this package was built without CUDA: ", cuda_build().why);
     return;
   }
   found.status.built = true;

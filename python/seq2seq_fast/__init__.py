@@ -21,6 +21,7 @@ from seq2seq_fast._native import (
 
 if TYPE_CHECKING:
     from seq2seq_fast import nn, ops, search
+    from seq2seq_fast.cuda import cuda_status
     from seq2seq_fast.data import Batch
     from seq2seq_fast.model import Decoder, Encoder, Seq2Seq, Seq2SeqConfig
     from seq2seq_fast.optim import SGD, Adagrad, Adam, AdamW
@@ -43,8 +44,10 @@ _WHERE = {
     "TranslationResult": "translator",
     "Translator": "translator",
     "Vocabulary": "vocab",
+    "cuda_status": "cuda",
 }
 _MODULES = (
+    "cuda",
     "data",
     "files",
     "metrics",
@@ -76,6 +79,7 @@ __all__ = [
     "__version__",
     "cpu_isa",
     "cpu_isas",
+    "cuda_status",
     "get_num_threads",
     "memory_stats",
     "nn",

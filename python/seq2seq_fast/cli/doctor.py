@@ -37,6 +37,7 @@ def find_facts() -> dict[str, Any]:
     """Everything that `doctor` tells, by name; None where it could not be found out. Sizes are in bytes."""
     import seq2seq_fast
     from seq2seq_fast import _native
+    from seq2seq_fast.cuda import cuda_status
 
     return {
         "seq2seq_fast": seq2seq_fast.__version__,
@@ -56,12 +57,12 @@ def find_facts() -> dict[str, Any]:
             extra: {"missing": [name for name in modules if importlib.util.find_spec(name) is None]}
             for extra, modules in EXTRAS.items()
         },
-        "cuda": "built without: everything runs on the CPU",
+        "cuda": {"status": cuda_status(), **_native.cuda_build()},
     }
 
 
 def _lines(facts: dict[str, Any]) -> dict[str, str]:
-    sets = facts["instruction_sets"]
+    sets, cuda = facts["instruction_sets"], facts["cuda"]
     lines = {
         "seq2seq_fast": facts["seq2seq_fast"],
         "extension": facts["extension"],
@@ -73,7 +74,8 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
         "  of this machine": ", ".join(sets["usable"]) or "none of this build's",
         "  of this build": ", ".join(sets["compiled"]),
         "threads": f"{facts['threads']} (processors: {facts['processors']})",
-        "cuda": facts["cuda"],
+        "cuda": cuda["status"],
+        **({"  built with": f"{cuda['compiler']} for {cuda['architectures']}"} if cuda["built"] else {}),
         "numpy": facts["numpy"],
         "safetensors": facts["safetensors"] or "not installed: pip install safetensors",
     }
