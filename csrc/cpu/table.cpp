@@ -43,6 +43,7 @@ const Kernels table = {
     topk,
     project_topk,
     pack_columns,
+    beam_step,
 };
 
 }  // namespace s2s::S2S_ISA

@@ -36,5 +36,6 @@ void adagrad(const AdagradArgs& args);
 void topk(const TopkArgs& args);
 void project_topk(const ProjectTopkArgs& args);
 void pack_columns(const PackColumnsArgs& args);
+void beam_step(const BeamStepArgs& args);
 
 }  // namespace s2s::S2S_ISA

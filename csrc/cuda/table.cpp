@@ -38,6 +38,7 @@ const Kernels table = {
     topk,
     project_topk,
     pack_columns,
+    beam_step,
 };
 
 }  // namespace s2s::cuda

@@ -41,5 +41,6 @@ S2S_PENDING void adagrad(const AdagradArgs& args);
 S2S_PENDING void topk(const TopkArgs& args);
 S2S_PENDING void project_topk(const ProjectTopkArgs& args);
 S2S_PENDING void pack_columns(const PackColumnsArgs& args);
+S2S_PENDING void beam_step(const BeamStepArgs& args);
 
 }  // namespace s2s::cuda

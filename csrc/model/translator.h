@@ -9,6 +9,7 @@
 #include "core/thread_pool.h"
 #include "model/network.h"
 #include "model/workspace.h"
+#include "ops/stream.h"
 
 namespace s2s::model {
 
@@ -28,8 +29,9 @@ class Translator {
 
  private:
   struct Slot {
-    explicit Slot(int threads) : pool(threads) {}
+    Slot(int threads, Device device) : pool(threads), stream(device) {}
     ThreadPool pool;
+    Stream stream;  // outlives what the workspace has in it
     DecodeWorkspace workspace;
   };
 

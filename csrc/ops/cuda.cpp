@@ -5,6 +5,7 @@
 
 #include "core/cuda_build.h"
 #include "core/error.h"
+#include "core/fork.h"
 
 #if defined(__linux__)
 #include <dlfcn.h>
@@ -17,6 +18,7 @@ namespace {
 struct Found {
   const CudaBackend* backend = nullptr;
   CudaStatus status;
+  uint64_t forks = fork_count();  // when the library was opened
 };
 
 #if defined(__linux__)
@@ -85,6 +87,8 @@ const CudaStatus& cuda_status() {
 
 const CudaBackend& cuda() {
   const Found& f = found();
+  if (fork_count() != f.forks)
+    throw std::runtime_error("CUDA cannot be used after fork(): start the process by spawn or forkserver.");
   if (f.status.devices == 0) throw std::runtime_error("CUDA cannot be used: " + f.status.error + ".");
   return *f.backend;
 }

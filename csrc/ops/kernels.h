@@ -3,6 +3,7 @@
 
 #include "ops/activation.h"
 #include "ops/attention.h"
+#include "ops/beam_step.h"
 #include "ops/cross_entropy.h"
 #include "ops/dropout.h"
 #include "ops/embedding.h"
@@ -54,6 +55,7 @@ struct Kernels {
   void (*topk)(const TopkArgs&);
   void (*project_topk)(const ProjectTopkArgs&);
   void (*pack_columns)(const PackColumnsArgs&);
+  void (*beam_step)(const BeamStepArgs&);
 };
 
 // The table in use: the strongest instruction set of this processor, or the one S2S_CPU_ISA names. Chosen

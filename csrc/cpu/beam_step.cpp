@@ -1,0 +1,64 @@
+// One source after the other: there is little to do.
+#include "ops/beam_step.h"
+
+#include <cstring>
+
+#include "cpu/table.h"
+#include "math/beam.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+void advance(const BeamStepArgs& x, int64_t source, int64_t step) {
+  const int64_t first = source * x.beam, live = x.live[source];
+  const bool may_end = step >= x.min_length;
+  int32_t* ranks = x.ranks + first;
+  for (int64_t i = 0; i < live; ++i)
+    ranks[i] = static_cast<int32_t>(math::beam_next_rank(x, first + i, 0, may_end));
+  int64_t chosen = 0;
+  for (int64_t place = 0; chosen < x.beam; ++place) {
+    int64_t from = -1;
+    double most = 0;
+    for (int64_t i = 0; i < live; ++i) {
+      if (ranks[i] >= x.k) continue;
+      const double sum = x.sums[first + i] + static_cast<double>(x.log_probs[(first + i) * x.k + ranks[i]]);
+      if (from < 0 || math::beam_before(sum, i, most, from)) from = i, most = sum;
+    }
+    if (from < 0) break;
+    const int32_t token = math::beam_token(x, x.columns[(first + from) * x.k + ranks[from]]);
+    if (!math::beam_ends(x, token)) {
+      x.parents[first + chosen] = static_cast<int32_t>(first + from);
+      x.tokens[first + chosen] = token;
+      x.scratch[first + chosen++] = most;
+    } else if (place < x.beam) {
+      math::beam_keep(x, source, most / x.scales[step + 1]);
+    }
+    ranks[from] = static_cast<int32_t>(math::beam_next_rank(x, first + from, ranks[from] + 1, may_end));
+  }
+  chosen = math::beam_survivors(x, source, step, chosen);
+  x.live[source] = static_cast<int32_t>(chosen);
+  for (int64_t i = 0; i < x.beam; ++i) {
+    if (i < chosen) {
+      x.sums[first + i] = x.scratch[first + i];
+    } else {
+      x.parents[first + i] = static_cast<int32_t>(first);
+      x.tokens[first + i] = x.end_tokens[0];
+    }
+  }
+}
+
+}  // namespace
+
+void beam_step(const BeamStepArgs& x) {
+  const int64_t given = x.sources * x.beam * x.k, step = *x.step;
+  std::memcpy(x.kept_log_probs + step * given, x.log_probs, static_cast<size_t>(given) * sizeof(float));
+  std::memcpy(x.kept_columns + step * given, x.columns, static_cast<size_t>(given) * sizeof(int32_t));
+  *x.again = 0;
+  for (int64_t source = 0; source < x.sources; ++source) {
+    if (x.live[source] > 0) advance(x, source, step);
+    if (x.live[source] > 0) *x.again = 1;
+  }
+  *x.step += 1;
+}
+
+}  // namespace s2s::S2S_ISA

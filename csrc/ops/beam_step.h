@@ -1,0 +1,39 @@
+// beam_step: one step of the beam search of many sources: of every live row's best continuations the next live
+// rows, by the rules of search/beam_search.cpp. A beam of one is greedy search.
+// A source has `beam` rows; the first live[s] of them live, best first. The others are computed along and never
+// looked at: they continue the source's first row with an end token.
+#pragma once
+
+#include "core/tensor.h"
+
+namespace s2s {
+
+struct BeamStepArgs {
+  int64_t sources, beam, k;
+  int64_t num_hypotheses, enough, min_length, max_length;  // as in search/options.h
+  const float* log_probs;     // [sources * beam, k] descending; -infinity: none
+  const int32_t* columns;     // [sources * beam, k]; -1 in the first place: the row's scores are not numbers
+  const int32_t* vocabulary;  // the token of each column, or null: the column itself
+  const int32_t* end_tokens;  // [ends]
+  int64_t ends;
+  const double* scales;  // [max_length + 2] length ** length_penalty, of length 0: 1
+
+  int32_t* step;      // [1] steps done; one more afterwards
+  int32_t* live;      // [sources]
+  int32_t* finished;  // [sources] hypotheses that have ended
+  double* sums;       // [sources * beam] each live row's log-probability
+  double* best;       // [sources, num_hypotheses] scores of the best that have ended, descending
+  int32_t* parents;   // [sources * beam] out: the row that each next row continues
+  int32_t* tokens;    // [sources * beam] out: by which token
+  int32_t* again;     // [1] out: whether any source lives on
+  double* scratch;    // [sources * beam]
+  int32_t* ranks;     // [sources * beam] scratch
+  // What was given, kept for a search on the host to replay: [max_length, sources * beam, k].
+  float* kept_log_probs;
+  int32_t* kept_columns;
+};
+
+namespace ops {
+void beam_step(const BeamStepArgs& args, Device device);
+}
+}  // namespace s2s
