@@ -28,6 +28,14 @@ const DeviceApi& device_api(Device device) {
   return api;
 }
 
+void repeat_on(Device device, void (*step)(void*), void* context, const int32_t* again, int64_t most) {
+  if (!device.is_cpu()) return device_api(device).repeat(step, context, again, most);
+  for (int64_t i = 0; i < most; ++i) {
+    step(context);
+    if (*again == 0) return;
+  }
+}
+
 Device current_device() {
   return current;
 }

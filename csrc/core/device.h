@@ -31,12 +31,18 @@ struct DeviceApi {
   void (*copy_in)(void* to, const void* host, size_t bytes);     // host memory may change after the call
   void (*copy_out)(void* host, const void* from, size_t bytes);  // waits until it is there
   void (*synchronize)();
+  // Calls step(context) until the int32 `again`, on the device, is 0 after it, `most` times at most. A device
+  // may record one call and repeat that by itself: a step does the same work each time, on the same memory.
+  void (*repeat)(void (*step)(void*), void* context, const int32_t* again, int64_t most);
 };
 
 // The backend of a device, which this thread then uses; throws std::runtime_error where it is absent.
 const DeviceApi& device_api(Device device);
 // `find` says where the backend of a kind is, at first use; it throws where there is none.
 void set_device_backend(Device::Kind kind, const DeviceApi& (*find)());
+
+// The same on any device.
+void repeat_on(Device device, void (*step)(void*), void* context, const int32_t* again, int64_t most);
 
 // Where this thread's new tensors lie unless they say otherwise.
 Device current_device();

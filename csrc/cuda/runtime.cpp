@@ -132,6 +132,15 @@ void copy_out(void* host, const void* from, size_t bytes) {
   check(cudaStreamSynchronize(stream));
 }
 
+// Without a graph: the host asks after each step.
+void repeat(void (*step)(void*), void* context, const int32_t* again, int64_t most) {
+  int32_t more = 1;
+  for (int64_t i = 0; i < most && more != 0; ++i) {
+    step(context);
+    copy_out(&more, again, sizeof(more));
+  }
+}
+
 void synchronize() {
   check(cudaDeviceSynchronize());
 }
@@ -153,8 +162,8 @@ int device_count(char* why, size_t size, int* driver, int* runtime) {
   if (*driver == 0) {
     std::snprintf(why, size, "no NVIDIA driver was found");
   } else if (error == cudaErrorInsufficientDriver) {
-    std::snprintf(why, size, "the NVIDIA driver supports CUDA %d.%d, this package needs %d.%d", *driver / 1000,
-                  *driver % 1000 / 10, *runtime / 1000, *runtime % 1000 / 10);
+    std::snprintf(why, size, "the NVIDIA driver supports CUDA %d.%d, this package needs %d.%d",
+                  *driver / 1000, *driver % 1000 / 10, *runtime / 1000, *runtime % 1000 / 10);
   } else if (error == cudaSuccess || error == cudaErrorNoDevice) {
     std::snprintf(why, size, "there is no CUDA device");
   } else {
@@ -178,8 +187,9 @@ int device_of(const void* memory) {
     cudaGetLastError();
     return -1;
   }
-  return attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged ? attributes.device
-                                                                                             : -1;
+  return attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged
+             ? attributes.device
+             : -1;
 }
 
 }  // namespace s2s::cuda

@@ -21,6 +21,7 @@ void copy(void* to, const void* from, size_t bytes);
 void copy_in(void* to, const void* host, size_t bytes);
 void copy_out(void* host, const void* from, size_t bytes);
 void synchronize();
+void repeat(void (*step)(void*), void* context, const int32_t* again, int64_t most);
 void release_memory();
 
 int device_count(char* why, size_t size, int* driver, int* runtime);

@@ -10,10 +10,11 @@
 
 namespace s2s::model {
 
-// Whether such a loop does what these options ask.
-bool runs_on_device(const SearchOptions& options);
+// Whether such a loop does what is asked, of so many sources and columns of the output layer.
+bool runs_on_device(const SearchOptions& options, int64_t sources, int64_t columns);
 
 SearchResults search_on_device(const Network& network, const std::shared_ptr<const PackedNetwork>& packed,
-                               const Source& source, const SearchOptions& options, DecodeWorkspace& workspace);
+                               const Source& source, const SearchOptions& options,
+                               DecodeWorkspace& workspace);
 
 }  // namespace s2s::model

@@ -1,7 +1,10 @@
 #include "model/network.h"
 
+#include <cstdlib>
+#include <cstring>
 #include <utility>
 
+#include "model/device_search.h"
 #include "model/stepper.h"
 #include "ops/rows.h"
 
@@ -108,6 +111,16 @@ Network::~Network() {
   delete spare_.load();
 }
 
+namespace {
+
+// S2S_DEVICE_LOOP=0 and =1 say where the loop of a search runs, for tests and measurements.
+bool loops_on(Device device) {
+  const char* wanted = std::getenv("S2S_DEVICE_LOOP");
+  return wanted ? std::strcmp(wanted, "1") == 0 : !device.is_cpu();
+}
+
+}  // namespace
+
 SearchResults Network::generate(const Source& source, SearchOptions options) const {
   struct Borrowed {
     explicit Borrowed(std::atomic<DecodeWorkspace*>& spare) : spare(spare), taken(spare.exchange(nullptr)) {
@@ -128,9 +141,14 @@ SearchResults Network::generate(const Source& source, SearchOptions options,
   if (options.end_tokens.empty()) options.end_tokens = {config_.eos_id};
   validate(options, config_.target_vocab_size);
   const int64_t sources = source.lengths.size();
+  const auto packed = this->packed();
+  const int64_t columns =
+      options.vocabulary ? static_cast<int64_t>(options.vocabulary->size()) : config_.target_vocab_size;
+  if (loops_on(device_) && sources > 0 && runs_on_device(options, sources, columns))
+    return search_on_device(*this, packed, source, options, workspace);
   std::span<const int32_t> vocabulary;
   if (options.vocabulary) vocabulary = *options.vocabulary;
-  ModelStepper stepper(*this, packed(), source, sources * options.beam_size, options.return_attention,
+  ModelStepper stepper(*this, packed, source, sources * options.beam_size, options.return_attention,
                        vocabulary, workspace);
   return s2s::generate(stepper, sources, options, workspace.search);
 }

@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "model/candidates.h"
 #include "ops/matmul.h"
 #include "ops/rows.h"
 #include "ops/softmax.h"
@@ -13,6 +14,10 @@ namespace s2s::model {
 namespace {
 
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
+
+std::span<const int32_t> vocabulary_of(const Shortlist* shortlist) {
+  return shortlist ? std::span<const int32_t>(shortlist->ids) : std::span<const int32_t>();
+}
 
 bool stay_in_place(const int32_t* parents, int64_t rows) {
   for (int64_t r = 0; r < rows; ++r) {
@@ -41,14 +46,7 @@ ModelStepper::ModelStepper(const Network& network, std::shared_ptr<const PackedN
       keep_attention_(keep_attention && network.config().attends()),
       buffers_(workspace.step) {
   buffers_.reserve(network.decoder(), network.config(), max_rows, memory_.longest);
-  if (vocabulary.empty()) return;
-  Shortlist& kept = workspace.shortlist;
-  if (kept.of.lock() != packed_ || !std::ranges::equal(kept.ids, vocabulary)) {
-    kept.ids.assign(vocabulary.begin(), vocabulary.end());
-    kept.output = Output::columns(packed_->output, kept.ids);
-    kept.of = packed_;
-  }
-  shortlist_ = &kept;
+  if (!vocabulary.empty()) shortlist_ = &workspace.shortlist.of_vocabulary(packed_, vocabulary);
 }
 
 int64_t ModelStepper::source_length(int64_t source) const {
@@ -120,22 +118,8 @@ void ModelStepper::candidates(int64_t rows, int64_t k, const Processors& process
     chosen.copy_from(columns_on_device);
   }
 
-  for (int64_t r = 0; r < rows; ++r) {
-    if (best_tokens[r * best] < 0) {
-      log_probs[r * k] = std::numeric_limits<float>::quiet_NaN();
-      continue;
-    }
-    int64_t kept = 0;
-    for (int64_t i = r * best; i < (r + 1) * best && kept < k; ++i) {
-      const int32_t token =
-          shortlist_ ? shortlist_->ids[static_cast<size_t>(best_tokens[i])] : best_tokens[i];
-      if (std::ranges::find(forbidden, token) != forbidden.end()) continue;
-      log_probs[r * k + kept] = best_log_probs[i];
-      tokens[r * k + kept++] = token;
-    }
-    std::fill(log_probs + r * k + kept, log_probs + (r + 1) * k, kForbidden);
-    std::fill(tokens + r * k + kept, tokens + (r + 1) * k, 0);
-  }
+  take_allowed({rows, best, best_log_probs, best_tokens}, vocabulary_of(shortlist_), forbidden, k, log_probs,
+               tokens);
 }
 
 const float* ModelStepper::log_probs() {

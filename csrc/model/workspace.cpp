@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "model/network.h"
+
 namespace s2s::model {
 
 void StepBuffers::reserve(const Decoder& decoder, const Config& config, int64_t count, int64_t longest) {
@@ -19,6 +21,16 @@ void StepBuffers::reserve(const Decoder& decoder, const Config& config, int64_t 
     weights_memory = Tensor::empty({count * longest});
   }
   rows.weights = weights_memory.rows(0, count * longest).reshape({count, longest});
+}
+
+const Shortlist& Shortlist::of_vocabulary(const std::shared_ptr<const PackedNetwork>& packed,
+                                          std::span<const int32_t> vocabulary) {
+  if (of.lock() != packed || !std::ranges::equal(ids, vocabulary)) {
+    ids.assign(vocabulary.begin(), vocabulary.end());
+    output = Output::columns(packed->output, ids);
+    of = packed;
+  }
+  return *this;
 }
 
 }  // namespace s2s::model

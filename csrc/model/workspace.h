@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "model/decoder.h"
@@ -33,6 +34,9 @@ struct StepBuffers {
 
 // The part of the output layer that computes one vocabulary's columns, kept while calls ask for the same.
 struct Shortlist {
+  const Shortlist& of_vocabulary(const std::shared_ptr<const PackedNetwork>& packed,
+                                 std::span<const int32_t> vocabulary);
+
   std::vector<int32_t> ids;  // ascending
   Output::Packed output;
   std::weak_ptr<const PackedNetwork> of;  // whose columns they are
