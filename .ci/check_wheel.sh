@@ -8,7 +8,7 @@ sdist=$(echo "$1"/*.tar.gz)
 wheel=$(echo "$1"/*.whl)
 
 files=$(tar -tzf "$sdist" | cut -d/ -f2-)
-for file in CMakeLists.txt LICENSE README.md cmake/instruction_sets.cmake csrc/cpu/vec.h python/seq2seq_fast/py.typed tests/conftest.py; do
+for file in CMakeLists.txt LICENSE README.md cmake/{instruction_sets,cuda}.cmake csrc/cpu/vec.h csrc/cuda/table.h tests/simt/emulator.h python/seq2seq_fast/py.typed tests/conftest.py; do
   grep -qx "$file" <<<"$files" || { echo "$sdist lacks $file."; exit 1; }
 done
 if grep -E '(^|/)(build|dist|\.git|\.venv|__pycache__)/|\.(so|o|pyc)$' <<<"$files"; then
@@ -17,13 +17,19 @@ if grep -E '(^|/)(build|dist|\.git|\.venv|__pycache__)/|\.(so|o|pyc)$' <<<"$file
 fi
 
 files=$(python -m zipfile -l "$wheel")
-if (($(grep -c '\.so ' <<<"$files") != 1)) || ! grep -q 'seq2seq_fast/py\.typed ' <<<"$files"; then
-  printf '%s\n' "$files" "$wheel should hold the package and one extension."
-  exit 1
-fi
+libraries=$(grep -o 'seq2seq_fast/[^ ]*\.so ' <<<"$files" | sed -E 's/\.[^ ]*//' | sort | xargs)
+case $libraries in
+  seq2seq_fast/_native) most=5000000 ;;
+  "seq2seq_fast/_cuda_backend seq2seq_fast/_native") most=15000000 ;;
+  *)
+    echo "$wheel holds the libraries $libraries: not the extension, alone or with the CUDA backend."
+    exit 1
+    ;;
+esac
+grep -q 'seq2seq_fast/py\.typed ' <<<"$files" || { echo "$wheel lacks py.typed."; exit 1; }
 size=$(stat -c %s "$wheel")
-if ((size > 5000000)); then
-  echo "$wheel has $size bytes, more than 5 MB."
+if ((size > most)); then
+  echo "$wheel has $size bytes, more than $most."
   exit 1
 fi
 
