@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <new>
+#include <stdexcept>
 #include <string>
 
 namespace s2s::cuda {
@@ -25,6 +26,14 @@ class OutOfMemory : public std::bad_alloc {
  private:
   char text_[96];
 };
+
+thread_local Arena* arena = nullptr;
+
+// A step that the device repeats by itself can take nothing from the host, and give it nothing.
+void host_is_free() {
+  if (arena && arena->closed())
+    throw std::logic_error("[repeat] A step that is recorded for the device copies from or to the host.");
+}
 
 // The device's pool keeps what is freed until release_memory(): asking the driver again would wait for the
 // device.
@@ -76,7 +85,32 @@ void order(void* earlier, void* later) {
   check(waits);
 }
 
+void use_arena(Arena* a) {
+  arena = a;
+}
+
+void* Arena::take(size_t bytes) {
+  constexpr size_t kAlign = 256;
+  bytes = (bytes + kAlign - 1) / kAlign * kAlign;
+  const size_t begin = used_;
+  used_ += bytes;
+  if (closed()) {
+    if (used_ > size_) throw std::logic_error("[repeat] A step asks for more memory than the first one did.");
+    return memory_ + begin;
+  }
+  arena = nullptr;  // measures only
+  try {
+    void* p = device_allocate(bytes);
+    arena = this;
+    return p;
+  } catch (...) {
+    arena = this;
+    throw;
+  }
+}
+
 void* device_allocate(size_t bytes) {
+  if (arena) return arena->take(bytes);
   void* p = nullptr;
   cudaError_t error = cudaMallocAsync(&p, bytes, stream);
   if (error == cudaErrorMemoryAllocation) {  // what the pool keeps may help
@@ -94,6 +128,7 @@ void* device_allocate(size_t bytes) {
 }
 
 void device_free(void* p) noexcept {
+  if (arena && arena->holds(p)) return;
   cudaFreeAsync(p, stream);  // at the process's end the driver may be gone before us
 }
 
@@ -101,6 +136,7 @@ std::shared_ptr<void> allocate(size_t bytes) {
   constexpr size_t kLeast = 64;  // a tensor without elements has an address, too
   void* p = device_allocate(bytes < kLeast ? kLeast : bytes);
   return std::shared_ptr<void>(p, [index = device, on = stream](void* memory) {
+    if (arena && arena->holds(memory)) return;
     const int device_before = device;
     const cudaStream_t stream_before = stream;
     if (index != device_before) cudaSetDevice(index);
@@ -120,6 +156,7 @@ void copy(void* to, const void* from, size_t bytes) {
 
 // From pageable memory: the driver has read it when the call returns.
 void copy_in(void* to, const void* host, size_t bytes) {
+  host_is_free();
   check(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, stream));
 }
 
@@ -128,17 +165,9 @@ void copy_to_device(void* to, const void* host, size_t bytes) {
 }
 
 void copy_out(void* host, const void* from, size_t bytes) {
+  host_is_free();
   check(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, stream));
   check(cudaStreamSynchronize(stream));
-}
-
-// Without a graph: the host asks after each step.
-void repeat(void (*step)(void*), void* context, const int32_t* again, int64_t most) {
-  int32_t more = 1;
-  for (int64_t i = 0; i < most && more != 0; ++i) {
-    step(context);
-    copy_out(&more, again, sizeof(more));
-  }
 }
 
 void synchronize() {

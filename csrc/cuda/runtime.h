@@ -24,6 +24,27 @@ void synchronize();
 void repeat(void (*step)(void*), void* context, const int32_t* again, int64_t most);
 void release_memory();
 
+// Where the memory comes from that calls of this thread take while a step is measured and then recorded
+// (graph.cpp): at first the pool, whose bytes are counted; once it has memory of its own, from there.
+class Arena {
+ public:
+  void* take(size_t bytes);
+  bool holds(const void* p) const { return p >= memory_ && static_cast<const char*>(p) < memory_ + size_; }
+  bool closed() const { return memory_ != nullptr; }
+  size_t used() const { return used_; }
+  void close(void* memory) {
+    memory_ = static_cast<char*>(memory);
+    size_ = used_;
+    used_ = 0;
+  }
+  void rewind() { used_ = 0; }  // before the next step
+
+ private:
+  char* memory_ = nullptr;
+  size_t size_ = 0, used_ = 0;
+};
+void use_arena(Arena* arena);  // of this thread; null: none
+
 int device_count(char* why, size_t size, int* driver, int* runtime);
 void device_info(int index, CudaDeviceInfo* info);
 int device_of(const void* memory);

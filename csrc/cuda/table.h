@@ -1,6 +1,6 @@
-// The kernels of the CUDA backend; defined in the files of this folder, gathered in table.cpp. The same as those
-// of cpu/table.h, but that arrays lie on the device: all but SequenceShape's and SquaredNormArgs::result.
-// Each enqueues its work on the current stream.
+// The kernels of the CUDA backend; defined in the files of this folder, gathered in table.cpp. The same as
+// those of cpu/table.h, but that arrays lie on the device: all but SequenceShape's and
+// SquaredNormArgs::result. Each enqueues its work on the current stream.
 #pragma once
 
 #include "ops/kernels.h"
