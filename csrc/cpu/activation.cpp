@@ -4,6 +4,7 @@
 #include "core/threads.h"
 #include "cpu/table.h"
 #include "cpu/vec.h"
+#include "math/exp.h"
 
 namespace s2s::S2S_ISA {
 
@@ -13,8 +14,7 @@ void tanh_backward(const TanhBackwardArgs& x) {
     const Range range = share_of(count, part, parts);
     for (int64_t i = range.begin; i < range.end; i += kLanes) {
       const int lanes = lanes_left(range.end, i);
-      const Vec y = load(x.y + i, lanes);
-      store(x.dx + i, load(x.dy + i, lanes) * (splat(1.0f) - y * y), lanes);
+      store(x.dx + i, math::tanh_backward(load(x.y + i, lanes), load(x.dy + i, lanes)), lanes);
     }
   });
 }

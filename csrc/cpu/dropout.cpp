@@ -11,7 +11,7 @@ namespace {
 void one_row(const DropoutArgs& x, int64_t r) {
   const float* from = x.x + r * x.x_stride;
   float* to = x.y + r * x.y_stride;
-  const Vec keep = splat(1.0f / (1.0f - x.p)), threshold = splat(x.p), zero = splat(0.0f);
+  const Vec keep = splat(1.0f / (1.0f - x.p)), threshold = splat(x.p);
   const uint32_t key0 = math::dropout_key0(x.seed);
   NativeWords blocks;
   for (uint32_t i = 0; i < kLanes; ++i) blocks[i] = i;
@@ -26,7 +26,7 @@ void one_row(const DropoutArgs& x, int64_t r) {
       const int64_t at = u + w * kLanes;
       if (at >= x.width) break;
       const int lanes = lanes_left(x.width, at);
-      store(to + at, select_less(uniform(words[w]), threshold, zero, load(from + at, lanes) * keep), lanes);
+      store(to + at, math::dropout(uniform(words[w]), threshold, load(from + at, lanes), keep), lanes);
     }
   }
 }

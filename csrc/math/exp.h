@@ -45,5 +45,10 @@ S2S_INLINE T tanh(T x) {
   const T near = fma(p * z, x, x);
   return select_less(size, c(0.625f), near, copy_sign(far, x));
 }
+// From tanh's result.
+template <class T>
+S2S_INLINE T tanh_backward(T y, T dy) {
+  return dy * (constant(1.0f, y) - y * y);
+}
 
 }  // namespace s2s::math

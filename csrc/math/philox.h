@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "math/inline.h"
+#include "math/scalar.h"
 
 namespace s2s::math {
 
@@ -43,6 +43,11 @@ S2S_INLINE Philox dropout_counter(int64_t block, int32_t time, int64_t example, 
 // [0, 1) with 24 bits.
 S2S_INLINE float uniform(uint32_t word) {
   return static_cast<float>(word >> 8) * 0x1p-24f;
+}
+// x scaled by keep = 1 / (1 - p), or 0 where the random number u is below p.
+template <class T>
+S2S_INLINE T dropout(T u, T p, T x, T keep) {
+  return select_less(u, p, constant(0.0f, x), x * keep);
 }
 S2S_INLINE uint32_t dropout_key0(uint64_t seed) {
   return static_cast<uint32_t>(seed) ^ static_cast<uint32_t>(seed >> 32);

@@ -55,16 +55,14 @@ unsigned cluster_rank();
 unsigned cluster_size();
 
 template <class T>
-struct Same {
-  using type = T;
-};
+using Same = T;
 
 }  // namespace simt
 
 #define S2S_SHARED(type_, name)                                                  \
   static constexpr char s2s_shared_##name = 0;                                   \
-  auto& name = *static_cast<::simt::Same<type_>::type*>(::simt::shared_variable( \
-      &s2s_shared_##name, sizeof(::simt::Same<type_>::type), alignof(::simt::Same<type_>::type)))
+  auto& name = *static_cast<::simt::Same<type_>*>(::simt::shared_variable( \
+      &s2s_shared_##name, sizeof(::simt::Same<type_>), alignof(::simt::Same<type_>)))
 #define S2S_DYNAMIC_SHARED(type_, name) type_* const name = static_cast<type_*>(::simt::dynamic_shared())
 
 inline void __syncthreads(S2S_SIMT_HERE) {

@@ -27,12 +27,10 @@
 
 namespace simt {
 template <class T>
-struct Same {
-  using type = T;
-};
+using Same = T;
 }  // namespace simt
 
-#define S2S_SHARED(type_, name) __shared__::simt::Same<type_>::type name
+#define S2S_SHARED(type_, name) __shared__::simt::Same<type_> name
 #define S2S_DYNAMIC_SHARED(type_, name)                                \
   extern __shared__ __align__(16) unsigned char s2s_dynamic_shared_[]; \
   type_* const name = reinterpret_cast<type_*>(s2s_dynamic_shared_)
