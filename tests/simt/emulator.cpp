@@ -32,9 +32,10 @@ Thread* assigned;  // what a fiber that is gone to begins
 char begin_order, end_order, fence_order;
 
 // Under ThreadSanitizer a fiber is a thread of its own, and one used for two CUDA threads hides their races
-// from each other. So there are many and they take turns.
-constexpr size_t kFibersToSeeRaces = 512;
-size_t fibers_made;
+// from each other. So there are more than run at once, and they take turns.
+size_t fibers_to_see_races(size_t threads) {
+  return state.cooperative ? threads : std::max<size_t>(2 * threads, 128);
+}
 
 unsigned long long max_waits() {
   static const char* text = std::getenv("S2S_SIMT_MAX_STEPS");
@@ -69,16 +70,27 @@ void fiber_main();
 
 // Null: there is no memory for one more.
 Fiber* idle_fiber() {
-  if (idle.empty() || (thread_sanitizer() && fibers_made < kFibersToSeeRaces)) {
-    if (Fiber* f = new_fiber(fiber_main)) {
-      ++fibers_made;
-      return f;
-    }
-    if (idle.empty()) return nullptr;
-  }
+  if (idle.empty()) return new_fiber(fiber_main);
   Fiber* f = thread_sanitizer() ? idle.front() : idle.back();
   thread_sanitizer() ? idle.pop_front() : idle.pop_back();
   return f;
+}
+
+constexpr size_t kThreadsSanitized = 6000;  // 6144 were seen to work and 8192 not to
+
+// A new fiber begins after all that the fiber which made it had done, so the host makes them.
+void make_fibers_to_see_races(size_t threads) {
+  if (!thread_sanitizer()) return;
+  if (threads > kThreadsSanitized) {
+    state.failed = true;
+    state.sentence = "ThreadSanitizer cannot follow so many threads at once: emulate fewer multiprocessors";
+    return;
+  }
+  while (idle.size() < fibers_to_see_races(threads)) {
+    Fiber* f = new_fiber(fiber_main);
+    if (f == nullptr) return;
+    idle.push_back(f);
+  }
 }
 
 // Goes on in thread t: where it waits, or from its beginning. Null: in the host, the launch has come to an
@@ -202,6 +214,7 @@ void run_together(const size_t* clusters, size_t n) {
   }
   for (Thread& t : threads) state.ready.push_back(&t);
 
+  make_fibers_to_see_races(threads.size());
   resume(next());
   if (state.alive > 0 && !state.failed) {
     state.failed = true;
@@ -222,7 +235,9 @@ void run_all() {
   if (schedule().order == Order::random) {
     for (size_t i = clusters.size(); i > 1; --i)
       std::swap(clusters[i - 1], clusters[schedule().random(static_cast<uint32_t>(i))]);
-    if (!state.cooperative) together = 1 + schedule().random(4);
+    const size_t threads = size_t{state.cluster} * state.launch->blockDim.x * state.launch->blockDim.y *
+                           state.launch->blockDim.z;
+    if (!state.cooperative && threads <= 1024) together = 1 + schedule().random(4);
   }
   for (size_t i = 0; i < clusters.size() && !state.failed; i += together)
     run_together(&clusters[i], std::min(together, clusters.size() - i));

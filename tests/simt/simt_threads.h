@@ -1,6 +1,8 @@
 // Threads, blocks and their shared memory: what a kernel's source sees of the scheduler (emulator.cpp).
 #pragma once
 
+#include <type_traits>
+
 #include "simt_types.h"
 
 // The running thread's. The scheduler sets them whenever it goes from one thread to another.
@@ -54,15 +56,12 @@ void* shared_of_rank(const void* p, unsigned rank, Place place);
 unsigned cluster_rank();
 unsigned cluster_size();
 
-template <class T>
-using Same = T;
-
 }  // namespace simt
 
-#define S2S_SHARED(type_, name)                                                  \
-  static constexpr char s2s_shared_##name = 0;                                   \
-  auto& name = *static_cast<::simt::Same<type_>*>(::simt::shared_variable( \
-      &s2s_shared_##name, sizeof(::simt::Same<type_>), alignof(::simt::Same<type_>)))
+#define S2S_SHARED(type_, name)                                                    \
+  static constexpr char s2s_shared_##name = 0;                                     \
+  auto& name = *static_cast<std::type_identity_t<type_>*>(::simt::shared_variable( \
+      &s2s_shared_##name, sizeof(std::type_identity_t<type_>), alignof(std::type_identity_t<type_>)))
 #define S2S_DYNAMIC_SHARED(type_, name) type_* const name = static_cast<type_*>(::simt::dynamic_shared())
 
 inline void __syncthreads(S2S_SIMT_HERE) {

@@ -25,12 +25,9 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
-namespace simt {
-template <class T>
-using Same = T;
-}  // namespace simt
+#include <type_traits>
 
-#define S2S_SHARED(type_, name) __shared__::simt::Same<type_> name
+#define S2S_SHARED(type_, name) __shared__ std::type_identity_t<type_> name
 #define S2S_DYNAMIC_SHARED(type_, name)                                \
   extern __shared__ __align__(16) unsigned char s2s_dynamic_shared_[]; \
   type_* const name = reinterpret_cast<type_*>(s2s_dynamic_shared_)
