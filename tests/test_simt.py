@@ -1,4 +1,4 @@
-"""The emulator of CUDA (tests/simt): it gives what CUDA gives, and it notices each mistake that is planted."""
+"""The emulator of CUDA (tests/simt): it gives what CUDA gives, and notices each mistake that is planted."""
 
 from __future__ import annotations
 

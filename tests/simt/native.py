@@ -1,4 +1,4 @@
-"""Builds kernel sources (.cu) and host sources (.cpp) with the emulator into a program: plain, under AddressSanitizer
+"""Builds kernels (.cu) and host code (.cpp) with the emulator into a program: plain, under AddressSanitizer
 and UndefinedBehaviorSanitizer, or under ThreadSanitizer. For tests, and by hand:
 
     python tests/simt/native.py --kind asan --out DIR tests/simt/bugs/*.cu tests/simt/bugs/main.cpp

@@ -8,9 +8,9 @@
 // * Inline PTX stands in ptx.h, where each piece has an emulated twin.
 // * A thread that leaves a kernel must not leave others behind at a barrier: leave by whole blocks (clusters,
 //   grids), or not at all. Threads of a block meet at the same barrier in the source.
-// * Lanes of a warp that exchange values by shared memory say __syncwarp() in between; a shuffle orders no
-// memory.
-// * Who waits for another block spins on simt::load_acquire() (with simt::backoff()), never on a plain or
+// * Lanes of a warp that exchange values by shared memory say __syncwarp() in between: a shuffle orders
+// nothing.
+// * Who waits for another block spins on simt::load_acquire() and simt::backoff(), never on a plain or
 // volatile
 //   load, and its grid is launched as cooperative, so that all its blocks are resident.
 // * float4 and its like are loaded from shared memory only where the array is declared with their alignment:
