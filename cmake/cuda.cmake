@@ -6,6 +6,7 @@
 #            EMULATED  the same sources as plain C++ on the emulator of tests/simt, for tests
 set(S2S_CUDA "AUTO" CACHE STRING "Build the CUDA backend: AUTO, ON, OFF, PYPI or EMULATED")
 set(S2S_CUDA_ARCHITECTURES "" CACHE STRING "As CMAKE_CUDA_ARCHITECTURES (empty: the GPUs of this machine, else 90)")
+option(S2S_CUDA_TESTS "Build the test kernels and micro-kernels of tests/simt as a library beside the backend" OFF)
 option(S2S_COVERAGE "Count which lines the emulated CUDA backend runs (gcov)" OFF)
 
 set(S2S_CUDA_MODES AUTO ON OFF PYPI EMULATED)
@@ -37,6 +38,9 @@ if(S2S_CUDA_BUILT)
   target_link_libraries(_cuda_backend PRIVATE s2s_flags)
   target_link_options(_cuda_backend PRIVATE "-Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/cuda_exports.map")
   install(TARGETS _cuda_backend LIBRARY DESTINATION seq2seq_fast)
+  if(S2S_CUDA_TESTS)
+    include(cmake/cuda_tests.cmake)
+  endif()
   message(STATUS "CUDA backend: ${S2S_CUDA_COMPILER}, architectures ${S2S_CUDA_ARCHITECTURES}")
 else()
   set(S2S_CUDA_ARCHITECTURES "")

@@ -1,0 +1,18 @@
+# Kernels that are no part of the backend, built as it is, by nvcc or for the emulator: a library beside it in the package that
+# tests/test_cuda_ptx.py and benchmarks/gpu open. Never in a release. Part of cuda.cmake.
+set(S2S_CUDA_TEST_KERNELS tests/simt/twins.cu tests/simt/latency.cu)
+if(S2S_CUDA_EMULATED)
+  set_source_files_properties(${S2S_CUDA_TEST_KERNELS} PROPERTIES LANGUAGE CXX)
+  add_library(_cuda_tests MODULE ${S2S_CUDA_TEST_KERNELS} $<TARGET_OBJECTS:s2s_simt>)
+  target_compile_options(_cuda_tests PRIVATE -O2 -Wno-unknown-pragmas)
+else()
+  set_source_files_properties(tests/simt/simt_defaults.cpp PROPERTIES LANGUAGE CUDA)
+  add_library(_cuda_tests MODULE ${S2S_CUDA_TEST_KERNELS} tests/simt/simt_defaults.cpp)
+  set_target_properties(_cuda_tests PROPERTIES CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden CUDA_STANDARD_REQUIRED OFF)
+  target_include_directories(_cuda_tests SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  target_compile_options(_cuda_tests PRIVATE "${s2s_cuda_options}")
+endif()
+set_target_properties(_cuda_tests PROPERTIES PREFIX "" SUFFIX ".so")
+target_include_directories(_cuda_tests PRIVATE tests/simt)
+target_link_libraries(_cuda_tests PRIVATE s2s_flags)
+install(TARGETS _cuda_tests LIBRARY DESTINATION seq2seq_fast)
