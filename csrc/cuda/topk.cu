@@ -47,26 +47,26 @@ __device__ __forceinline__ Entry group_first(Entry e, int turn) {
 }
 
 // The first of this thread's elements that come after `last`.
-template <class Row>
-__device__ __forceinline__ Entry next_after(Row& row, Entry last, int width) {
+template <int THREADS>
+__device__ __forceinline__ Entry next_after(const Row<THREADS>& row, Entry last) {
   Entry first = end();
   row.for_quads([&](int c, float4 q) {
     each(
         [&](float& x) {
           const Entry e = {x, c++};
-          if (e.index < width && before(last, e) && before(e, first)) first = e;
+          if (e.index < row.width() && before(last, e) && before(e, first)) first = e;
         },
         q);
   });
   return first;
 }
 
-template <class Row>
-__global__ void __launch_bounds__(kRowBlock<Row>) topk_rows(TopkArgs x, bool aligned) {
-  const int64_t r = row_of_group<Row>();
+template <int THREADS>
+__global__ void __launch_bounds__(kRowBlock<THREADS>) topk_rows(TopkArgs x, bool aligned) {
+  const int64_t r = row_of_group<THREADS>();
   if (r >= x.rows) return;
-  const int width = static_cast<int>(x.width), k = static_cast<int>(x.k);
-  Row row(x.x + r * x.width, width, aligned);
+  const int k = static_cast<int>(x.k);
+  const Row<THREADS> row(x.x + r * x.width, x.width, aligned);
   float* values = x.values + r * x.k;
   int32_t* indices = x.indices + r * x.k;
 
@@ -79,10 +79,10 @@ __global__ void __launch_bounds__(kRowBlock<Row>) topk_rows(TopkArgs x, bool ali
     nan = t.total != t.total;
   } else {
     row.for_quads([&](int, float4 q) { each([&](float& v) { nan |= v != v; }, q); });
-    nan = group_any<Row::kThreads>(nan);
+    nan = group_any<THREADS>(nan);
   }
   if (nan) {
-    for (int i = static_cast<int>(threadIdx.x % Row::kThreads); i < k; i += Row::kThreads) {
+    for (int i = row.rank(); i < k; i += THREADS) {
       values[i] = NAN;
       indices[i] = -1;
     }
@@ -90,8 +90,8 @@ __global__ void __launch_bounds__(kRowBlock<Row>) topk_rows(TopkArgs x, bool ali
   }
   Entry taken = beginning(), offer = taken;
   for (int i = 0; i < k; ++i) {
-    if (offer.index == taken.index) offer = next_after(row, taken, width);
-    taken = group_first<Row::kThreads>(offer, i % 2);
+    if (offer.index == taken.index) offer = next_after(row, taken);
+    taken = group_first<THREADS>(offer, i % 2);
     if (offer.index == taken.index) {  // one thread's: the offers differ
       values[i] = x.log_softmax ? math::log_softmax(taken.value, top, log_total) : taken.value;
       indices[i] = taken.index;
@@ -103,8 +103,9 @@ __global__ void __launch_bounds__(kRowBlock<Row>) topk_rows(TopkArgs x, bool ali
 
 void topk(const TopkArgs& x) {
   if (x.rows == 0) return;
-  with_row(x.width,
-           [&]<class Row>() { launch(topk_rows<Row>, launch_rows<Row>(x.rows), x, aligned(x.x, x.width)); });
+  with_threads(x.width, [&]<int THREADS>() {
+    launch(topk_rows<THREADS>, launch_rows<THREADS>(x.rows), x, aligned(x.x, x.width));
+  });
 }
 
 }  // namespace s2s::cuda

@@ -26,7 +26,8 @@ inline bool aligned(const void* p, int64_t stride = 0) {
 }
 
 // The first `left` elements, `rest` in the place of the others.
-__device__ __forceinline__ float4 load_quad(const float* p, int64_t left, bool aligned, float rest = 0.0f) {
+template <class Int>
+__device__ __forceinline__ float4 load_quad(const float* p, Int left, bool aligned, float rest = 0.0f) {
   if (aligned && left >= kQuad) return *reinterpret_cast<const float4*>(p);
   float4 q = {rest, rest, rest, rest};
   if (left > 0) q.x = p[0];
@@ -35,7 +36,8 @@ __device__ __forceinline__ float4 load_quad(const float* p, int64_t left, bool a
   if (left > 3) q.w = p[3];
   return q;
 }
-__device__ __forceinline__ void store_quad(float* p, float4 q, int64_t left, bool aligned) {
+template <class Int>
+__device__ __forceinline__ void store_quad(float* p, float4 q, Int left, bool aligned) {
   if (aligned && left >= kQuad) {
     *reinterpret_cast<float4*>(p) = q;
     return;

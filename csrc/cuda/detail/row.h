@@ -1,6 +1,6 @@
-// A row in the hands of a group of threads: a warp, or a block where it is wide. Thread t has its quads t,
-// t + THREADS, ... Rows up to 32768 elements are read once and Held in registers; longer ones are Streamed:
-// read again, from the cache, for each pass. The width alone decides.
+// A row in the hands of a group of threads: a warp, or a block where the row is wide. The width alone
+// decides. Thread t has its quads t, t + THREADS, ...: they are read again, from the cache, for each pass
+// over the row.
 #pragma once
 
 #include "cuda/detail/reduce.h"
@@ -13,64 +13,27 @@ struct TopAndTotal {
   float total;  // sum of exp(x - top); NaN where the row holds NaN, or where top is infinite
 };
 
-template <int THREADS, int QUADS>
-class Held {
+template <int THREADS>
+class Row {
  public:
   static constexpr int kThreads = THREADS;
 
-  __device__ __forceinline__ Held(const float* row, int width, bool aligned) : width_(width) {
-#pragma unroll
-    for (int i = 0; i < QUADS; ++i)
-      quads_[i] = load_quad(row + column(i), width - column(i), aligned, -INFINITY);
-  }
+  __device__ __forceinline__ Row(const float* row, int64_t width, bool aligned)
+      : row_(row), width_(static_cast<int>(width)), aligned_(aligned) {}
+
+  __device__ __forceinline__ int width() const { return width_; }
 
   // f(column, quad) for each quad of this thread; the elements past the width are -infinity.
   template <class F>
-  __device__ __forceinline__ void for_quads(const F& f) {
-#pragma unroll
-    for (int i = 0; i < QUADS; ++i) {
-      if (column(i) < width_) f(column(i), quads_[i]);
-    }
-  }
-
-  __device__ __forceinline__ TopAndTotal top_and_total() {
-    float top = -INFINITY;
-    for_quads([&](int, float4 q) { top = fmaxf(top, fmaxf(fmaxf(q.x, q.y), fmaxf(q.z, q.w))); });
-    top = group_max<THREADS>(top);
-    float sum = 0.0f;
-    for_quads([&](int, float4 q) {
-      each([&](float& x) { x = math::exp(x - top); }, q);
-      sum += (q.x + q.y) + (q.z + q.w);
-    });
-    return {top, group_sum<THREADS>(sum) + (top - top)};
-  }
-
- private:
-  __device__ __forceinline__ static int column(int i) {
-    return kQuad * (i * THREADS + static_cast<int>(threadIdx.x % THREADS));
-  }
-  float4 quads_[QUADS];
-  int width_;
-};
-
-template <int THREADS>
-class Streamed {
- public:
-  static constexpr int kThreads = THREADS;
-
-  __device__ __forceinline__ Streamed(const float* row, int width, bool aligned)
-      : row_(row), width_(width), aligned_(aligned) {}
-
-  template <class F>
-  __device__ __forceinline__ void for_quads(const F& f) {
-    for (int c = kQuad * static_cast<int>(threadIdx.x); c < width_; c += kQuad * THREADS) {
+  __device__ __forceinline__ void for_quads(const F& f) const {
+    for (int c = kQuad * rank(); c < width_; c += kQuad * THREADS) {
       float4 q = load_quad(row_ + c, width_ - c, aligned_, -INFINITY);
       f(c, q);
     }
   }
 
   // In one pass: each thread's sum is relative to the largest element it has seen so far.
-  __device__ __forceinline__ TopAndTotal top_and_total() {
+  __device__ __forceinline__ TopAndTotal top_and_total() const {
     float mine = -INFINITY, sum = 0.0f;
     for_quads([&](int, float4 q) {
       const float larger = fmaxf(mine, fmaxf(fmaxf(q.x, q.y), fmaxf(q.z, q.w)));
@@ -84,6 +47,16 @@ class Streamed {
     return {top, group_sum<THREADS>(sum * math::exp(mine - top)) + (top - top)};
   }
 
+  // The group's threads meet, and see what they have written.
+  __device__ __forceinline__ static void meet() {
+    if constexpr (THREADS > kWarp) {
+      __syncthreads();
+    } else {
+      __syncwarp();
+    }
+  }
+  __device__ __forceinline__ static int rank() { return static_cast<int>(threadIdx.x % THREADS); }
+
  private:
   const float* row_;
   int width_;
@@ -91,43 +64,26 @@ class Streamed {
 };
 
 // Blocks of this many threads; where the group is a warp, a block has several rows.
-template <class Row>
-constexpr int kRowBlock = Row::kThreads > kWarp ? Row::kThreads : 4 * kWarp;
-template <class Row>
-constexpr int kRowsOfBlock = kRowBlock<Row> / Row::kThreads;
+template <int THREADS>
+constexpr int kRowBlock = THREADS > kWarp ? THREADS : 4 * kWarp;
 
 // The row of this thread's group; at or past the last one there is nothing to do.
-template <class Row>
+template <int THREADS>
 __device__ __forceinline__ int64_t row_of_group() {
-  return int64_t{blockIdx.x} * kRowsOfBlock<Row> + threadIdx.x / Row::kThreads;
-}
-// Its threads meet, and see what they have written.
-template <class Row>
-__device__ __forceinline__ void meet() {
-  if constexpr (Row::kThreads > kWarp) {
-    __syncthreads();
-  } else {
-    __syncwarp();
-  }
-}
-template <class Row>
-__device__ __forceinline__ bool first_of_group() {
-  return threadIdx.x % Row::kThreads == 0;
+  return int64_t{blockIdx.x} * (kRowBlock<THREADS> / THREADS) + threadIdx.x / THREADS;
 }
 
-template <class Row>
+template <int THREADS>
 Launch launch_rows(int64_t rows) {
-  return {.grid = blocks(ceil_div(rows, kRowsOfBlock<Row>)), .block = kRowBlock<Row>};
+  return {.grid = blocks(ceil_div(rows, kRowBlock<THREADS> / THREADS)), .block = kRowBlock<THREADS>};
 }
 
-// Calls f.operator()<Row>() with the Row of rows of this width.
+// Calls f.operator()<THREADS>() with the threads that a row of this width gets.
 template <class F>
-void with_row(int64_t width, const F& f) {
-  if (width <= 256) return f.template operator()<Held<32, 2>>();
-  if (width <= 1024) return f.template operator()<Held<32, 8>>();
-  if (width <= 8192) return f.template operator()<Held<256, 8>>();
-  if (width <= 32768) return f.template operator()<Held<1024, 8>>();
-  f.template operator()<Streamed<1024>>();
+void with_threads(int64_t width, const F& f) {
+  if (width <= 1024) return f.template operator()<kWarp>();
+  if (width <= 8192) return f.template operator()<256>();
+  f.template operator()<1024>();
 }
 
 }  // namespace s2s::cuda
