@@ -10,12 +10,29 @@
 namespace s2s {
 namespace {
 
-// Throws TypeError unless `object` is a numpy array of one of two dtypes.
-py::array checked(Argument a, const py::object& object, const py::dtype& first, const py::dtype& second,
+std::string type_name(const py::object& object) {
+  return py::str(py::type::of(object).attr("__name__"));
+}
+
+// An array of another library that lies on the CPU as a numpy view of it; anything else as it is.
+py::object numpy_view(Argument a, const py::object& object) {
+  if (py::isinstance<py::array>(object) || !py::hasattr(object, "__dlpack_device__")) return object;
+  try {
+    return py::module_::import("numpy").attr("from_dlpack")(object);
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_Exception)) throw;
+    throw type_error(text("[", a.op, "] Expected ", a.name, " as an array that numpy can view, got ",
+                          type_name(object), ": ", std::string(py::str(error.value()))));
+  }
+}
+
+// Throws TypeError unless `given` is an array of the CPU of one of two dtypes.
+py::array checked(Argument a, const py::object& given, const py::dtype& first, const py::dtype& second,
                   const char* want) {
+  const py::object object = numpy_view(a, given);
   if (!py::isinstance<py::array>(object)) {
     throw type_error(text("[", a.op, "] Expected ", a.name, " as a numpy array of ", want, ", got ",
-                          std::string(py::str(py::type::of(object).attr("__name__"))), "."));
+                          type_name(object), "."));
   }
   auto array = py::reinterpret_borrow<py::array>(object);
   if (!array.dtype().equal(first) && !array.dtype().equal(second)) {
@@ -60,6 +77,28 @@ Tensor elsewhere(Argument a, const py::object& object, DType dtype, const char* 
 }
 
 }  // namespace
+
+py::object array_object(Argument a, const py::object& value) {
+  if (py::isinstance<py::array>(value) || py::isinstance<DeviceArray>(value)) return value;
+  if (const Tensor t = device_tensor(a, value); t.defined()) return numpy_from(t);
+  const py::object array = numpy_view(a, value);
+  if (!py::isinstance<py::array>(array)) {
+    throw type_error(
+        text("[", a.op, "] Expected ", a.name, " as a numpy array, got ", type_name(value), "."));
+  }
+  return array;
+}
+
+Tensor any_array(Argument a, const py::object& value) {
+  const py::object array = array_object(a, value);
+  if (py::isinstance<DeviceArray>(array)) return array.cast<const DeviceArray&>().tensor;
+  const auto dtype = py::reinterpret_borrow<py::array>(array).dtype();
+  if (dtype.equal(py::dtype::of<int64_t>())) return int64s(a, array);
+  if (dtype.equal(py::dtype::of<int32_t>())) return ids(a, array);
+  if (const auto u8 = py::dtype::of<uint8_t>(); dtype.equal(u8))
+    return view(checked(a, array, u8, u8, "uint8"), DType::u8);
+  return floats(a, array);
+}
 
 Tensor floats(Argument a, const py::object& object) {
   if (const Tensor t = elsewhere(a, object, DType::f32, "float32"); t.defined()) return t;
@@ -140,9 +179,10 @@ Tensor optional_int64s(Argument a, const py::object& array) {
   return array.is_none() ? Tensor() : int64s(a, array);
 }
 
-Tensor writable(Argument a, const py::object& object) {
-  if (const Tensor t = elsewhere(a, object, DType::f32, "float32"); t.defined()) return t;
+Tensor writable(Argument a, const py::object& given) {
+  if (const Tensor t = elsewhere(a, given, DType::f32, "float32"); t.defined()) return t;
   const auto f32 = py::dtype::of<float>();
+  const py::object object = numpy_view(a, given);
   auto array = checked(a, object, f32, f32, "float32");
   check(a.op, array.is(object) && array.writeable(), "Expected ", a.name,
         " to be contiguous, aligned and writable.");

@@ -23,6 +23,10 @@ struct Argument {
 // The device of a name: cpu, cuda, cuda:N. ValueError for another name, RuntimeError where it is absent.
 Device device_from(const std::string& name);
 
+// An array of any library as a numpy array or, where it lies on a device, as a DeviceArray: of the same
+// memory. TypeError for what is no array.
+py::object array_object(Argument argument, const py::object& value);
+
 // A float32 array as it is, of the CPU or of a device; TypeError for anything else.
 Tensor floats(Argument argument, const py::object& array);
 // The same for the duration of a call whose arguments hold the array: where it is contiguous the tensor does
@@ -31,6 +35,8 @@ Tensor borrowed_floats(Argument argument, const py::object& array);
 // int32, or int64 whose values fit; TypeError for anything else.
 Tensor ids(Argument argument, const py::object& array);
 Tensor int64s(Argument argument, const py::object& array);
+// A float32, int32, int64 or uint8 array as it is; TypeError for anything else.
+Tensor any_array(Argument argument, const py::object& array);
 // The same for None -> undefined.
 Tensor optional_floats(Argument argument, const py::object& array);
 Tensor optional_ids(Argument argument, const py::object& array);

@@ -32,14 +32,16 @@ Tensor gradient(const char* op, const py::object& array, const Tensor& param) {
 // The mask where the parameters are; undefined for None.
 Tensor mask_of(const char* op, const py::object& mask, const Tensor& param) {
   if (mask.is_none()) return {};
-  if (!py::isinstance<py::array_t<uint8_t, py::array::c_style>>(mask)) {
-    throw type_error(text("[", op, "] Expected mask as a contiguous numpy array of uint8."));
+  const bool numpy = py::isinstance<py::array>(mask);
+  if (numpy && !py::isinstance<py::array_t<uint8_t, py::array::c_style>>(mask)) {
+    throw type_error(text("[", op, "] Expected mask as a contiguous array of uint8."));
   }
-  const auto bytes = py::reinterpret_borrow<py::array>(mask);
+  const Tensor bytes = any_array({op, "mask"}, mask);
+  ops::expect_dtype(op, "mask", bytes, DType::u8);
   const int64_t blocks = (param.size() + kMaskBlock - 1) / kMaskBlock;
   check(op, bytes.size() == blocks, "Expected mask of ", blocks, " bytes, one for every ", kMaskBlock,
         " parameters, got ", bytes.size(), ".");
-  return Tensor::wrap(const_cast<void*>(bytes.data()), {blocks}, DType::u8, nullptr).to(param.device());
+  return bytes.to(param.device());
 }
 
 }  // namespace

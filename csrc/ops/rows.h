@@ -16,5 +16,7 @@ struct GatherRowsArgs {
 
 namespace ops {
 void gather_rows(const Tensor& x, const Tensor& index, const Tensor& y);
-}
+// x [A, B, W] as [B, A, W].
+Tensor swap_axes(const Tensor& x);
+}  // namespace ops
 }  // namespace s2s
