@@ -6,10 +6,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+
+from seq2seq_fast import _native
+
+Array = TypeVar("Array")
 
 
 def _range(least: float, most: float) -> str:
@@ -62,26 +65,27 @@ def choice(op: str, name: str, value: Any, choices: Sequence[str]) -> str:
 def array(
     op: str,
     name: str,
-    value: Any,
+    value: Array,
     shape: tuple[int | None, ...] | None = None,
     dtype: type[np.generic] | None = None,
-) -> NDArray[Any]:
-    """Return a numpy array with at least one element.
+) -> Array:
+    """Return an array with at least one element: a numpy array, or a DeviceArray where it lies on a device.
 
     Args:
+        value: one of these, or of another library that speaks DLPack or __cuda_array_interface__, which is
+            viewed, not copied.
         shape: the shape it must have; None in it stands for any size. None: any shape.
         dtype: the dtype it must have; None: any.
     """
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"[{op}] Expected {name} as a numpy array, got {type(value).__name__}.")
-    if dtype is not None and value.dtype != dtype:
-        raise TypeError(f"[{op}] Expected {name} of dtype {np.dtype(dtype)}, got {value.dtype}.")
+    found: Any = value if isinstance(value, np.ndarray) else _native.as_array(op, name, value)
+    if dtype is not None and found.dtype != dtype:
+        raise TypeError(f"[{op}] Expected {name} of dtype {np.dtype(dtype)}, got {found.dtype}.")
     if shape is not None and (
-        len(shape) != value.ndim
-        or any(want not in (None, got) for want, got in zip(shape, value.shape, strict=True))
+        len(shape) != found.ndim
+        or any(want not in (None, got) for want, got in zip(shape, found.shape, strict=True))
     ):
         wanted = ", ".join("*" if size is None else str(size) for size in shape)
-        raise ValueError(f"[{op}] Expected {name} of shape [{wanted}], got {list(value.shape)}.")
-    if value.size == 0:
-        raise ValueError(f"[{op}] Expected {name} of at least one element, got shape {list(value.shape)}.")
-    return value
+        raise ValueError(f"[{op}] Expected {name} of shape [{wanted}], got {list(found.shape)}.")
+    if found.size == 0:
+        raise ValueError(f"[{op}] Expected {name} of at least one element, got shape {list(found.shape)}.")
+    return found  # type: ignore[no-any-return]

@@ -1,4 +1,7 @@
-"""The kernels, one short function each: numpy arrays in, numpy arrays out.
+"""The kernels, one short function each: arrays in, arrays out, on the device where they lie.
+
+numpy arrays run on the CPU and give numpy arrays; floats on a CUDA device run there and give `DeviceArray`s
+(see `device`). Floats of two devices are a ValueError. Ids and lengths may always be numpy arrays.
 
 Floats are float32, ids int32 or int64; a wrong dtype is a TypeError, a wrong shape or value a ValueError,
 and the message names the argument. Nothing is changed in place but what a trailing underscore says. N is
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 
 from seq2seq_fast import _native
 from seq2seq_fast.arguments import array, flag, integer, number
+from seq2seq_fast.device import A, DeviceArray, Ids, device_of, views
 
 __all__ = [
     "adagrad_",
@@ -47,21 +51,20 @@ __all__ = [
     "topk",
 ]
 
-Floats = NDArray[np.float32]
-Ids = NDArray[np.int32] | NDArray[np.int64]
+Mask = NDArray[np.uint8] | DeviceArray
 CellParams = Sequence[Any]
 """w_ih [G H, C], w_hh [G H, H], b_ih [G H], b_hh [G H]; G = 4 (i f g o) for an LSTM, 3 (r z n) for a GRU."""
 
 
-def _rows(op: str, name: str, value: Any) -> NDArray[Any]:
+def _rows(op: str, name: str, value: A) -> A:
     """[..., W] as [R, W]."""
-    rows = array(op, name, value)
+    rows: A = array(op, name, value)
     if rows.ndim == 0:
         raise ValueError(f"[{op}] Expected {name} of at least one dimension, got a scalar.")
     return rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
 
 
-def linear(x: Floats, weight: Floats, bias: Floats | None = None, *, compute_type: str = "float32") -> Floats:
+def linear(x: A, weight: A, bias: A | None = None, *, compute_type: str = "float32") -> A:
     """x weight^T + bias (torch.nn.functional.linear).
 
     Args:
@@ -78,7 +81,7 @@ def linear(x: Floats, weight: Floats, bias: Floats | None = None, *, compute_typ
     return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
-def linear_backward(dy: Floats, x: Floats, weight: Floats) -> tuple[Floats, Floats, Floats]:
+def linear_backward(dy: A, x: A, weight: A) -> tuple[A, A, A]:
     """Gradients of `linear`: (dx [..., K], dweight [N, K], dbias [N])."""
     op = "linear_backward"
     rows = _rows(op, "x", x)
@@ -88,14 +91,15 @@ def linear_backward(dy: Floats, x: Floats, weight: Floats) -> tuple[Floats, Floa
     return dx.reshape(x.shape), dweight, dbias
 
 
-def embedding(ids: Ids, weight: Floats) -> Floats:
+def embedding(ids: Ids, weight: A) -> A:
     """Rows of a table: ids [...] of 0 .. V - 1, weight [V, E] -> [..., E]."""
     array("embedding", "weight", weight)
-    rows = _native.embedding(array("embedding", "ids", ids).reshape(-1), weight)
-    return rows.reshape(*ids.shape, rows.shape[-1])
+    which: Any = array("embedding", "ids", ids)
+    rows = _native.embedding(which.reshape(-1), weight)
+    return rows.reshape((*which.shape, rows.shape[-1]))
 
 
-def embedding_backward(ids: Ids, dy: Floats, num_embeddings: int) -> Floats:
+def embedding_backward(ids: Ids, dy: A, num_embeddings: int) -> A:
     """Gradient of the table [num_embeddings, E]: rows of dy [..., E] added in their order."""
     op = "embedding_backward"
     flat = array(op, "ids", ids).reshape(-1)
@@ -103,24 +107,24 @@ def embedding_backward(ids: Ids, dy: Floats, num_embeddings: int) -> Floats:
     return _native.embedding_backward(flat, rows, integer(op, "num_embeddings", num_embeddings, 1, 2**31 - 1))
 
 
-def softmax(x: Floats) -> Floats:
+def softmax(x: A) -> A:
     """exp(x) / sum exp(x) over the last dimension of x [..., V]."""
     return _native.softmax(_rows("softmax", "x", x), False).reshape(x.shape)
 
 
-def log_softmax(x: Floats) -> Floats:
+def log_softmax(x: A) -> A:
     """log of softmax over the last dimension of x [..., V]."""
     return _native.softmax(_rows("log_softmax", "x", x), True).reshape(x.shape)
 
 
-def softmax_backward(dy: Floats, y: Floats) -> Floats:
+def softmax_backward(dy: A, y: A) -> A:
     """dx of `softmax`, from its output y [..., V]."""
     op = "softmax_backward"
     array(op, "dy", dy, array(op, "y", y).shape)
     return _native.softmax_backward(_rows(op, "dy", dy), _rows(op, "y", y), False).reshape(y.shape)
 
 
-def log_softmax_backward(dy: Floats, y: Floats) -> Floats:
+def log_softmax_backward(dy: A, y: A) -> A:
     """dx of `log_softmax`, from its output y [..., V]."""
     op = "log_softmax_backward"
     array(op, "dy", dy, array(op, "y", y).shape)
@@ -128,8 +132,8 @@ def log_softmax_backward(dy: Floats, y: Floats) -> Floats:
 
 
 def cross_entropy(
-    logits: Floats, targets: Ids, ignore_index: int = -100, label_smoothing: float = 0.0
-) -> tuple[Floats, Floats]:
+    logits: A, targets: Ids, ignore_index: int = -100, label_smoothing: float = 0.0
+) -> tuple[A, A]:
     """Cross-entropy over logits and its gradient in one pass (torch.nn.functional.cross_entropy,
     reduction="none").
 
@@ -151,7 +155,7 @@ def cross_entropy(
     )
 
 
-def _energy(op: str, score: str, energy: Floats | None) -> Floats | None:
+def _energy(op: str, score: str, energy: A | None) -> A | None:
     if score not in ("dot", "mlp"):
         raise ValueError(f"[{op}] Expected score dot or mlp, got {score}.")
     if (score == "mlp") != (energy is not None):
@@ -160,14 +164,14 @@ def _energy(op: str, score: str, energy: Floats | None) -> Floats | None:
 
 
 def attention(
-    query: Floats,
-    keys: Floats,
-    values: Floats,
+    query: A,
+    keys: A,
+    values: A,
     lengths: Ids,
     example: Ids,
     score: str = "dot",
-    energy: Floats | None = None,
-) -> tuple[Floats, Floats]:
+    energy: A | None = None,
+) -> tuple[A, A]:
     """Each query attends to the rows of its source (dot: Luong et al. 2015; mlp: Bahdanau et al. 2015).
 
     dot: score = query . key; mlp: score = energy . tanh(query + key). "general" is dot with keys =
@@ -198,15 +202,15 @@ def _check_attention(op: str, query: Any, keys: Any, values: Any, lengths: Any, 
 
 
 def attention_backward(
-    dcontext: Floats,
-    query: Floats,
-    keys: Floats,
-    values: Floats,
+    dcontext: A,
+    query: A,
+    keys: A,
+    values: A,
     lengths: Ids,
     example: Ids,
     score: str = "dot",
-    energy: Floats | None = None,
-) -> tuple[Floats, Floats, Floats, Floats | None]:
+    energy: A | None = None,
+) -> tuple[A, A, A, A | None]:
     """Gradients of `attention`: (dquery, dkeys, dvalues, denergy or None). The weights are computed anew."""
     op = "attention_backward"
     _check_attention(op, query, keys, values, lengths, example)
@@ -226,8 +230,8 @@ def _stack(
     bidirectional: bool,
     gates: int,
     reset_after: bool = True,
-) -> _native.Layer:
-    """A native layer with copies of (w_ih, w_hh, b_ih, b_hh) per layer and direction."""
+) -> tuple[_native.Layer, Any]:
+    """A native layer with copies of (w_ih, w_hh, b_ih, b_hh) per layer and direction, and x as an array."""
     directions = 2 if flag(op, "bidirectional", bidirectional) else 1
     flag(op, "reset_after", reset_after)
     if not isinstance(params, Sequence) or any(not isinstance(cell, Sequence) for cell in params):
@@ -237,36 +241,43 @@ def _stack(
             f"[{op}] Expected params as (w_ih, w_hh, b_ih, b_hh) per layer and direction, "
             f"got {len(params)} entries."
         )
-    width = array(op, "x", x, (None,) * 3).shape[-1]
+    x = array(op, "x", x, (None,) * 3)
+    width = x.shape[-1]
     hidden = array(op, "w_hh", params[0][1], (None, None)).shape[1]
     rows, layers = gates * hidden, len(params) // directions
     kind = "lstm" if gates == 4 else "gru"
-    layer = _native.Layer(kind, width, hidden, layers, True, bidirectional, reset_after, 0.0)
-    views = iter(_views(layer, layer.params))
+    layer = _native.Layer(
+        kind, width, hidden, layers, True, bidirectional, reset_after, 0.0, device=device_of(x)
+    )
+    names = iter(layer.layout())
     for at, cell in enumerate(params):
         inputs = width if at < directions else directions * hidden
         for name, value, shape in zip(
             _WEIGHTS, cell, ((rows, inputs), (rows, hidden), (rows,), (rows,)), strict=True
         ):
-            next(views)[...] = array(op, name, value, shape, np.float32)
-    return layer
+            weight = array(op, name, value, shape, np.float32)
+            if device_of(weight) != layer.device:
+                raise ValueError(
+                    f"[{op}] Expected all arrays on one device, got x on {layer.device} and {name} on "
+                    f"{device_of(weight)}."
+                )
+            layer.load_parameter(next(names)[0], weight)
+    return layer, x
 
 
-def _views(layer: _native.Layer, buffer: Floats) -> list[Floats]:
-    """Each parameter's part of a flat buffer."""
-    return [
-        buffer[offset : offset + math.prod(shape)].reshape(shape) for _, shape, offset, _ in layer.layout()
-    ]
+def _gradients(layer: _native.Layer, *inputs: Any) -> tuple[Any, ...]:
+    """Gradients of a step's inputs, [1, N, .] each, as [N, .], and of each parameter."""
+    return (*map(_only, inputs), *views(layer.layout(), layer.grads).values())
 
 
 def lstm(
-    x: Floats,
+    x: A,
     params: Sequence[CellParams],
-    h0: Floats | None = None,
-    c0: Floats | None = None,
+    h0: A | None = None,
+    c0: A | None = None,
     lengths: Ids | None = None,
     bidirectional: bool = False,
-) -> tuple[Floats, Floats, Floats]:
+) -> tuple[A, A, A]:
     """A stack of LSTM layers over a ragged batch (torch.nn.LSTM). For training, or many calls, use `nn.LSTM`.
 
     Args:
@@ -278,110 +289,112 @@ def lstm(
     Returns:
         y [T, N, D H], zero past each length, and h_n, c_n [L D, N, H], each sequence's own last states.
     """
-    layer = _stack("lstm", x, params, bidirectional, 4)
+    layer, x = _stack("lstm", x, params, bidirectional, 4)
     y, h_n, c_n, _ = layer.forward(x, lengths, h0, c0, False, 0, 0)
     assert c_n is not None
     return y, h_n, c_n
 
 
 def gru(
-    x: Floats,
+    x: A,
     params: Sequence[CellParams],
-    h0: Floats | None = None,
+    h0: A | None = None,
     lengths: Ids | None = None,
     bidirectional: bool = False,
     reset_after: bool = True,
-) -> tuple[Floats, Floats]:
+) -> tuple[A, A]:
     """A stack of GRU layers over a ragged batch (torch.nn.GRU): (y [T, N, D H], h_n [L D, N, H]).
 
     reset_after=False puts the reset gate before the recurrent product, as in Cho et al. 2014, Keras'
     default and ONNX' linear_before_reset=0. Other arguments as in `lstm`.
     """
-    layer = _stack("gru", x, params, bidirectional, 3, reset_after)
+    layer, x = _stack("gru", x, params, bidirectional, 3, reset_after)
     y, h_n, _, _ = layer.forward(x, lengths, h0, None, False, 0, 0)
     return y, h_n
 
 
 def _cell(
     op: str, gates: int, x: Any, states: dict[str, Any], weights: Sequence[Any], reset_after: bool = True
-) -> tuple[_native.Layer, NDArray[Any], list[NDArray[Any]]]:
+) -> tuple[_native.Layer, Any, list[Any]]:
     """A layer of one step, x as [1, N, C], and the states as [1, N, H]."""
-    rows = array(op, "x", x, (None, None), np.float32).shape[0]
+    x = array(op, "x", x, (None, None), np.float32)
     hidden = array(op, "w_hh", weights[1], (None, None)).shape[1]
-    steps = [array(op, name, state, (rows, hidden), np.float32)[None] for name, state in states.items()]
-    return _stack(op, x[None], [weights], False, gates, reset_after), x[None], steps
+    shape = x.shape[0], hidden
+    steps = [array(op, name, state, shape, np.float32).reshape(1, *shape) for name, state in states.items()]
+    return *_stack(op, x.reshape(1, *x.shape), [weights], False, gates, reset_after), steps
 
 
-def lstm_cell(
-    x: Floats, h: Floats, c: Floats, w_ih: Floats, w_hh: Floats, b_ih: Floats, b_hh: Floats
-) -> tuple[Floats, Floats]:
+def _only(step: Any) -> Any:
+    """[1, N, H] as [N, H]."""
+    return step.reshape(step.shape[1:])
+
+
+def lstm_cell(x: A, h: A, c: A, w_ih: A, w_hh: A, b_ih: A, b_hh: A) -> tuple[A, A]:
     """One step of an LSTM (torch.nn.LSTMCell): x [N, C], h and c [N, H] -> (h, c) [N, H]."""
     layer, step, (h0, c0) = _cell("lstm_cell", 4, x, {"h": h, "c": c}, (w_ih, w_hh, b_ih, b_hh))
     _, h_n, c_n, _ = layer.forward(step, None, h0, c0, False, 0, 0)
     assert c_n is not None
-    return h_n[0], c_n[0]
+    return _only(h_n), _only(c_n)
 
 
 def lstm_cell_backward(
-    dh: Floats,
-    dc: Floats,
-    x: Floats,
-    h: Floats,
-    c: Floats,
-    w_ih: Floats,
-    w_hh: Floats,
-    b_ih: Floats,
-    b_hh: Floats,
-) -> tuple[Floats, ...]:
+    dh: A,
+    dc: A,
+    x: A,
+    h: A,
+    c: A,
+    w_ih: A,
+    w_hh: A,
+    b_ih: A,
+    b_hh: A,
+) -> tuple[A, ...]:
     """Gradients of `lstm_cell`: (dx, dh, dc, dw_ih, dw_hh, db_ih, db_hh). The step is computed anew."""
     states = {"h": h, "c": c, "dh": dh, "dc": dc}
     layer, step, (h0, c0, dh_n, dc_n) = _cell("lstm_cell_backward", 4, x, states, (w_ih, w_hh, b_ih, b_hh))
-    *_, saved = layer.forward(step, None, h0, c0, True, 0, 0)
+    saved = layer.forward(step, None, h0, c0, True, 0, 0)[-1]
     assert saved is not None
     dx, dh0, dc0 = layer.backward(saved, None, dh_n, dc_n)
     assert dc0 is not None
-    return (dx[0], dh0[0], dc0[0], *_views(layer, layer.grads))
+    return _gradients(layer, dx, dh0, dc0)
 
 
-def gru_cell(
-    x: Floats, h: Floats, w_ih: Floats, w_hh: Floats, b_ih: Floats, b_hh: Floats, reset_after: bool = True
-) -> Floats:
+def gru_cell(x: A, h: A, w_ih: A, w_hh: A, b_ih: A, b_hh: A, reset_after: bool = True) -> A:
     """One step of a GRU (torch.nn.GRUCell): x [N, C], h [N, H] -> h [N, H]. reset_after as in `gru`."""
     layer, step, (h0,) = _cell("gru_cell", 3, x, {"h": h}, (w_ih, w_hh, b_ih, b_hh), reset_after)
     _, h_n, _, _ = layer.forward(step, None, h0, None, False, 0, 0)
-    result: Floats = h_n[0]
-    return result
+    only: A = _only(h_n)
+    return only
 
 
 def gru_cell_backward(
-    dh: Floats,
-    x: Floats,
-    h: Floats,
-    w_ih: Floats,
-    w_hh: Floats,
-    b_ih: Floats,
-    b_hh: Floats,
+    dh: A,
+    x: A,
+    h: A,
+    w_ih: A,
+    w_hh: A,
+    b_ih: A,
+    b_hh: A,
     reset_after: bool = True,
-) -> tuple[Floats, ...]:
+) -> tuple[A, ...]:
     """Gradients of `gru_cell`: (dx, dh, dw_ih, dw_hh, db_ih, db_hh). The step is computed anew."""
     op = "gru_cell_backward"
     weights = (w_ih, w_hh, b_ih, b_hh)
     layer, step, (h0, dh_n) = _cell(op, 3, x, {"h": h, "dh": dh}, weights, reset_after)
-    *_, saved = layer.forward(step, None, h0, None, True, 0, 0)
+    saved = layer.forward(step, None, h0, None, True, 0, 0)[-1]
     assert saved is not None
     dx, dh0, _ = layer.backward(saved, None, dh_n, None)
-    return (dx[0], dh0[0], *_views(layer, layer.grads))
+    return _gradients(layer, dx, dh0)
 
 
 def dropout(
-    x: Floats,
+    x: A,
     p: float,
     seed: int,
     update: int = 0,
     op: int = 0,
     example: Ids | None = None,
     time: Ids | None = None,
-) -> Floats:
+) -> A:
     """Inverted dropout whose mask is a function of its names alone; its backward is the same call on dy.
 
     Element u of a row is kept, times 1 / (1 - p), where uniform(philox(counter, key)) >= p. counter = (u //
@@ -419,7 +432,7 @@ def philox(counter: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.u
     return _native.philox(counter, int(key[0]), int(key[1]))
 
 
-def topk(x: Floats, k: int) -> tuple[Floats, NDArray[np.int32]]:
+def topk(x: A, k: int) -> tuple[A, Any]:
     """The k largest of each row of x [R, V], descending, of equals the lower index first: values and
     indices [R, k]."""
     width = array("topk", "x", x, (None, None)).shape[1]
@@ -427,8 +440,8 @@ def topk(x: Floats, k: int) -> tuple[Floats, NDArray[np.int32]]:
 
 
 def project_topk(
-    x: Floats, weight: Floats, bias: Floats | None = None, k: int = 1, *, compute_type: str = "float32"
-) -> tuple[Floats, NDArray[np.int32]]:
+    x: A, weight: A, bias: A | None = None, k: int = 1, *, compute_type: str = "float32"
+) -> tuple[A, Any]:
     """The k largest of each row of log softmax(x weight^T + bias), whose logits are never written: the output
     layer of a search (Milakov and Gimelshein 2018).
 
@@ -450,15 +463,16 @@ def project_topk(
     return _native.project_topk(rows, weight, bias, integer("project_topk", "k", k, 1, columns), compute_type)
 
 
-def _flat(op: str, name: str, value: Any) -> NDArray[Any]:
-    return array(op, name, value, (None,), np.float32)
+def _flat(op: str, name: str, value: A) -> A:
+    flat: A = array(op, name, value, (None,), np.float32)
+    return flat
 
 
 def adam_(
-    param: Floats,
-    grad: Floats,
-    m: Floats,
-    v: Floats,
+    param: A,
+    grad: A,
+    m: A,
+    v: A,
     step: int,
     lr: float = 1e-3,
     beta1: float = 0.9,
@@ -466,7 +480,7 @@ def adam_(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
     decoupled: bool = False,
-    mask: NDArray[np.uint8] | None = None,
+    mask: Mask | None = None,
 ) -> None:
     """One update by Adam (Kingma & Ba 2015; torch.optim.Adam), in place.
 
@@ -496,15 +510,15 @@ def adam_(
 
 
 def sgd_(
-    param: Floats,
-    grad: Floats,
-    momentum_buffer: Floats | None = None,
+    param: A,
+    grad: A,
+    momentum_buffer: A | None = None,
     lr: float = 1e-3,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
     nesterov: bool = False,
     first: bool = False,
-    mask: NDArray[np.uint8] | None = None,
+    mask: Mask | None = None,
 ) -> None:
     """One update by SGD (torch.optim.SGD), in place.
 
@@ -528,13 +542,13 @@ def sgd_(
 
 
 def adagrad_(
-    param: Floats,
-    grad: Floats,
-    sum: Floats,
+    param: A,
+    grad: A,
+    sum: A,
     lr: float = 1e-2,
     eps: float = 1e-10,
     weight_decay: float = 0.0,
-    mask: NDArray[np.uint8] | None = None,
+    mask: Mask | None = None,
 ) -> None:
     """One update by Adagrad (Duchi et al. 2011; torch.optim.Adagrad), in place.
 
@@ -554,17 +568,17 @@ def adagrad_(
     )
 
 
-def squared_norm(x: Floats) -> float:
+def squared_norm(x: A) -> float:
     """The sum of the squares of x [P], the same for any number of threads."""
     return _native.squared_norm(_flat("squared_norm", "x", x))
 
 
-def scale_(x: Floats, factor: float) -> None:
+def scale_(x: A, factor: float) -> None:
     """x [P] times factor, in place."""
     _native.scale_(_flat("scale_", "x", x), number("scale_", "factor", factor))
 
 
-def clip_grad_norm_(grads: Floats, max_norm: float) -> float:
+def clip_grad_norm_(grads: A, max_norm: float) -> float:
     """Scale grads [P] in place so that their norm is at most max_norm (torch.nn.utils.clip_grad_norm_).
 
     Returns:
@@ -573,9 +587,10 @@ def clip_grad_norm_(grads: Floats, max_norm: float) -> float:
     op = "clip_grad_norm_"
     if number(op, "max_norm", max_norm) <= 0:
         raise ValueError(f"[{op}] Expected max_norm above 0, got {max_norm}.")
-    if not _flat(op, "grads", grads).flags.c_contiguous or not grads.flags.writeable:
+    flat: Any = _flat(op, "grads", grads)
+    if isinstance(flat, np.ndarray) and not (flat.flags.c_contiguous and flat.flags.writeable):
         raise ValueError(f"[{op}] Expected grads to be contiguous and writable.")
-    norm = math.sqrt(_native.squared_norm(grads))
+    norm = math.sqrt(_native.squared_norm(flat))
     if max_norm < norm < math.inf:
-        _native.scale_(grads, max_norm / (norm + 1e-6))
+        _native.scale_(flat, max_norm / (norm + 1e-6))
     return norm

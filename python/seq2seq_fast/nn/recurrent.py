@@ -1,5 +1,5 @@
 """LSTM and GRU layers and cells. One native call per sequence batch; weights are packed once and again when
-they change."""
+they change. A layer lies on a device, and so must the arrays it is given; those it returns do, too."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from seq2seq_fast import _native
 from seq2seq_fast.arguments import array, flag, integer, number
+from seq2seq_fast.device import A, DeviceArray, Ids, resolve, views
 
 Floats = NDArray[np.float32]
-Ids = NDArray[np.int32] | NDArray[np.int64]
 
 
 class _Recurrent:
@@ -34,6 +34,7 @@ class _Recurrent:
         dropout: float,
         seed: int,
         compute_type: str,
+        device: str,
     ) -> None:
         name = type(self).__name__
         self.input_size = integer(name, "input_size", input_size, 1, 2**31 - 1)
@@ -57,25 +58,28 @@ class _Recurrent:
             reset_after,
             dropout,
             compute_type,
+            resolve(name, device),
         )
         self.compute_type = self._native.compute_type
+        self.device = self._native.device
         # PyTorch's initialisation: uniform in +-1 / sqrt(H).
         bound = 1.0 / math.sqrt(hidden_size)
         rng = np.random.Generator(np.random.Philox(seed))
         for name, shape, _, _ in self._native.layout():
             self._native.load_parameter(name, rng.uniform(-bound, bound, shape).astype(np.float32))
 
-    def _views(self, buffer: Floats) -> dict[str, Floats]:
+    def _views(self, buffer: Any) -> dict[str, Any]:
         return {
-            name.removesuffix(self._suffix): buffer[offset : offset + math.prod(shape)].reshape(shape)
-            for name, shape, offset, _ in self._native.layout()
+            name.removesuffix(self._suffix): view
+            for name, view in views(self._native.layout(), buffer).items()
         }
 
-    def parameters(self) -> dict[str, Floats]:
-        """Writable views of the parameters by name; a change is noticed at the next call."""
+    def parameters(self) -> dict[str, Any]:
+        """Views of the parameters by name: numpy arrays to write to, or `DeviceArray`s. A change is noticed
+        at the next call."""
         return self._views(self._native.params)
 
-    def gradients(self) -> dict[str, Floats]:
+    def gradients(self) -> dict[str, Any]:
         """Views of the last backward's gradients, named as the parameters."""
         return self._views(self._native.grads)
 
@@ -84,8 +88,8 @@ class _Recurrent:
         return {name.removesuffix(self._suffix): value for name, value in self._native.state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take parameters from arrays, or anything numpy understands (CPU tensors of PyTorch too), of the
-        same names.
+        """Take parameters from arrays, or anything numpy understands (tensors of PyTorch too), of the same
+        names, wherever they lie.
 
         Raises:
             ValueError: a name is missing or unknown, or a shape differs; nothing is changed then.
@@ -105,6 +109,8 @@ class _Recurrent:
         arrays = {}
         for name, value in state.items():
             detach = getattr(value, "detach", None)
+            if isinstance(value, DeviceArray):
+                value = value.numpy()
             values = np.asarray(detach().cpu() if detach else value)
             if values.shape != own[name]:
                 raise ValueError(
@@ -134,7 +140,7 @@ class _Recurrent:
         """Inference mode, the mode a layer starts in. Returns the layer."""
         return self.train(False)
 
-    def _forward(self, x: Any, lengths: Any, h0: Any, c0: Any) -> tuple[Floats, Floats, Floats | None]:
+    def _forward(self, x: Any, lengths: Any, h0: Any, c0: Any) -> tuple[Any, Any, Any]:
         y, h, c, saved = self._native.forward(
             x, lengths, h0, c0, self.training, self.seed, self._update & 0xFFFFFFFF
         )
@@ -143,7 +149,7 @@ class _Recurrent:
             self._update += 1
         return y, h, c
 
-    def _backward(self, dy: Any, dh: Any, dc: Any) -> tuple[Floats, Floats, Floats | None]:
+    def _backward(self, dy: Any, dh: Any, dc: Any) -> tuple[Any, Any, Any]:
         saved, self._saved = self._saved, None
         if saved is None:
             raise RuntimeError(
@@ -177,17 +183,30 @@ class _Layer(_Recurrent):
         reset_after: bool,
         seed: int,
         compute_type: str,
+        device: str,
     ) -> None:
         self.batch_first = flag(type(self).__name__, "batch_first", batch_first)
         super().__init__(
-            input_size, hidden_size, num_layers, bias, bidirectional, reset_after, dropout, seed, compute_type
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            bidirectional,
+            reset_after,
+            dropout,
+            seed,
+            compute_type,
+            device,
         )
 
     def _turn(self, name: str, value: Any) -> Any:
         """[N, T, .] <-> [T, N, .] where batch_first."""
         if value is None or not self.batch_first:
             return value
-        return np.ascontiguousarray(array(self._kind, name, value, (None,) * 3).swapaxes(0, 1))
+        value = array(self._kind, name, value, (None,) * 3)
+        if isinstance(value, DeviceArray):
+            return _native.swap_axes(value)
+        return np.ascontiguousarray(value.swapaxes(0, 1))
 
 
 class LSTM(_Layer):
@@ -200,6 +219,7 @@ class LSTM(_Layer):
         compute_type: what the weights are multiplied as: float32, float16, bfloat16, int8, or auto for the
             fastest that this processor does well. All but float32 are for inference: training raises
             ValueError. int8 has a scale per row of the weights and per row of x.
+        device: where the layer lies and runs: cpu, cuda, cuda:1 ...
     """
 
     _kind = "lstm"
@@ -216,6 +236,7 @@ class LSTM(_Layer):
         *,
         seed: int = 0,
         compute_type: str = "float32",
+        device: str = "cpu",
     ) -> None:
         super().__init__(
             input_size,
@@ -228,11 +249,12 @@ class LSTM(_Layer):
             True,
             seed,
             compute_type,
+            device,
         )
 
     def __call__(
-        self, x: Floats, state: tuple[Floats, Floats] | None = None, lengths: Ids | None = None
-    ) -> tuple[Floats, tuple[Floats, Floats]]:
+        self, x: A, state: tuple[A, A] | None = None, lengths: Ids | None = None
+    ) -> tuple[A, tuple[A, A]]:
         """Run whole sequences.
 
         Args:
@@ -249,15 +271,14 @@ class LSTM(_Layer):
         """
         h0, c0 = (None, None) if state is None else _pair("lstm", "state", state)
         if lengths is None and not (self.training or self.batch_first):
-            found: tuple[Floats, tuple[Floats, Floats]] = self._native.infer(x, h0, c0)
+            found: tuple[A, tuple[A, A]] = self._native.infer(x, h0, c0)
             return found
         y, h, c = self._forward(self._turn("x", x), lengths, h0, c0)
-        assert c is not None
         return self._turn("y", y), (h, c)
 
     def backward(
-        self, dy: Floats | None, dstate: tuple[Floats | None, Floats | None] | None = None
-    ) -> tuple[Floats, tuple[Floats, Floats]]:
+        self, dy: A | None, dstate: tuple[A | None, A | None] | None = None
+    ) -> tuple[A, tuple[A, A]]:
         """Gradients of the last call in training mode; those of the parameters are in `gradients()`.
 
         Args:
@@ -269,7 +290,6 @@ class LSTM(_Layer):
         """
         dh, dc = _pair("lstm_backward", "dstate", dstate)
         dx, dh0, dc0 = self._backward(self._turn("dy", dy), dh, dc)
-        assert dc0 is not None
         return self._turn("dx", dx), (dh0, dc0)
 
 
@@ -296,6 +316,7 @@ class GRU(_Layer):
         *,
         seed: int = 0,
         compute_type: str = "float32",
+        device: str = "cpu",
     ) -> None:
         self.reset_after = reset_after
         super().__init__(
@@ -309,32 +330,38 @@ class GRU(_Layer):
             reset_after,
             seed,
             compute_type,
+            device,
         )
 
-    def __call__(
-        self, x: Floats, h0: Floats | None = None, lengths: Ids | None = None
-    ) -> tuple[Floats, Floats]:
+    def __call__(self, x: A, h0: A | None = None, lengths: Ids | None = None) -> tuple[A, A]:
         """Run whole sequences: (y [T, N, D H], h [L D, N, H]). Arguments and errors as in `LSTM`."""
         if lengths is None and not (self.training or self.batch_first):
-            found: tuple[Floats, Floats] = self._native.infer(x, h0, None)
+            found: tuple[A, A] = self._native.infer(x, h0, None)
             return found
         y, h, _ = self._forward(self._turn("x", x), lengths, h0, None)
         return self._turn("y", y), h
 
-    def backward(self, dy: Floats | None, dh: Floats | None = None) -> tuple[Floats, Floats]:
+    def backward(self, dy: A | None, dh: A | None = None) -> tuple[A, A]:
         """Gradients of the last call in training mode: (dx, dh0). See `LSTM.backward`."""
         dx, dh0, _ = self._backward(self._turn("dy", dy), dh, None)
         return self._turn("dx", dx), dh0
 
 
+def _only(step: Any) -> Any:
+    """[1, N, width] as [N, width]."""
+    return step.reshape(step.shape[1:])
+
+
 class _Cell(_Recurrent):
     _suffix = "_l0"
 
-    def _step(self, name: str, value: Any, rows: int | None, width: int) -> NDArray[Any] | None:
+    def _step(self, name: str, value: Any, rows: int | None, width: int) -> Any:
         """[N, width] as [1, N, width]; None stays."""
-        if value is None:
-            return None
-        return array(f"{self._kind}_cell", name, value, (rows, width), np.float32)[None]
+        return None if value is None else self._as_step(name, value, rows, width)
+
+    def _as_step(self, name: str, value: Any, rows: int | None, width: int) -> Any:
+        step = array(f"{self._kind}_cell", name, value, (rows, width), np.float32)
+        return step.reshape(1, *step.shape)
 
     def _states(self, like: str, parts: tuple[Any, Any], rows: int | None) -> tuple[Any, Any]:
         """A pair of states or of their gradients, prefixed `like` in messages."""
@@ -344,8 +371,8 @@ class _Cell(_Recurrent):
         )
         return h, c
 
-    def _input(self, x: Any) -> NDArray[Any]:
-        return array(f"{self._kind}_cell", "x", x, (None, self.input_size), np.float32)[None]
+    def _input(self, x: Any) -> Any:
+        return self._as_step("x", x, None, self.input_size)
 
 
 class LSTMCell(_Cell):
@@ -361,23 +388,22 @@ class LSTMCell(_Cell):
         *,
         seed: int = 0,
         compute_type: str = "float32",
+        device: str = "cpu",
     ) -> None:
-        super().__init__(input_size, hidden_size, 1, bias, False, True, 0.0, seed, compute_type)
+        super().__init__(input_size, hidden_size, 1, bias, False, True, 0.0, seed, compute_type, device)
 
-    def __call__(self, x: Floats, state: tuple[Floats, Floats] | None = None) -> tuple[Floats, Floats]:
+    def __call__(self, x: A, state: tuple[A, A] | None = None) -> tuple[A, A]:
         """x [N, C], state (h, c) of [N, H] or None for zeros -> (h, c) of [N, H]."""
         step = self._input(x)
-        h0, c0 = self._states("", _pair("lstm_cell", "state", state), len(x))
+        h0, c0 = self._states("", _pair("lstm_cell", "state", state), step.shape[1])
         _, h, c = self._forward(step, None, h0, c0)
-        assert c is not None
-        return h[0], c[0]
+        return _only(h), _only(c)
 
-    def backward(self, dstate: tuple[Floats, Floats]) -> tuple[Floats, tuple[Floats, Floats]]:
+    def backward(self, dstate: tuple[A, A]) -> tuple[A, tuple[A, A]]:
         """(dh, dc) of the last call in training mode -> dx and (dh, dc) of its state."""
         dh, dc = self._states("d", _pair("lstm_cell", "dstate", dstate), None)
         dx, dh0, dc0 = self._backward(None, dh, dc)
-        assert dc0 is not None
-        return dx[0], (dh0[0], dc0[0])
+        return _only(dx), (_only(dh0), _only(dc0))
 
 
 class GRUCell(_Cell):
@@ -394,20 +420,23 @@ class GRUCell(_Cell):
         *,
         seed: int = 0,
         compute_type: str = "float32",
+        device: str = "cpu",
     ) -> None:
         self.reset_after = reset_after
-        super().__init__(input_size, hidden_size, 1, bias, False, reset_after, 0.0, seed, compute_type)
+        super().__init__(
+            input_size, hidden_size, 1, bias, False, reset_after, 0.0, seed, compute_type, device
+        )
 
-    def __call__(self, x: Floats, h: Floats | None = None) -> Floats:
+    def __call__(self, x: A, h: A | None = None) -> A:
         """x [N, C], h [N, H] or None for zeros -> h [N, H]."""
         step = self._input(x)
-        h0, _ = self._states("", (h, None), len(x))
+        h0, _ = self._states("", (h, None), step.shape[1])
         _, out, _ = self._forward(step, None, h0, None)
-        result: Floats = out[0]
+        result: A = _only(out)
         return result
 
-    def backward(self, dh: Floats) -> tuple[Floats, Floats]:
+    def backward(self, dh: A) -> tuple[A, A]:
         """dh of the last call in training mode -> (dx, dh of its state)."""
         dh_n, _ = self._states("d", (dh, None), None)
         dx, dh0, _ = self._backward(None, dh_n, None)
-        return dx[0], dh0[0]
+        return _only(dx), _only(dh0)
