@@ -65,7 +65,8 @@ def forward_backward(kind: str, hidden: int, batch: int) -> Case:
 
     def run_ours() -> np.ndarray:
         ours(x)
-        return ours.backward(dy, None)[0]
+        dx: np.ndarray = ours.backward(dy, None)[0]
+        return dx
 
     def run_peer() -> None:
         tx.grad = None

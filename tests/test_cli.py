@@ -297,7 +297,7 @@ def test_every_target_of_an_option_exists() -> None:
         "optimizer": (optimizers - {"betas"}) | {"type", "beta1", "beta2"},
         "scheduler": {field.name for kind in (ReduceLROnPlateau, CosineDecay) for field in fields(kind)},
         "validation": {"metric", "beam_size", "max_decoding_length"},
-        "run": {"threads"},
+        "run": {"device", "threads"},
     }
     for option in TRAIN_OPTIONS:
         for target in option.targets:

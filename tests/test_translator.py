@@ -356,8 +356,10 @@ def test_a_translator_keeps_packed_weights_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"device": "cuda"}, RuntimeError, "no CUDA"),
-        ({"device": "tpu"}, ValueError, "device as one of auto, cpu, cuda, got 'tpu'"),
+        ({"device": "cuda:99"}, RuntimeError, "There is no"),
+        ({"device": "cuda", "device_index": 99}, RuntimeError, "There is no"),
+        ({"device": "tpu"}, ValueError, "device as auto, cpu, cuda or cuda:N, got 'tpu'"),
+        ({"device_index": -1}, ValueError, "device_index of at least 0"),
         ({"device": 0}, TypeError, "device as a string, got int"),
         ({"compute_type": "int4"}, ValueError, "compute_type as one of default, auto, float32, .*got 'int4'"),
         ({"compute_type": None}, TypeError, "compute_type as a string"),

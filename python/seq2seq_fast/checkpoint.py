@@ -1,7 +1,7 @@
 """Checkpoints: all that a training run is at one step, in one safetensors file, written whole or not at all.
 
 tensors     parameters [P], optimizer.step, optimizer.<moment> [P]: the flat buffers as they are
-metadata    state, settings, layout (JSON), instruction_set
+metadata    state, settings, layout (JSON), device, instruction_set
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Checkpoint:
     settings: Mapping[str, Any]
     """What the run was started with."""
     instruction_set: str
-    """Bits are reproduced on this one only."""
+    """Of the CPU. Bits are reproduced on this one only, where the device is the CPU."""
+    device: str = "cpu"
+    """What the model lay on: "cpu", or the name of a CUDA device. Bits are reproduced on its like only."""
 
     def save(self, path: StrPath) -> None:
         """Write the checkpoint atomically.
@@ -58,6 +60,7 @@ class Checkpoint:
             "format": FORMAT,
             "format_version": str(FORMAT_VERSION),
             "instruction_set": self.instruction_set,
+            "device": self.device,
             "state": json.dumps(self.state),
             "settings": json.dumps(self.settings),
             "layout": json.dumps(self.layout),
@@ -97,7 +100,8 @@ class Checkpoint:
                 for name in file.specs
                 if name.startswith("optimizer.")
             }
-            return cls(file.read("parameters"), optimizer, layout, state, settings, instruction_set)
+            device = metadata.get("device", "cpu")  # before there was another
+            return cls(file.read("parameters"), optimizer, layout, state, settings, instruction_set, device)
 
     def named_parameters(self) -> dict[str, Float32]:
         """Return the parameters by name, views into `parameters`."""

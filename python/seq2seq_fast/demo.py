@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from seq2seq_fast import metrics
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.decoding import decode
+from seq2seq_fast.device import resolve_device
 from seq2seq_fast.files import save_model
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import Adam
@@ -134,7 +135,7 @@ class Pronouncer:
     target: TextField
 
     @classmethod
-    def untrained(cls, words: Pronunciations, seed: int) -> Pronouncer:
+    def untrained(cls, words: Pronunciations, seed: int, device: str = "cpu") -> Pronouncer:
         """Make vocabularies of all letters and phonemes in the words, and a model with random weights."""
         letters = {letter: 1 for word in words for letter in word}
         phonemes = {
@@ -145,7 +146,7 @@ class Pronouncer:
         config = Seq2SeqConfig(
             source_vocab_size=len(source.vocabulary), target_vocab_size=len(target.vocabulary), **MODEL
         )
-        return cls(Seq2Seq(config, seed), source, target)
+        return cls(Seq2Seq(config, seed, device), source, target)
 
     def dataset(self, words: Pronunciations) -> Dataset:
         """Make a pair of each pronunciation."""
@@ -193,6 +194,7 @@ def run_demo(
     out: Path | None = None,
     png: Path | None = None,
     seed: int = 0,
+    device: str = "cpu",
     console: Console | None = None,
 ) -> None:
     """Train, measure, pronounce.
@@ -203,6 +205,7 @@ def run_demo(
         out: folder to keep the model in; None: it is not kept.
         png: file for the picture of the alignments; None: `PNG` in `out` or in the current folder.
         seed: of weights, order and dropout. A run is limited by time, so it does not repeat exactly.
+        device: where to train and decode; see `Seq2Seq`.
         console: where to print; None: standard output.
     """
     from rich.console import Console
@@ -214,7 +217,7 @@ def run_demo(
         f"CMU Pronouncing Dictionary: {len(learnt):,} words to learn, {len(held_out):,} held out. "
         f"Training for {minutes:g} minutes."
     )
-    pronouncer = Pronouncer.untrained(learnt, seed)
+    pronouncer = Pronouncer.untrained(learnt, seed, resolve_device("demo", device, auto=True))
     started = time.monotonic()
     steps = pronouncer.train(learnt, minutes=minutes, seed=seed)
     console.print(f"Trained {steps:,} steps in {time.monotonic() - started:.0f} s.")

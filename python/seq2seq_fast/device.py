@@ -19,7 +19,7 @@ from seq2seq_fast import _native
 from seq2seq_fast._native import DeviceArray
 from seq2seq_fast.cuda import cuda_status
 
-__all__ = ["DeviceArray", "device_of", "resolve", "to_device"]
+__all__ = ["DeviceArray", "device_of", "resolve_device", "to_device"]
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32] | NDArray[np.int64] | DeviceArray
@@ -42,7 +42,7 @@ def to_device(array: Any, device: str = "cuda") -> Any:
         RuntimeError: there is no such device; the message says what is missing.
         MemoryError: the device has no room for it; the message says for how many bytes.
     """
-    return _native.to_device(array, resolve("to_device", device))
+    return _native.to_device(array, resolve_device("to_device", device))
 
 
 def device_of(array: Any) -> str:
@@ -50,7 +50,12 @@ def device_of(array: Any) -> str:
     return array.device if isinstance(array, DeviceArray) else "cpu"
 
 
-def resolve(op: str, device: Any, *, auto: bool = False) -> str:
+def to_host(array: Any) -> NDArray[Any]:
+    """Return a `DeviceArray` as a numpy array; anything else as it is."""
+    return array.numpy() if isinstance(array, DeviceArray) else array
+
+
+def resolve_device(op: str, device: Any, *, auto: bool = False) -> str:
     """Return the device that a name means: "cpu" or "cuda:N".
 
     Args:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from seq2seq_fast import quantization
 from seq2seq_fast.atomic import atomic_write, sync_directory, write_bytes
+from seq2seq_fast.device import resolve_device
 from seq2seq_fast.tensor_file import TensorFile, write_tensors
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import tokenizer_from_settings
@@ -82,7 +83,8 @@ def save_model(
             parameter cannot be stored in it.
         OSError: the folder cannot be written.
     """
-    _save(Path(folder), model.config, model.parameters(), source, target, compute_type)
+    parameters = model.parameters() if model.device == "cpu" else model.native.state()
+    _save(Path(folder), model.config, parameters, source, target, compute_type)
 
 
 def _save(
@@ -129,19 +131,25 @@ def _save(
         write_bytes(folder / CONFIG, files[CONFIG])
 
 
-def load_model(folder: StrPath) -> SavedModel:
+def load_model(folder: StrPath, device: str = "cpu") -> SavedModel:
     """Read a model's folder. A quantised model comes as the float32 numbers that its integers stand for.
+
+    Args:
+        folder: the model's folder.
+        device: where the model shall lie; see `Seq2Seq`.
 
     Raises:
         FileNotFoundError: the folder, or a file that has to be in it, is not there.
         ValueError: a file is damaged, a field is unknown, missing or wrong, names, shapes or dtypes of the
             weights are not those of the config, or the format is newer than this version of the software.
+        RuntimeError: there is no such device.
     """
     from seq2seq_fast.model import Seq2Seq
 
+    device = resolve_device("load_model", device, auto=True)
     opened = ModelFolder.open(folder)
     with opened.names_errors():
-        model = Seq2Seq(opened.config, seed=None)
+        model = Seq2Seq(opened.config, seed=None, device=device)
     for name, values in opened.parameters(model.layout()):
         # Not through `parameters()`: once there are writable views, each call looks for changes in them.
         model.native.load_parameter(name, values)

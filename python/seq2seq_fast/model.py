@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from seq2seq_fast import _native
 from seq2seq_fast._native import Hypothesis
 from seq2seq_fast.arguments import array, flag, integer, number
+from seq2seq_fast.device import Ids, resolve_device, to_host, views
 from seq2seq_fast.search import DEFAULTS, check_bools
 
 if TYPE_CHECKING:
     from seq2seq_fast.data import Batch
 
 Floats = NDArray[np.float32]
-Ids = NDArray[np.int32] | NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class StepResult:
 class EncoderState:
     """An encoded batch with the decoder that is at work on it. Made by `Encoder` and `Seq2Seq.encode`."""
 
-    def __init__(self, session: _native.Session, lengths: Ids) -> None:
+    def __init__(self, session: _native.Session, lengths: Any) -> None:
         self._session = session
         self.lengths = np.asarray(lengths)
         """[N]"""
@@ -148,9 +148,10 @@ class Encoder:
             source_lengths: [N], at least 1 each.
             max_rows: the most rows a decoder step on it will have (beams and all); N where None.
         """
-        sources = len(array("encode", "source_lengths", source_lengths, (None,)))
+        lengths = to_host(array("encode", "source_lengths", source_lengths, (None,)))
+        sources = len(lengths)
         rows = sources if max_rows is None else integer("encode", "max_rows", max_rows, sources, 2**31 - 1)
-        return EncoderState(self._model.native.encode(source, source_lengths, rows), source_lengths)
+        return EncoderState(self._model.native.encode(source, lengths, rows), lengths)
 
 
 class Decoder:
@@ -190,21 +191,28 @@ class Seq2Seq:
     Sequences of a batch lie one after the other, without padding; lengths tell them apart. Results do not
     depend on what else is in the batch, nor on the number of threads.
 
+    Batches are numpy arrays wherever the model lies (features may lie on its device, too), and so are
+    scores. Parameters and gradients lie with the model.
+
     Args:
         config: what the network is made of.
-        seed: of the initial parameters; None: all zero, for a model whose parameters are about to be set.
+        seed: of the initial parameters, which are the same on every device; None: all zero, for a model whose
+            parameters are about to be set.
+        device: where it lies and runs: "cpu", "cuda", "cuda:1" ...; "auto": CUDA where it is ready, else the
+            CPU.
 
     Raises:
         ValueError: a value of config; the message names the field.
+        RuntimeError: there is no such device.
     """
 
-    def __init__(self, config: Seq2SeqConfig, seed: int | None = 0) -> None:
+    def __init__(self, config: Seq2SeqConfig, seed: int | None = 0, device: str = "cpu") -> None:
         if not isinstance(config, Seq2SeqConfig):
             raise TypeError(f"[Seq2Seq] Expected config as a Seq2SeqConfig, got {type(config).__name__}.")
         if seed is not None:
             integer("Seq2Seq", "seed", seed, 0, 2**64 - 1)
         self.config = config
-        self.native = config.native_model()
+        self.native = config.native_model(device=resolve_device("Seq2Seq", device, auto=True))
         self._layout = self.native.layout()
         if seed is not None:
             self._initialise(seed)
@@ -229,29 +237,38 @@ class Seq2Seq:
                 value = np.zeros(shape)
             self.native.load_parameter(name, value.astype(np.float32))
 
-    def _views(self, buffer: Floats) -> dict[str, Floats]:
-        return {
-            name: buffer[offset : offset + math.prod(shape)].reshape(shape)
-            for name, shape, offset, _ in self._layout
-        }
+    @property
+    def device(self) -> str:
+        """Where the model lies: "cpu", "cuda:0", ..."""
+        return self.native.device
 
-    def parameters(self) -> dict[str, Floats]:
-        """Every parameter by name: writable views of one flat buffer. A change is noticed at the next
-        call."""
-        return self._views(self.native.params)
+    def to(self, device: str) -> Seq2Seq:
+        """Return a model of the same parameters on a device; this one, where it lies there already."""
+        there = resolve_device("to", device, auto=True)
+        if there == self.device:
+            return self
+        model = Seq2Seq(self.config, seed=None, device=there)
+        for name, value in self.native.state().items():
+            model.native.load_parameter(name, value)
+        return model
 
-    def gradients(self) -> dict[str, Floats]:
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter by name: views of one flat buffer, numpy arrays to write to or `DeviceArray`s. A
+        change is noticed at the next call."""
+        return views(self._layout, self.native.params)
+
+    def gradients(self) -> dict[str, Any]:
         """The last `forward_backward`'s gradients, views by the parameters' names."""
-        return self._views(self.native.grads)
+        return views(self._layout, self.native.grads)
 
     @property
-    def flat_parameters(self) -> Floats:
-        """float32 [P]: the buffer itself. Views in it begin at multiples of 16 elements; what lies between
-        is zero."""
+    def flat_parameters(self) -> Any:
+        """float32 [P]: the buffer itself, a numpy array or a `DeviceArray`. Views in it begin at multiples of
+        16 elements; what lies between is zero."""
         return self.native.params
 
     @property
-    def flat_gradients(self) -> Floats:
+    def flat_gradients(self) -> Any:
         """float32 [P], laid out as flat_parameters."""
         return self.native.grads
 
@@ -348,8 +365,8 @@ class Seq2Seq:
         save_model(folder, self, **fields)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Seq2Seq:
+    def load(cls, folder: str | os.PathLike[str], device: str = "cpu") -> Seq2Seq:
         """Read a model's folder. See `files.load_model`, which also gives its vocabularies and tokenisers."""
         from seq2seq_fast.files import load_model
 
-        return load_model(folder).model
+        return load_model(folder, device).model

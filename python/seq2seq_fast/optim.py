@@ -1,7 +1,8 @@
 """Optimisers over flat buffers, with PyTorch's names, defaults and equations.
 
 A model has one flat float32 buffer of parameters and one of gradients, so an optimiser is one kernel over
-them and one flat array per moment. An optimiser here is its settings (a dataclass) plus that state.
+them and one flat array per moment. An optimiser here is its settings (a dataclass) plus that state,
+which lies where the parameters lie.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import numpy.typing as npt
 
 from seq2seq_fast import _native
 from seq2seq_fast.arguments import array, flag, number
+from seq2seq_fast.device import DeviceArray, device_of, to_host
 
-Float32 = npt.NDArray[np.float32]
+Float32 = npt.NDArray[np.float32] | DeviceArray
 Mask = npt.NDArray[np.uint8]
 """[P / 16] one flag for each 64 bytes of the flat buffer: whether weight decay applies."""
 
@@ -34,7 +36,8 @@ class Optimizer(ABC):
 
     def __post_init__(self) -> None:
         self._steps = 0
-        self._state: dict[str, Float32] = {}
+        self._state: dict[str, Any] = {}
+        self._device = "cpu"
         self._check("lr", "weight_decay")
 
     def _check(self, *names: str) -> None:
@@ -43,8 +46,8 @@ class Optimizer(ABC):
             setattr(self, name, number(self.type, name, getattr(self, name), 0.0))
 
     @abstractmethod
-    def _initial_state(self, size: int) -> dict[str, Float32]:
-        """Return the state before the first step, for so many parameters."""
+    def _initial_state(self) -> dict[str, float]:
+        """Return what each array of the state is filled with before the first step."""
 
     @abstractmethod
     def _update(self, parameters: Float32, gradients: Float32, lr: float, mask: Mask | None) -> None:
@@ -61,57 +64,82 @@ class Optimizer(ABC):
         """Update the parameters, in place.
 
         Args:
-            parameters: float32 [P], the flat buffer.
-            gradients: float32 [P].
+            parameters: float32 [P], the flat buffer, on any device; the state goes there with the first step.
+            gradients: float32 [P], on the same device.
             lr: the learning rate of this step; None: `self.lr`.
-            decay_mask: uint8 [P / 16], where weight decay applies; None: everywhere, as in PyTorch.
+            decay_mask: uint8 [P / 16], where weight decay applies; None: everywhere, as in PyTorch. It is
+                copied at each step where it lies on another device.
 
         Raises:
             ValueError, TypeError: naming the argument that is wrong; nothing has changed then.
         """
-        array(self.type, "parameters", parameters, (None,), np.float32)
-        array(self.type, "gradients", gradients, parameters.shape, np.float32)
-        if not (parameters.flags.c_contiguous and parameters.flags.writeable):
+        parameters = array(self.type, "parameters", parameters, (None,), np.float32)
+        gradients = array(self.type, "gradients", gradients, parameters.shape, np.float32)
+        if isinstance(parameters, np.ndarray) and not (
+            parameters.flags.c_contiguous and parameters.flags.writeable
+        ):
             raise ValueError(f"[{self.type}] Expected parameters to be contiguous and writable.")
         rate = self.lr if lr is None else number(self.type, "lr", lr, 0.0)
         if decay_mask is not None:
             array(self.type, "decay_mask", decay_mask, (-(-len(parameters) // 16),), np.uint8)
-        self.prepare(len(parameters))
+        self.prepare(len(parameters), device_of(parameters))
         self._steps += 1
         self._update(parameters, gradients, rate, decay_mask)
 
-    def prepare(self, size: int) -> None:
-        """Allocate the state for so many parameters, unless that is done."""
+    def prepare(self, size: int, device: str = "cpu") -> None:
+        """Allocate the state for so many parameters on a device, unless that is done; move what lies
+        elsewhere."""
         if not self._state:
-            self._state = self._initial_state(size)
+            self._state = self._made(size, device)
+        elif device != self._device:
+            self._state = {name: _native.to_device(values, device) for name, values in self._state.items()}
+        self._device = device
         for name, values in self._state.items():
             if values.shape != (size,):
                 raise ValueError(f"[{self.type}] Expected {size} parameters, as {name} has {len(values)}.")
+
+    def _made(self, size: int, device: str) -> dict[str, Any]:
+        """The state before the first step."""
+        on_device = device != "cpu"
+        return {
+            name: _native.zeros((size,), device)
+            if on_device and value == 0
+            else _native.to_device(np.full(size, value, np.float32), device)
+            for name, value in self._initial_state().items()
+        }
 
     def settings(self) -> dict[str, Any]:
         """Return the type and the arguments, for JSON; `optimizer_from_settings` undoes it."""
         return {"type": self.type, **asdict(self)}
 
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
-        """Return `step` (int64 scalar) and the flat arrays of state (the arrays themselves, not copies)."""
-        return {"step": np.array(self._steps, np.int64), **self._state}
+        """Return `step` (int64 scalar) and the flat arrays of state: the arrays themselves on the CPU, copies
+        of those on a device."""
+        arrays = {name: to_host(values) for name, values in self._state.items()}
+        return {"step": np.array(self._steps, np.int64), **arrays}
 
     def load_state_dict(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Copy what `state_dict` returned; raises ValueError if it is another optimiser's."""
+        """Copy what `state_dict` returned to where the state lies; raises ValueError if it is another
+        optimiser's."""
         size = max((np.size(values) for values in state.values()), default=0)
-        expected: dict[str, npt.NDArray[Any]] = {"step": np.zeros((), np.int64), **self._initial_state(size)}
+        expected = {"step": ((), np.int64), **dict.fromkeys(self._initial_state(), ((size,), np.float32))}
         if set(state) != set(expected) and not (set(state) == {"step"} and int(state["step"]) == 0):
             raise ValueError(
                 f"[{self.type}] Expected state {', '.join(sorted(expected))}, got {', '.join(sorted(state))}."
             )
         for name, values in state.items():
-            if values.shape != expected[name].shape or values.dtype != expected[name].dtype:
+            shape, dtype = expected[name]
+            if values.shape != shape or values.dtype != dtype:
                 raise ValueError(
-                    f"[{self.type}] Expected {name} {expected[name].dtype} {list(expected[name].shape)}, "
+                    f"[{self.type}] Expected {name} {np.dtype(dtype)} {list(shape)}, "
                     f"got {values.dtype} {list(values.shape)}."
                 )
         self._steps = int(state["step"])
-        self._state = {name: np.array(values) for name, values in state.items() if name != "step"}
+        self._state = {
+            name: _native.to_device(np.array(values), self._device)
+            for name, values in state.items()
+            if name != "step"
+        }
 
 
 @dataclass
@@ -135,8 +163,8 @@ class Adam(Optimizer):
         self.betas = (beta1, beta2)
         self._check("eps")
 
-    def _initial_state(self, size: int) -> dict[str, Float32]:
-        return {"exp_avg": np.zeros(size, np.float32), "exp_avg_sq": np.zeros(size, np.float32)}
+    def _initial_state(self) -> dict[str, float]:
+        return {"exp_avg": 0.0, "exp_avg_sq": 0.0}
 
     def _update(self, parameters: Float32, gradients: Float32, lr: float, mask: Mask | None) -> None:
         m, v = self._state["exp_avg"], self._state["exp_avg_sq"]
@@ -183,8 +211,8 @@ class SGD(Optimizer):
         if flag(self.type, "nesterov", self.nesterov) and self.momentum == 0:
             raise ValueError(f"[{self.type}] Expected nesterov only with a momentum, got True.")
 
-    def _initial_state(self, size: int) -> dict[str, Float32]:
-        return {"momentum_buffer": np.zeros(size, np.float32)} if self.momentum else {}
+    def _initial_state(self) -> dict[str, float]:
+        return {"momentum_buffer": 0.0} if self.momentum else {}
 
     def _update(self, parameters: Float32, gradients: Float32, lr: float, mask: Mask | None) -> None:
         buffer = self._state.get("momentum_buffer")
@@ -209,8 +237,8 @@ class Adagrad(Optimizer):
         super().__post_init__()
         self._check("lr_decay", "initial_accumulator_value", "eps")
 
-    def _initial_state(self, size: int) -> dict[str, Float32]:
-        return {"sum": np.full(size, self.initial_accumulator_value, np.float32)}
+    def _initial_state(self) -> dict[str, float]:
+        return {"sum": self.initial_accumulator_value}
 
     def _update(self, parameters: Float32, gradients: Float32, lr: float, mask: Mask | None) -> None:
         lr = lr / (1 + (self._steps - 1) * self.lr_decay)

@@ -31,7 +31,8 @@ from seq2seq_fast.data import Batch
 from seq2seq_fast.optim import Adam, Optimizer
 from seq2seq_fast.schedule import Scheduler
 
-Float32 = npt.NDArray[np.float32]
+Float32 = Any
+"""float32 [P]: a numpy array, or a `DeviceArray` where the model lies on a device."""
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -132,7 +133,7 @@ class Trainer:
     """Trains a model.
 
     Args:
-        model: a `Seq2Seq`, or anything with the methods of `TrainableModel`.
+        model: a `Seq2Seq`, or anything with the methods of `TrainableModel`. It is trained where it lies.
         optimizer: default `Adam(lr=1e-3)`. Weight decay spares biases.
         out: folder for models, checkpoints and metrics; None: nothing is written, and nothing can be resumed.
         batch_size, batch_type, bucket_size, seed: see `Batching`. The seed also names the dropout masks.
@@ -269,7 +270,8 @@ class Trainer:
             valid: the data to validate on; None: validate by the `Metric` alone, or not at all.
             resume: go on from the newest checkpoint in `out`; without one, start. Model, data, seed and
                 batching have to be what they were; other settings may be changed, and changes are reported.
-                Unchanged, the run ends with the bits of a run that was never stopped.
+                Unchanged, and on the same kind of device, the run ends with the bits of a run that was never
+                stopped.
             overwrite: start although there is a run in `out`, and remove its checkpoints.
 
         Raises:

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from seq2seq_fast import cpu_isa
+from seq2seq_fast import _native, cpu_isa
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
+from seq2seq_fast.device import DeviceArray, device_of, to_host
 from seq2seq_fast.interrupts import DeferredInterrupt
-from seq2seq_fast.ops import clip_grad_norm_
+from seq2seq_fast.ops import clip_grad_norm_, squared_norm
 from seq2seq_fast.optim import decay_mask
 from seq2seq_fast.progress import open_progress
 from seq2seq_fast.trainer import Metric, TrainingDiverged, TrainingInterrupted, TrainingResult
@@ -50,7 +51,10 @@ class TrainingRun:
         self.validates = valid is not None or isinstance(trainer.metric, Metric)
         self.layout = [(n, tuple(shape), at, bool(decay)) for n, shape, at, decay in self.model.layout()]
         self.size = len(self.model.flat_parameters)
-        self.decay_mask = decay_mask(self.layout, self.size) if self.optimizer.weight_decay else None
+        self.device = device_of(self.model.flat_parameters)
+        self.decay_mask = None
+        if self.optimizer.weight_decay:
+            self.decay_mask = _native.to_device(decay_mask(self.layout, self.size), self.device)
         self.state = TrainingState()
         self.folder = (
             None if trainer.out is None else CheckpointFolder(trainer.out, keep=trainer.keep_checkpoints)
@@ -80,7 +84,7 @@ class TrainingRun:
 
     def _open(self, *, resume: bool, overwrite: bool) -> None:
         self.settings = json.loads(json.dumps(self.trainer.settings(self.train)))
-        self.optimizer.prepare(self.size)
+        self.optimizer.prepare(self.size, self.device)
         out = self.trainer.out
         if self.folder is None or out is None:
             if resume:
@@ -120,9 +124,10 @@ class TrainingRun:
         for name, value in self.settings["free"].items():
             if saved.get(name) != value:
                 self.progress.line(f"Resuming with {name} {value!r}; it was {saved.get(name)!r}.")
-        if checkpoint.instruction_set != cpu_isa():
+        here, there = self._where(), (checkpoint.device, checkpoint.instruction_set)
+        if here[0] != there[0] or (here[0] == "cpu" and here != there):
             self.progress.line(
-                f"Resuming on {cpu_isa()}; the checkpoint is from {checkpoint.instruction_set}: "
+                f"Resuming on {_place(*here)}; the checkpoint is from {_place(*there)}: "
                 "results will be as good, but not the same bits."
             )
         try:
@@ -131,7 +136,11 @@ class TrainingRun:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         self.scheduler.load_state_dict(self.state.scheduler)
-        self.model.flat_parameters[...] = checkpoint.parameters
+        parameters = self.model.flat_parameters
+        if isinstance(parameters, DeviceArray):
+            parameters.copy_from(checkpoint.parameters)
+        else:
+            parameters[...] = checkpoint.parameters
         self.model.weights_changed()
         self.saved = self.state.to_json()
         self.progress.line(f"Resuming at step {self.state.step}, from {path}.")
@@ -303,22 +312,35 @@ class TrainingRun:
         state.scheduler = self.scheduler.state_dict()
         if state.to_json() == self.saved:
             return
-        if not np.isfinite(self.model.flat_parameters).all():
+        if not self._finite():
             self._diverged("a parameter is not finite")
         with self.interrupt.shielded():
             self.metrics.sync()
+            device, instruction_set = self._where()
             self.folder.save(
                 Checkpoint(
-                    self.model.flat_parameters,
+                    to_host(self.model.flat_parameters),
                     self.optimizer.state_dict(),
                     self.layout,
                     state.to_json(),
                     self.settings,
-                    cpu_isa(),
+                    instruction_set,
+                    device,
                 ),
                 state.step,
             )
             self.saved = state.to_json()
+
+    def _finite(self) -> bool:
+        parameters = self.model.flat_parameters  # the norm is quick, and finite but for very large numbers
+        return math.isfinite(squared_norm(parameters)) or bool(np.isfinite(to_host(parameters)).all())
+
+    def _where(self) -> tuple[str, str]:
+        """What bits depend on: "cpu" or the device's name, and the CPU's instruction set."""
+        if self.device == "cpu":
+            return "cpu", cpu_isa()
+        index = int(self.device.removeprefix("cuda:"))
+        return str(_native.cuda_status()["devices"][index]["name"]), cpu_isa()
 
     def _save_model(self, folder: Path) -> None:
         save = self.trainer.save_model
@@ -348,7 +370,7 @@ class TrainingRun:
         """Raise TrainingDiverged; save the state, which is that of before the step, if it is good."""
         kept = ""
         if self.folder is not None:
-            if np.isfinite(self.model.flat_parameters).all():
+            if self._finite():
                 self._save_checkpoint()
             kept = f" The run up to here is saved in {self.folder.latest()}."
         raise TrainingDiverged(
@@ -409,3 +431,7 @@ class TrainingRun:
         if trainer.max_minutes:
             done.append(state.seconds / (60 * trainer.max_minutes))
         return min(max(done), 1.0)
+
+
+def _place(device: str, instruction_set: str) -> str:
+    return instruction_set if device == "cpu" else device

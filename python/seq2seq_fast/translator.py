@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from seq2seq_fast import _native
 from seq2seq_fast.arguments import choice, flag, integer
 from seq2seq_fast.batching import batches
+from seq2seq_fast.device import resolve_device
 from seq2seq_fast.files import ModelFolder
 from seq2seq_fast.quantization import COMPUTE_TYPES
 from seq2seq_fast.search import DEFAULTS, check_bools
@@ -77,7 +78,8 @@ class Translator:
 
     Args:
         path: the model's folder.
-        device: "auto" or "cpu".
+        device: "cpu", "cuda", "cuda:1" ...; "auto": CUDA where it is ready, else the CPU.
+        device_index: which CUDA device, where device does not say it.
         compute_type: what matrices are multiplied in: "float32", "float16", "bfloat16" or "int8"; "default":
             as the folder stores them; "auto": the fastest that this processor does well, int8 or float32.
         inter_threads: batches that are computed at once. Further calls wait, first come first served.
@@ -86,7 +88,7 @@ class Translator:
     Raises:
         FileNotFoundError, ValueError: the folder is none, or damaged; the message names file and field.
         ValueError, TypeError: an argument; the message names it.
-        RuntimeError: there is no such device.
+        RuntimeError: there is no such device; the message says what is missing.
     """
 
     def __init__(
@@ -94,12 +96,14 @@ class Translator:
         path: str | os.PathLike[str],
         device: str = "auto",
         *,
+        device_index: int = 0,
         compute_type: str = "default",
         inter_threads: int = 1,
         intra_threads: int = 0,
     ) -> None:
-        if choice("Translator", "device", device, ("auto", "cpu", "cuda")) == "cuda":
-            raise RuntimeError("[Translator] This build of seq2seq_fast has no CUDA: use device='cpu'.")
+        index = integer("Translator", "device_index", device_index, 0, 999)
+        self.device = resolve_device("Translator", f"cuda:{index}" if device == "cuda" else device, auto=True)
+        """Where the model lies: "cpu", "cuda:0", ..."""
         choice("Translator", "compute_type", compute_type, ("default", "auto", *COMPUTE_TYPES))
         inter = integer("Translator", "inter_threads", inter_threads, 1, MOST_THREADS)
         intra = integer("Translator", "intra_threads", intra_threads, 0, MOST_THREADS)
@@ -108,6 +112,7 @@ class Translator:
             model = folder.config.native_model(
                 compute_type=folder.compute_type if compute_type == "default" else compute_type,
                 trainable=False,
+                device=self.device,
             )
         for name, values in folder.parameters(model.layout(), model.compute_type):
             model.load_parameter(name, values)
@@ -115,7 +120,6 @@ class Translator:
         self.source: TextField | None = folder.source
         """Tokeniser and vocabulary of the sources, if the folder has them."""
         self.target: TextField | None = folder.target
-        self.device = "cpu"
         self.compute_type: str = model.compute_type
         self.num_translators = inter
         """Batches that are computed at once: inter_threads."""

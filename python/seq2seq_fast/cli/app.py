@@ -59,6 +59,12 @@ IntraThreads = Annotated[
     int,
     typer.Option("--intra_threads", min=0, help="Threads; 0: as many as there are processors, 4 at most."),
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="auto|cpu|cuda|cuda:N", help="Where; auto: CUDA where it is ready, else the CPU."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
@@ -134,6 +140,7 @@ def translate(
     with_attention: Annotated[
         bool, typer.Option("--with_attention", help="With --json: the attention matrices, too.")
     ] = False,
+    device: Device = "auto",
     compute_type: ComputeType = "default",
     intra_threads: IntraThreads = 0,
 ) -> None:
@@ -162,7 +169,7 @@ def translate(
         patience=patience,
         min_decoding_length=min_length,
         max_decoding_length=max_length,
-        model_options={"compute_type": compute_type, "intra_threads": intra_threads},
+        model_options={"device": device, "compute_type": compute_type, "intra_threads": intra_threads},
     )
 
 
@@ -181,6 +188,7 @@ def score(
             "--with_token_scores", help="Add ' ||| ' and the score of each token, the end token last."
         ),
     ] = False,
+    device: Device = "auto",
     compute_type: ComputeType = "default",
     intra_threads: IntraThreads = 0,
 ) -> None:
@@ -200,7 +208,7 @@ def score(
         batch_type=batch_type,
         as_json=json,
         with_token_scores=with_token_scores,
-        model_options={"compute_type": compute_type, "intra_threads": intra_threads},
+        model_options={"device": device, "compute_type": compute_type, "intra_threads": intra_threads},
     )
 
 
@@ -226,6 +234,7 @@ def evaluate(
     min_length: MinLength = 0,
     max_length: MaxLength = 256,
     json: Json = False,
+    device: Device = "auto",
     compute_type: ComputeType = "default",
     intra_threads: IntraThreads = 0,
 ) -> None:
@@ -246,7 +255,7 @@ def evaluate(
         patience=patience,
         min_decoding_length=min_length,
         max_decoding_length=max_length,
-        model_options={"compute_type": compute_type, "intra_threads": intra_threads},
+        model_options={"device": device, "compute_type": compute_type, "intra_threads": intra_threads},
     )
 
 
@@ -282,6 +291,7 @@ def demo(
     out: Annotated[Path | None, typer.Option("--out", help="Folder to keep the model in.")] = None,
     png: Annotated[Path | None, typer.Option("--png", help="File for the picture of the alignments.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights, order and dropout.")] = 0,
+    device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
     """Learn to pronounce English in minutes, and pronounce words never seen.
@@ -291,7 +301,7 @@ def demo(
     from seq2seq_fast.demo import run_demo
 
     _set_threads(threads)
-    run_demo(minutes=minutes, words=words, out=out, png=png, seed=seed)
+    run_demo(minutes=minutes, words=words, out=out, png=png, seed=seed, device=device)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from seq2seq_fast.atomic import write_bytes
 from seq2seq_fast.checkpoint import CheckpointFolder
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.decoding import decoding_metric
+from seq2seq_fast.device import resolve_device
 from seq2seq_fast.files import save_model
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import Optimizer, optimizer_from_settings
@@ -57,6 +58,7 @@ def run_train(
         set_num_threads(threads)
 
     # Settings before data: a mistake in them should not wait until a large file is read.
+    device = resolve_device("train", arguments_for("run", options)["device"], auto=True)
     optimizer, scheduler = make_optimizer(options), make_scheduler(options)
     trainer_arguments = arguments_for("trainer", options)
     source, target = make_fields(options, out, resume=resume)
@@ -75,6 +77,7 @@ def run_train(
             },
         ),
         **arguments_for("network", options),
+        device=device,
     )
     trainer = Trainer(
         model,
@@ -88,7 +91,7 @@ def run_train(
     )
     tell(
         f"{len(train)} pairs, {len(source.vocabulary)} source and {len(target.vocabulary)} target tokens, "
-        f"{sum(view.size for view in model.parameters().values())} parameters."
+        f"{sum(view.size for view in model.parameters().values())} parameters on {model.device}."
     )
     try:
         result = trainer.fit(train, valid, resume=resume, overwrite=overwrite)

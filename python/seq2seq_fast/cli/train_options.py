@@ -113,6 +113,7 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("valid_beam_size", "int", 1, "validation.beam_size", "Beam size of that decoding."),
     _o("valid_max_length", "int", 256, "validation.max_decoding_length", "Longest output of that decoding, in tokens."),
 
+    _o("device", "text", "auto", "run.device", "Where: auto (CUDA where it is ready, else the CPU), cpu, cuda or cuda:N."),
     _o("threads", "int", 0, "run.threads", "Threads (0: as many as there are processors).", zero_is_off=True),
 )
 # fmt: on

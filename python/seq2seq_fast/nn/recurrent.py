@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from seq2seq_fast import _native
 from seq2seq_fast.arguments import array, flag, integer, number
-from seq2seq_fast.device import A, DeviceArray, Ids, resolve, views
+from seq2seq_fast.device import A, DeviceArray, Ids, resolve_device, to_host, views
 
 Floats = NDArray[np.float32]
 
@@ -58,7 +58,7 @@ class _Recurrent:
             reset_after,
             dropout,
             compute_type,
-            resolve(name, device),
+            resolve_device(name, device),
         )
         self.compute_type = self._native.compute_type
         self.device = self._native.device
@@ -109,9 +109,7 @@ class _Recurrent:
         arrays = {}
         for name, value in state.items():
             detach = getattr(value, "detach", None)
-            if isinstance(value, DeviceArray):
-                value = value.numpy()
-            values = np.asarray(detach().cpu() if detach else value)
+            values = np.asarray(detach().cpu() if detach else to_host(value))
             if values.shape != own[name]:
                 raise ValueError(
                     f"[load_state_dict] Expected {name} of shape {list(own[name])}, got {list(values.shape)}."
