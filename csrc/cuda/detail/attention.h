@@ -1,0 +1,189 @@
+// What attention computes of queries and the rows of their sources, forward and backward. Neighbouring
+// queries of one source, such as the beams of a sentence, are a run of up to 8, which shares what it reads; a
+// query's sums have the same order in any run.
+#pragma once
+
+#include "cuda/detail/reduce.h"
+#include "cuda/detail/strip.h"
+#include "math/attention.h"
+#include "math/softmax.h"
+
+namespace s2s::cuda {
+
+// Queries, and the rows of their sources (ops/attention.h).
+struct Pairs {
+  int64_t rows, longest;
+  const int32_t *offsets, *example;
+};
+
+struct Source {
+  int64_t begin;
+  int length;
+};
+__device__ __forceinline__ Source source_of(const Pairs& x, int64_t source) {
+  const int32_t begin = x.offsets[source];
+  return {begin, x.offsets[source + 1] - begin};
+}
+
+// How many queries belong to the run that begins with `row`; 0: it belongs to another's.
+template <int MOST>
+__device__ __forceinline__ int run_from(const Pairs& x, int64_t row) {
+  if (row % MOST != 0 && x.example[row - 1] == x.example[row]) return 0;
+  int count = 1;
+  while (row + count < x.rows && (row + count) % MOST != 0 && x.example[row + count] == x.example[row])
+    ++count;
+  return count;
+}
+
+// What pair_sums adds up over the width for a query, with rows a and b, and a row k of its source.
+struct DotTerm {  // a . k
+  static constexpr int kKeys = 4, kQueries = 8;
+  static constexpr bool kReadsB = false;
+  __device__ static float add(float a, float, float k, float sum) { return math::fma(a, k, sum); }
+};
+struct MlpTerm {  // b . tanh(a + k): so much work that there is little to be shared
+  static constexpr int kKeys = 1, kQueries = 1;
+  static constexpr bool kReadsB = true;
+  __device__ static float add(float a, float b, float k, float sum) { return math::mlp_score(b, a, k, sum); }
+};
+struct DweightTerm {  // a . (k - b)
+  static constexpr int kKeys = 4, kQueries = 8;
+  static constexpr bool kReadsB = true;
+  __device__ static float add(float a, float b, float k, float sum) { return math::dweight(a, k, b, sum); }
+};
+
+struct PairSums {
+  Pairs pairs;
+  int64_t width;
+  const float* a;  // [rows, width]
+  int64_t a_stride;
+  const float* b = nullptr;  // likewise; a stride of 0: one row for all
+  int64_t b_stride = 0;
+  const float* keys;  // [sum S, width]
+  float* out;         // [rows, longest]
+  bool aligned = false;
+};
+
+// A warp has kKeys rows of a source and the queries of a run; the grid is the queries by chunks of the
+// source.
+template <class Term>
+__global__ void __launch_bounds__(kStripBlock) pair_sums(PairSums x) {
+  constexpr int K = Term::kKeys, Q = Term::kQueries;
+  const int64_t row = blockIdx.x;
+  const int queries = run_from<Q>(x.pairs, row);
+  if (queries == 0) return;
+  const Source source = source_of(x.pairs, x.pairs.example[row]);
+  const int lane = threadIdx.x % kWarp, first = (blockIdx.y * kStripWarps + threadIdx.x / kWarp) * K;
+  if (first >= source.length) return;
+
+  const float* keys[K];  // past the last one: the last one again
+#pragma unroll
+  for (int k = 0; k < K; ++k) keys[k] = x.keys + (source.begin + min(first + k, source.length - 1)) * x.width;
+  float sums[Q * K] = {};
+  for (int64_t c = kQuad * lane; c < x.width; c += kStripColumns) {
+    const int64_t left = x.width - c;
+    float4 key[K];
+#pragma unroll
+    for (int k = 0; k < K; ++k) key[k] = load_quad(keys[k] + c, left, x.aligned);
+#pragma unroll
+    for (int q = 0; q < Q; ++q) {
+      if (q >= queries) break;
+      float4 a = load_quad(x.a + (row + q) * x.a_stride + c, left, x.aligned), b = {};
+      if (Term::kReadsB) b = load_quad(x.b + (row + q) * x.b_stride + c, left, x.aligned);
+#pragma unroll
+      for (int k = 0; k < K; ++k) {
+        float& sum = sums[q * K + k];
+        each([&](float& av, float& bv, float& kv) { sum = Term::add(av, bv, kv, sum); }, a, b, key[k]);
+      }
+    }
+  }
+  const float sum = warp_sums(sums);
+  constexpr int kLanesOfSum = kWarp / (Q * K);
+  const int q = lane / kLanesOfSum / K, s = first + lane / kLanesOfSum % K;
+  if (lane % kLanesOfSum == 0 && q < queries && s < source.length)
+    x.out[(row + q) * x.pairs.longest + s] = sum;
+}
+
+template <class Term>
+void launch_pair_sums(PairSums x) {
+  x.aligned = aligned(x.a, x.a_stride) && aligned(x.keys, x.width) && (!x.b || aligned(x.b, x.b_stride));
+  const dim3 grid(blocks(x.pairs.rows), blocks(ceil_div(x.pairs.longest, kStripWarps * Term::kKeys)));
+  launch(pair_sums<Term>, {.grid = grid, .block = kStripBlock}, x);
+}
+
+struct WeightedSums {
+  Pairs pairs;
+  int64_t width;
+  const float* factors;  // [rows, longest]
+  const float* values;   // [sum S, width]
+  float* out;            // [rows, width]
+  int64_t out_stride;
+  float* weights = nullptr;  // [rows, longest] out, zero past the source's length, where SOFTMAX
+  bool aligned = false;
+};
+
+// out = sum over the source of weights_s values_s, where the weights are the factors or, SOFTMAX, their
+// softmax. A block has a run of queries and a strip of the values; a warp every eighth of them, after it has
+// made the weights of one query for all.
+template <bool SOFTMAX>
+__global__ void __launch_bounds__(kStripBlock) weighted_sums(WeightedSums x) {
+  constexpr int kQueries = kStripWarps, kTile = 128;
+  const int64_t row = blockIdx.x;
+  const int queries = run_from<kQueries>(x.pairs, row);
+  if (queries == 0) return;
+  const Source source = source_of(x.pairs, x.pairs.example[row]);
+  const int lane = threadIdx.x % kWarp, warp = strip_warp();
+  const bool has_query = warp < queries;
+  const float* factors = x.factors + (row + warp) * x.pairs.longest;
+  float* weights = SOFTMAX && blockIdx.y == 0 ? x.weights + (row + warp) * x.pairs.longest : nullptr;
+
+  float top = -INFINITY, inverse = 0.0f;
+  if (SOFTMAX && has_query) {
+    for (int s = lane; s < source.length; s += kWarp) top = fmaxf(top, factors[s]);
+    top = group_max<kWarp>(top);
+    float total = 0.0f;
+    for (int s = lane; s < source.length; s += kWarp) total += math::exp(factors[s] - top);
+    inverse = 1.0f / group_sum<kWarp>(total);
+  }
+
+  S2S_SHARED(float[kQueries][kTile], tile);
+  const int64_t c = strip_column(), left = x.width - c;
+  const float* values = x.values + source.begin * x.width + c;
+  float4 sums[kQueries] = {};
+  for (int first = 0; first < source.length; first += kTile) {
+    const int count = min(kTile, source.length - first);
+    if (has_query) {
+      for (int i = lane; i < count; i += kWarp) {
+        float w = factors[first + i];
+        if (SOFTMAX) w = math::softmax(w, top, inverse);
+        if (weights) weights[first + i] = w;
+        tile[warp][i] = w;
+      }
+    }
+    __syncthreads();
+    for (int i = warp; i < count; i += kStripWarps) {
+      float4 value = load_quad(values + (first + i) * x.width, left, x.aligned);
+#pragma unroll
+      for (int q = 0; q < kQueries; ++q) {
+        if (q >= queries) break;
+        const float w = tile[q][i];
+        each([&](float& sum, float& v) { sum = math::fma(w, v, sum); }, sums[q], value);
+      }
+    }
+    __syncthreads();
+  }
+  const float4 sum = together(sums);
+  if (!has_query) return;
+  store_quad(x.out + (row + warp) * x.out_stride + c, sum, left, x.aligned);
+  if (weights) {
+    for (int64_t s = source.length + lane; s < x.pairs.longest; s += kWarp) weights[s] = 0.0f;
+  }
+}
+
+template <bool SOFTMAX>
+void launch_weighted_sums(WeightedSums x) {
+  x.aligned = aligned(x.values, x.width) && aligned(x.out, x.out_stride);
+  launch(weighted_sums<SOFTMAX>, {.grid = strips(x.pairs.rows, x.width), .block = kStripBlock}, x);
+}
+
+}  // namespace s2s::cuda
