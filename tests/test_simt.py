@@ -54,6 +54,11 @@ SENTENCES = {
 }
 # Mistakes that the result shows, since memory that nobody wrote is NaN and cp.async is late in order.
 RESULTS = ["shared_not_written", "scratch_not_written", "cp_async_waits_too_little", "ldmatrix_transposed"]
+# Mistakes that only a strict device notices: one whose memory the host cannot touch.
+STRICT = {
+    "host_reads_the_device": "simt: the host touches the device's memory",
+    "kernel_reads_the_host": "argument 1 is not a pointer to the device's memory",
+}
 CAUGHT_BY_TSAN, CAUGHT_BY_RESULT = 66, 1
 
 
@@ -62,15 +67,21 @@ class Programs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.built: dict[tuple[str, str], Path] = {}
+        self.built: dict[tuple[str, str], Path | RuntimeError] = {}
 
     def __call__(self, name: str, kind: str) -> Path:
         if why := native.missing(kind):
             pytest.skip(f"{why[0].upper()}{why[1:]}.")
         if (name, kind) not in self.built:
             sources = BUG_SOURCES if name == "bugs" else [native.HERE / f"{name}.cu"]
-            self.built[name, kind] = native.build(sources, kind, self.folder, name)
-        return self.built[name, kind]
+            try:
+                self.built[name, kind] = native.build(sources, kind, self.folder, name)
+            except RuntimeError as error:
+                self.built[name, kind] = error
+        built = self.built[name, kind]
+        if isinstance(built, RuntimeError):
+            raise built
+        return built
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +108,7 @@ def test_right_kernels_pass(program: Programs, kind: str) -> None:
 
 def test_every_bug_has_a_test(program: Programs) -> None:
     names = native.run(program("bugs", "plain"), "list").stdout.split()
-    assert sorted(names) == sorted([*ADDRESSES, *RACES, *SENTENCES, *RESULTS])
+    assert sorted(names) == sorted([*ADDRESSES, *RACES, *SENTENCES, *RESULTS, *STRICT])
     assert len(names) >= 19
 
 
@@ -129,6 +140,20 @@ def test_results_show_it(program: Programs, name: str) -> None:
     done = native.run(program("bugs", "plain"), "wrong", name, *native.SCHEDULES)
     assert done.returncode == CAUGHT_BY_RESULT, said(done)
     assert f"{name}, in-order: result " in done.stdout
+
+
+@pytest.mark.parametrize("name", STRICT)
+def test_a_strict_device_keeps_its_memory(program: Programs, name: str) -> None:
+    done = native.run(program("bugs", "plain"), "wrong", name, "in-order", S2S_SIMT_STRICT="1")
+    assert done.returncode != 0
+    assert STRICT[name] in said(done)
+
+
+def test_right_kernels_pass_on_a_strict_device(program: Programs) -> None:
+    done = native.run(program("bugs", "plain"), "right", *native.SCHEDULES, S2S_SIMT_STRICT="1")
+    assert done.returncode == 0, said(done)
+    done = native.run(program("functions", "plain"), *native.SCHEDULES, S2S_SIMT_STRICT="1")
+    assert done.returncode == 0, said(done)
 
 
 def test_the_order_of_threads_decides_what_shows(program: Programs) -> None:

@@ -29,7 +29,7 @@ void loop(void (*step)(void*), void* context, const int32_t* again, Arena& arena
     arena.rewind();
     const InArena inside(arena);
     step(context);
-  } while (*again != 0);
+  } while (goes_on(again));
 }
 
 #else

@@ -1,79 +1,21 @@
-// The emulated runtime API: memory as blocks of the heap, streams that have always finished.
+// The emulated runtime API: errors, the device and what fits on it, launches.
 #include "simt_runtime.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <map>
-#include <mutex>
 #include <string>
+#include <utility>
 
-#include "simt_sanitizers.h"
+#include "simt_arena.h"
+#include "simt_memory.h"
 #include "simt_state.h"
-
-struct CUevent_st {
-  std::chrono::steady_clock::time_point time;
-};
 
 namespace simt {
 namespace {
 
 thread_local cudaError_t last_error = cudaSuccess;
 thread_local std::string last_sentence;
-
-cudaError_t result(cudaError_t error) {
-  if (error != cudaSuccess) last_error = error;
-  return error;
-}
-cudaError_t refuse(cudaError_t error, std::string sentence) {
-  last_sentence = std::move(sentence);
-  return result(error);
-}
-
-struct Memory {
-  std::mutex mutex;
-  std::map<const char*, size_t> blocks;  // of the device, by address
-  size_t live = 0;
-
-  // The block that holds p, or null.
-  const std::pair<const char* const, size_t>* block_of(const void* p) {
-    auto after = blocks.upper_bound(static_cast<const char*>(p));
-    if (after == blocks.begin()) return nullptr;
-    auto& block = *--after;
-    const auto offset = static_cast<size_t>(static_cast<const char*>(p) - block.first);
-    return offset < block.second || (offset == 0 && block.second == 0) ? &block : nullptr;
-  }
-  bool holds(const void* p, size_t bytes) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    const auto* block = block_of(p);
-    return block && static_cast<const char*>(p) + bytes <= block->first + block->second;
-  }
-  bool is_device(const void* p) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    return block_of(p) != nullptr;
-  }
-};
-Memory& memory() {
-  static auto* m = new Memory;  // outlives every object that frees memory at exit
-  return *m;
-}
-
-// Each side of a copy must be what its kind says it is.
-bool side_fits(const void* p, size_t bytes, bool to_be_device, bool to_be_host) {
-  if (memory().is_device(p)) return !to_be_host && memory().holds(p, bytes);
-  return !to_be_device;
-}
-cudaError_t check_copy(const void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
-  const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
-  const bool any = kind == cudaMemcpyDefault;
-  if (side_fits(to, bytes, to_device, !any && !to_device) &&
-      side_fits(from, bytes, from_device, !any && !from_device))
-    return cudaSuccess;
-  return refuse(cudaErrorInvalidValue,
-                "a copy's memory is not where its kind says, or ends before the copy does");
-}
 
 int by_model(int block, size_t shared) {
   const Device& d = device();
@@ -106,9 +48,15 @@ const char* error_text(cudaError_t error) {
                                                                                : cudaGetErrorString(error);
 }
 
-size_t live_device_bytes() {
-  const std::lock_guard<std::mutex> lock(memory().mutex);
-  return memory().live;
+cudaError_t refuse(cudaError_t error, std::string sentence) {
+  last_sentence = std::move(sentence);
+  return last_error = error;
+}
+
+cudaError_t check_pointer(int argument, const void* p) {
+  if (!strict() || p == nullptr || arena().contains(p)) return cudaSuccess;
+  return refuse(cudaErrorIllegalAddress,
+                "argument " + std::to_string(argument) + " is not a pointer to the device's memory");
 }
 
 cudaError_t run_kernel(const cudaLaunchConfig_t& launch, Body body, void* argument) {
@@ -140,15 +88,14 @@ cudaError_t run_kernel(const cudaLaunchConfig_t& launch, Body body, void* argume
     return refuse(
         cudaErrorCooperativeLaunchTooLarge,
         std::to_string(blocks) + " blocks are to be resident, but only " + std::to_string(resident) + " fit");
+  const OnDevice access;
   std::string sentence = run_launch(launch, cluster, cooperative, body, argument);
   return sentence.empty() ? cudaSuccess : refuse(cudaErrorLaunchFailure, std::move(sentence));
 }
 
 }  // namespace simt
 
-using simt::memory;
 using simt::refuse;
-using simt::result;
 
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
@@ -196,13 +143,13 @@ cudaError_t cudaGetDevice(int* device) {
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
-  return device == 0 ? cudaSuccess : result(cudaErrorInvalidDevice);
+  return device == 0 ? cudaSuccess : refuse(cudaErrorInvalidDevice, "there is one emulated device");
 }
 cudaError_t cudaDeviceSynchronize() {
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
-  if (device != 0) return result(cudaErrorInvalidDevice);
+  if (device != 0) return refuse(cudaErrorInvalidDevice, "there is one emulated device");
   const simt::Device& d = simt::device();
   switch (attribute) {
     case cudaDevAttrMaxThreadsPerBlock:
@@ -248,7 +195,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-  if (device != 0) return result(cudaErrorInvalidDevice);
+  if (device != 0) return refuse(cudaErrorInvalidDevice, "there is one emulated device");
   *properties = {};
   std::strcpy(properties->name, "emulated");
   properties->totalGlobalMem = simt::device().memory;
@@ -268,163 +215,6 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   *total = simt::device().memory;
   *free = *total - std::min(*total, simt::live_device_bytes());
-  return cudaSuccess;
-}
-
-// --- streams and events
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = reinterpret_cast<cudaStream_t>(new char);
-  return cudaSuccess;
-}
-cudaError_t cudaStreamCreate(cudaStream_t* stream) {
-  return cudaStreamCreateWithFlags(stream, 0);
-}
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) {
-  return cudaStreamCreateWithFlags(stream, flags);
-}
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  if (reinterpret_cast<uintptr_t>(stream) <= 2) return result(cudaErrorInvalidResourceHandle);
-  delete reinterpret_cast<char*>(stream);
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaStreamQuery(cudaStream_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
-  return cudaSuccess;
-}
-cudaError_t cudaEventCreate(cudaEvent_t* event) {
-  *event = new CUevent_st;
-  return cudaSuccess;
-}
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  return cudaEventCreate(event);
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete event;
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  event->time = std::chrono::steady_clock::now();
-  return cudaSuccess;
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaEventQuery(cudaEvent_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
-  *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count();
-  return cudaSuccess;
-}
-cudaError_t cudaLaunchHostFunc(cudaStream_t, cudaHostFn_t function, void* argument) {
-  function(argument);
-  return cudaSuccess;
-}
-
-// --- memory
-cudaError_t cudaMallocBytes_(void** p, size_t bytes) {
-  *p = nullptr;
-  if (bytes == 0) return cudaSuccess;
-  const std::lock_guard<std::mutex> lock(memory().mutex);
-  if (bytes > simt::device().memory || memory().live > simt::device().memory - bytes)
-    return refuse(cudaErrorMemoryAllocation, "out of memory");
-  if (posix_memalign(p, 256, bytes) != 0) return refuse(cudaErrorMemoryAllocation, "out of memory");
-  std::memset(*p, 0xff, bytes);
-  memory().blocks[static_cast<char*>(*p)] = bytes;
-  memory().live += bytes;
-  return cudaSuccess;
-}
-cudaError_t cudaFree(void* p) {
-  if (p == nullptr) return cudaSuccess;
-  {
-    const std::lock_guard<std::mutex> lock(memory().mutex);
-    const auto found = memory().blocks.find(static_cast<char*>(p));
-    if (found == memory().blocks.end())
-      return refuse(cudaErrorInvalidValue, "freed what is no block of the device");
-    memory().live -= found->second;
-    memory().blocks.erase(found);
-  }
-  std::free(p);
-  return cudaSuccess;
-}
-cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
-  return cudaFree(p);
-}
-cudaError_t cudaMallocHostBytes_(void** p, size_t bytes) {
-  if (posix_memalign(p, 256, bytes) != 0) return refuse(cudaErrorMemoryAllocation, "out of memory");
-  return cudaSuccess;
-}
-cudaError_t cudaFreeHost(void* p) {
-  std::free(p);
-  return cudaSuccess;
-}
-cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-  if (bytes == 0) return cudaSuccess;
-  if (const cudaError_t error = simt::check_copy(to, from, bytes, kind)) return error;
-  std::memmove(to, from, bytes);
-  return cudaSuccess;
-}
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
-  return cudaMemcpy(to, from, bytes, kind);
-}
-cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
-                              size_t height, cudaMemcpyKind kind, cudaStream_t) {
-  if (width > to_pitch || width > from_pitch)
-    return refuse(cudaErrorInvalidValue, "a row is longer than its pitch");
-  for (size_t i = 0; i < height; ++i)
-    if (const cudaError_t error = cudaMemcpy(static_cast<char*>(to) + i * to_pitch,
-                                             static_cast<const char*>(from) + i * from_pitch, width, kind))
-      return error;
-  return cudaSuccess;
-}
-cudaError_t cudaMemset(void* p, int value, size_t bytes) {
-  if (bytes == 0) return cudaSuccess;
-  if (!memory().holds(p, bytes))
-    return refuse(cudaErrorInvalidValue, "a memset ends beyond its block of the device");
-  std::memset(p, value, bytes);
-  return cudaSuccess;
-}
-cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t) {
-  return cudaMemset(p, value, bytes);
-}
-cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p) {
-  const bool on_device = memory().is_device(p);
-  *attributes = {on_device ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered, on_device ? 0 : -2, nullptr,
-                 nullptr};
-  if (on_device) attributes->devicePointer = const_cast<void*>(p);
-  return cudaSuccess;
-}
-
-// --- pools
-cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
-  *pool = reinterpret_cast<cudaMemPool_t>(1);
-  return cudaSuccess;
-}
-cudaError_t cudaDeviceGetMemPool(cudaMemPool_t* pool, int device) {
-  return cudaDeviceGetDefaultMemPool(pool, device);
-}
-cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps*) {
-  return cudaDeviceGetDefaultMemPool(pool, 0);
-}
-cudaError_t cudaMemPoolDestroy(cudaMemPool_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
-  return cudaSuccess;
-}
-cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* value) {
-  if (attribute < cudaMemPoolAttrReleaseThreshold)
-    return refuse(cudaErrorNotSupported, "not an emulated attribute");
-  *static_cast<uint64_t*>(value) =
-      attribute == cudaMemPoolAttrReleaseThreshold ? ~uint64_t{0} : simt::live_device_bytes();
-  return cudaSuccess;
-}
-cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) {
   return cudaSuccess;
 }
 

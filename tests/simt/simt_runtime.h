@@ -237,6 +237,9 @@ Device& device();
 const char* error_text(cudaError_t error);
 size_t live_device_bytes();
 
+// Where memory is strict, a kernel's pointers must be to the device's (or null).
+cudaError_t check_pointer(int argument, const void* p);
+
 using Body = void (*)(void* argument);
 cudaError_t run_kernel(const cudaLaunchConfig_t& launch, Body body, void* argument);
 
@@ -248,6 +251,15 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* launch, void (*kernel)(
     void (*kernel)(P...);
     std::tuple<std::decay_t<P>...> arguments;
   } call{kernel, std::tuple<std::decay_t<P>...>(static_cast<P>(arguments)...)};
+  int argument = 0;
+  cudaError_t error = cudaSuccess;
+  const auto check = [&](const auto& value) {
+    ++argument;
+    if constexpr (std::is_pointer_v<std::decay_t<decltype(value)>>)
+      if (error == cudaSuccess) error = simt::check_pointer(argument, value);
+  };
+  std::apply([&](const auto&... values) { (check(values), ...); }, call.arguments);
+  if (error != cudaSuccess) return error;
   return simt::run_kernel(
       *launch,
       [](void* p) {

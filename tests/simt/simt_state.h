@@ -107,6 +107,8 @@ void make_ready(Thread* thread);
 // After something that made others ready: in random order, one of them may run before the caller.
 void reorder();
 
+unsigned long long max_waits();
+
 // A thread's end, seen by the barriers and warps it belongs to.
 void leave_groups(Thread* thread);
 // The shared memory of a block whose last thread has ended, which others of its cluster must not use any

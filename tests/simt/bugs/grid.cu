@@ -187,6 +187,19 @@ std::string host_memory_as_device() {
   return "";
 }
 
+template <bool BUG>
+std::string host_reads_the_device() {
+  const DeviceArray<int> x(4, 1);
+  return expect(std::vector<int>{BUG ? x.data()[3] : x.get()[3]}, {1});
+}
+template <bool BUG>
+std::string kernel_reads_the_host() {
+  const std::vector<float> host(8, 1.0f);
+  const DeviceArray<float> x(host), y(1);
+  launch(sum_of, {.grid = 1, .block = 32}, BUG ? host.data() : x.data(), y.data(), 8);
+  return expect(y.get(), {8.0f});
+}
+
 #define S2S_CASE(name) {#name, name<false>, name<true>}
 
 }  // namespace
@@ -205,6 +218,8 @@ const std::vector<Case> grid_cases = {
     S2S_CASE(scratch_used_after_its_end),
     S2S_CASE(copy_past_the_end),
     S2S_CASE(host_memory_as_device),
+    S2S_CASE(host_reads_the_device),
+    S2S_CASE(kernel_reads_the_host),
 };
 
 }  // namespace s2s::cuda
