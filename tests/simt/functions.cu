@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cuda/detail/simt.h"
@@ -379,6 +380,35 @@ void test_launches() {
   expect("clusters fit", 0, max_active_clusters(nothing, {.grid = 8, .block = 32, .cluster = 8}) > 0, true);
 }
 
+// Several threads of the host launch at once, and see their own launches fail.
+__global__ void __launch_bounds__(64) reverse(int* out) {
+  S2S_SHARED(int[64], value);
+  value[threadIdx.x] = threadIdx.x;
+  __syncthreads();
+  out[threadIdx.x] = value[63 - threadIdx.x];
+}
+void test_threads() {
+  int right[2] = {}, refused[2] = {};
+  const auto work = [&](int id) {
+    for (int i = 0; i < 50; ++i) {
+      const Scratch out(4 * 64);
+      try {
+        launch(reverse, {.grid = 1, .block = i % 5 == id ? 2048 : 64}, out.as<int>());
+        right[id] += fetch<int>(out, 64)[id] == 63 - id;
+      } catch (const std::runtime_error&) {
+        ++refused[id];
+      }
+    }
+  };
+  std::thread first(work, 0), second(work, 1);
+  first.join();
+  second.join();
+  for (int id = 0; id < 2; ++id) {
+    expect("a thread's launches", id, right[id], 40);
+    expect("a thread's refused launches", id, refused[id], 10);
+  }
+}
+
 #if !defined(__CUDACC__)
 void test_emulated_device() {
   simt::Device& d = simt::device();
@@ -417,6 +447,7 @@ void test_all() {
   test_copies();
   test_hand_over();
   test_launches();
+  test_threads();
 #if !defined(__CUDACC__)
   test_emulated_device();
 #endif

@@ -30,14 +30,11 @@ struct Memory {
     return offset < block->second ? block->second - offset : 0;
   }
 };
-Memory& memory() {
-  static auto* m = new Memory;  // outlives every object that frees memory at exit
-  return *m;
-}
+Memory& memory = *new Memory;  // outlives every object that frees memory at exit
 
 // Each side of a copy must be what its kind says it is.
 bool fits(const void* p, size_t bytes, bool must_be_device, bool may_be_device) {
-  const size_t room = memory().room(p);
+  const size_t room = memory.room(p);
   return room == 0 ? !must_be_device : may_be_device && bytes <= room;
 }
 cudaError_t check_copy(const void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
@@ -75,12 +72,12 @@ OnDevice::~OnDevice() {
 }
 
 bool on_device(const void* p) {
-  return memory().room(p) > 0;
+  return memory.room(p) > 0;
 }
 
 size_t live_device_bytes() {
-  const std::lock_guard<std::mutex> lock(memory().mutex);
-  return memory().live;
+  const std::lock_guard<std::mutex> lock(memory.mutex);
+  return memory.live;
 }
 
 }  // namespace simt
@@ -92,25 +89,25 @@ using simt::refuse;
 cudaError_t cudaMallocBytes_(void** p, size_t bytes) {
   *p = nullptr;
   if (bytes == 0) return cudaSuccess;
-  const std::lock_guard<std::mutex> lock(memory().mutex);
+  const std::lock_guard<std::mutex> lock(memory.mutex);
   const size_t size = simt::device().memory;
-  if (bytes <= size && memory().live <= size - bytes) *p = simt::new_block(bytes);
+  if (bytes <= size && memory.live <= size - bytes) *p = simt::new_block(bytes);
   if (*p == nullptr) return refuse(cudaErrorMemoryAllocation, "out of memory");
-  memory().blocks[static_cast<char*>(*p)] = bytes;
-  memory().live += bytes;
+  memory.blocks[static_cast<char*>(*p)] = bytes;
+  memory.live += bytes;
   const OnDevice access;
   std::memset(*p, 0xff, bytes);
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* p) {
   if (p == nullptr) return cudaSuccess;
-  const std::lock_guard<std::mutex> lock(memory().mutex);
-  const auto found = memory().blocks.find(static_cast<char*>(p));
-  if (found == memory().blocks.end())
+  const std::lock_guard<std::mutex> lock(memory.mutex);
+  const auto found = memory.blocks.find(static_cast<char*>(p));
+  if (found == memory.blocks.end())
     return refuse(cudaErrorInvalidValue, "freed what is no block of the device");
   const size_t bytes = found->second;
-  memory().live -= bytes;
-  memory().blocks.erase(found);
+  memory.live -= bytes;
+  memory.blocks.erase(found);
   simt::free_block(p, bytes);
   return cudaSuccess;
 }
@@ -147,7 +144,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
 }
 cudaError_t cudaMemset(void* p, int value, size_t bytes) {
   if (bytes == 0) return cudaSuccess;
-  if (memory().room(p) < bytes)
+  if (memory.room(p) < bytes)
     return refuse(cudaErrorInvalidValue, "a memset ends beyond its block of the device");
   const OnDevice access;
   std::memset(p, value, bytes);
