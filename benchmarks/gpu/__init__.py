@@ -1,1 +1,0 @@
-"""One command for a machine with a GPU: builds, tests, measures. `python -m benchmarks.gpu --out DIR`."""
