@@ -49,7 +49,7 @@ def both(size: Size) -> tuple[Seq2Seq, TorchSeq2Seq]:
     return ours, peer
 
 
-def tokens(size: Size, rows: int, seed: int) -> np.ndarray:
-    """int32 [rows, LENGTH] of ordinary tokens."""
+def tokens(size: Size, rows: int, seed: int, length: int = LENGTH) -> np.ndarray:
+    """int32 [rows, length] of ordinary tokens."""
     rng = np.random.default_rng(seed)
-    return rng.integers(FIRST_TOKEN, size.vocabulary, (rows, LENGTH), dtype=np.int32)
+    return rng.integers(FIRST_TOKEN, size.vocabulary, (rows, length), dtype=np.int32)

@@ -133,7 +133,7 @@ class TorchSeq2Seq(nn.Module):
         """The log-probabilities' sum of each target [N, T]."""
         memory, keys, state = self.start(source)
         tokens = source.new_full((len(source),), self.config.bos_id)
-        total = torch.zeros(len(source))
+        total = torch.zeros(len(source), device=source.device)
         for following in target.unbind(1):
             log_probs, state = self.advance(tokens, state, keys, memory)
             tokens = following
@@ -145,7 +145,7 @@ class TorchSeq2Seq(nn.Module):
         """`length` tokens for each source [N, S], <eos> forbidden, and their log-probabilities' sums."""
         memory, keys, state = self.start(source)
         tokens = source.new_full((len(source),), self.config.bos_id)
-        score = torch.zeros(len(source))
+        score = torch.zeros(len(source), device=source.device)
         chosen = []
         for _ in range(length):
             log_probs, state = self.advance(tokens, state, keys, memory)
@@ -162,8 +162,8 @@ class TorchSeq2Seq(nn.Module):
         batch = len(source)
         state = tuple(s.repeat_interleave(beam, dim=0) for s in state)  # type: ignore[assignment]
         tokens = source.new_full((batch * beam,), self.config.bos_id)
-        first_row = torch.arange(batch).unsqueeze(1) * beam  # [N, 1]
-        score = torch.full((batch, beam), -torch.inf)
+        first_row = torch.arange(batch, device=source.device).unsqueeze(1) * beam  # [N, 1]
+        score = torch.full((batch, beam), -torch.inf, device=source.device)
         score[:, 0] = 0.0  # all beams start equal: only one may branch
         history: list[tuple[Tensor, Tensor]] = []  # (parent row, token), each [N * K]
         for _ in range(length):

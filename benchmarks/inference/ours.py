@@ -43,17 +43,23 @@ class Network:
     """What `Translator` decodes with: the packed weights alone, and as many threads as are set now."""
 
     def __init__(
-        self, config: Seq2SeqConfig, compute_type: str, parameters: Mapping[str, np.ndarray]
+        self,
+        config: Seq2SeqConfig,
+        compute_type: str,
+        parameters: Mapping[str, np.ndarray],
+        device: str = "cpu",
     ) -> None:
-        model = self._model(config, compute_type)
+        model = self._model(config, compute_type, device)
         for name, values in parameters.items():
             model.load_parameter(name, values)
         self._translator = _native.Translator(model, 1, get_num_threads())
 
     @staticmethod
-    def _model(config: Seq2SeqConfig, compute_type: str) -> _native.Model:
+    def _model(config: Seq2SeqConfig, compute_type: str, device: str) -> _native.Model:
         make: Any = _native.Model
         options = {} if compute_type == "float32" else {"compute_type": compute_type}
+        if device != "cpu":
+            options["device"] = device
         try:
             made: _native.Model = make(asdict(config), trainable=False, **options)
         except TypeError:
