@@ -12,27 +12,33 @@ import pytest
 
 
 class Device:
-    """Where arrays live. A test is written once: `device.run(f, x)` is numpy in, numpy out, everywhere."""
+    """Where arrays live. A test is written once: `device.run(f, x)` is numpy in, numpy out, everywhere.
+
+    So is a plain `f(x)` of the package's public functions: see on_device.py."""
 
     name = "cpu"
+    emulated = False
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `function` with numpy arrays moved to this device; results come back as numpy arrays."""
         return function(*args, **kwargs)
 
 
-DEVICES = {"cpu": Device}  # a backend is one more line
+DEVICE = Device()
+"""What this run of the suite is about: the option --device."""
 
 
-@pytest.fixture(params=sorted(DEVICES))
-def device(request: pytest.FixtureRequest) -> Device:
-    return DEVICES[request.param]()
+@pytest.fixture(params=[0], ids=lambda _: DEVICE.name)
+def device() -> Device:
+    return DEVICE
 
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """Seeded by the test's name, so that a test draws the same numbers alone and among others."""
-    return np.random.default_rng(zlib.crc32(request.node.name.encode()))
+    """Seeded by the test's name, so that a test draws the same numbers alone, among others and on every
+    device."""
+    name = request.node.name.replace(f"[{DEVICE.name}", "[cpu")
+    return np.random.default_rng(zlib.crc32(name.encode()))
 
 
 @pytest.fixture(scope="session")
@@ -52,11 +58,40 @@ def threads() -> Iterator[Callable[[int], None]]:
     seq2seq_fast.set_num_threads(before)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="where the tests run: cuda is a GPU, or the emulated one of a build with S2S_CUDA=EMULATED",
+    )
+
+
+MARKERS = (
+    "torch: needs PyTorch, so it is left out under the sanitizers",
+    "cpu_only(reason): says nothing of other devices, so it is left out under --device cuda",
+    "big: too large for an emulated device, which runs some million threads a second",
+)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "torch: needs PyTorch, so it is left out under the sanitizers")
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    if config.getoption("--device") == "cuda":
+        _native: Any = importlib.import_module("seq2seq_fast._native")
+        if not _native.cuda_status()["devices"]:
+            raise pytest.UsageError(f"--device cuda: {_native.cuda_status()['error']}.")
+        DEVICE.emulated = _native.cuda_build()["emulated"]
+        DEVICE.name = "cuda-emulated" if DEVICE.emulated else "cuda"
+        importlib.import_module("on_device").install()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "torch" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.torch)
+        cpu_only = item.get_closest_marker("cpu_only")
+        if cpu_only is not None and DEVICE.name != "cpu":
+            item.add_marker(pytest.mark.skip(reason=f"Of the CPU only: {cpu_only.args[0]}."))
+        if DEVICE.emulated and item.get_closest_marker("big") is not None:
+            item.add_marker(pytest.mark.skip(reason="Too large for the emulated device."))

@@ -23,6 +23,8 @@ from benchmarks.networks import Size
 from benchmarks.rates import COMPUTE_TYPES, marginal_rate
 from benchmarks.timing import Samples, contest, medians
 
+pytestmark = pytest.mark.cpu_only("no kernel runs here")
+
 LEVELS = [Level("L1", 100.0, 10.0), Level("L2", 1000.0, 5.0), Level("memory", math.inf, 1.0)]
 STEP = LayerCell("LSTM", 128, 1, 1)
 

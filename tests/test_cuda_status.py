@@ -9,6 +9,8 @@ import pytest
 import seq2seq_fast
 from seq2seq_fast import _native, cuda
 
+pytestmark = pytest.mark.cpu_only("no kernel runs here")
+
 H100 = {"name": "NVIDIA H100", "capability": 90, "memory": 80 << 30}
 B200 = {"name": "NVIDIA B200", "capability": 100, "memory": 180 << 30}
 BUILD = {"built": True, "why": "", "architectures": "80-real;90-real"}

@@ -17,6 +17,8 @@ from seq2seq_fast.tokenizers import CharTokenizer, SpaceTokenizer
 from seq2seq_fast.tsv import count_tokens, read_lines, read_references, read_tsv
 from seq2seq_fast.vocab import SpecialTokens, Vocabulary
 
+pytestmark = pytest.mark.cpu_only("no kernel runs here")
+
 EOS = 2
 WORDS = "CAT\tK AE T\nAT\tAE T\n\nACT\tAE K T\n"
 

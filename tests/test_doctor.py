@@ -17,6 +17,8 @@ from seq2seq_fast import _native
 from seq2seq_fast.cli import main
 from seq2seq_fast.cli.doctor import EXTRAS
 
+pytestmark = pytest.mark.cpu_only("no kernel runs here")
+
 ROOT = Path(__file__).parent.parent
 FLAGS = {
     "sse4": "sse4_2 popcnt ssse3 cx16 lahf_lm",

@@ -1,9 +1,12 @@
 """Memory that is kept for reuse serves smaller requests too, so that it does not add up over sizes."""
 
 import numpy as np
+import pytest
 
 import seq2seq_fast
 from seq2seq_fast import ops
+
+pytestmark = pytest.mark.cpu_only("the CPU's memory is counted")
 
 
 def test_a_kept_block_serves_smaller_requests() -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from seq2seq_fast import metrics
 
+pytestmark = pytest.mark.cpu_only("no kernel runs here")
+
 
 def slow_distance(a: str, b: str) -> int:
     """From the recurrence, with nothing clever."""

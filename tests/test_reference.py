@@ -14,6 +14,8 @@ from checks import assert_close, double, ragged, relative_error, rnn_weights
 from networks import OPTIONS, batch_for, name_of, pairwise, random_parameters, small_network
 from reference import autodiff, network
 
+pytestmark = pytest.mark.cpu_only("no kernel runs here")
+
 FINITE_DIFFERENCES = 1e-6  # relative, per tensor
 
 

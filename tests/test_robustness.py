@@ -31,6 +31,7 @@ def decode(model: Seq2Seq) -> list[int]:
     return tokens
 
 
+@pytest.mark.cpu_only("a child of fork has no CUDA")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_child_of_a_busy_process_works(model: Seq2Seq) -> None:
@@ -78,6 +79,7 @@ def test_a_change_of_the_weights_is_noticed(model: Seq2Seq) -> None:
     assert np.any(layer(x)[0] != y)
 
 
+@pytest.mark.cpu_only("a process of its own, on the CPU")
 @sanitized
 def test_small_stacks_suffice() -> None:
     """Threads of 64 KB, as some systems make them, do not overflow."""
@@ -95,6 +97,7 @@ def test_small_stacks_suffice() -> None:
     assert run.stdout.strip() == "done", run.stderr
 
 
+@pytest.mark.cpu_only("memory of the CPU")
 def test_memory_that_is_not_aligned() -> None:
     raw = np.arange(4 * 33 + 1, dtype=np.uint8)
     odd = raw[1:].view(np.float32).reshape(3, 11)
@@ -112,6 +115,7 @@ def test_more_memory_than_there_is() -> None:
         ops.softmax(np.broadcast_to(np.float32(0), (2**45, 3)))
 
 
+@pytest.mark.cpu_only("threads of the CPU")
 @sanitized
 def test_more_threads_than_the_system_allows() -> None:
     code = (
@@ -129,6 +133,7 @@ def test_more_threads_than_the_system_allows() -> None:
     assert run.stdout.strip() == "done", run.stderr
 
 
+@pytest.mark.cpu_only("registers of the CPU")
 def test_the_callers_float_mode_changes_nothing(torch: object) -> None:
     """PyTorch can make the processor flush denormal numbers to zero; results stay the same, on any thread."""
     import torch as pytorch
@@ -150,6 +155,7 @@ def test_the_callers_float_mode_changes_nothing(torch: object) -> None:
         set_num_threads(threads)
 
 
+@pytest.mark.cpu_only("threads of the CPU")
 def test_a_pool_that_sleeps_wakes_up() -> None:
     x = np.ones((256, 512), np.float32)
     expected = ops.linear(x, np.ones((512, 512), np.float32))

@@ -16,6 +16,8 @@ import pytest
 from checks import bits
 from seq2seq_fast import nn, ops, set_num_threads
 
+pytestmark = pytest.mark.cpu_only("threads of the CPU")
+
 Threads = Callable[[int], None]
 Call = Callable[[], list[bytes]]
 

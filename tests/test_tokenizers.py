@@ -20,6 +20,8 @@ from seq2seq_fast.tokenizers import (
 )
 from seq2seq_fast.vocab import SpecialTokens, Vocabulary
 
+pytestmark = pytest.mark.cpu_only("no kernel runs here")
+
 
 @settings(deadline=None)  # a busy machine is no bug
 @given(st.text())

@@ -272,6 +272,7 @@ def test_many_threads_ask_one_translator(folder: Path, inter_threads: int) -> No
         assert (translator.num_active_batches, translator.num_queued_batches) == (0, 0)
 
 
+@pytest.mark.cpu_only("a child of fork has no CUDA")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 @pytest.mark.parametrize("busy_threads", [0, 3])
@@ -337,6 +338,7 @@ def test_a_closed_translator_says_so(folder: Path) -> None:
             call()
 
 
+@pytest.mark.cpu_only("the CPU's memory is counted")
 def test_a_translator_keeps_packed_weights_only(tmp_path: Path) -> None:
     model = Seq2Seq(Seq2SeqConfig(source_vocab_size=50, target_vocab_size=4000, decoder_hidden=256))
     size = sum(values.nbytes for values in model.parameters().values())
@@ -511,6 +513,7 @@ def test_a_vocabulary_for_a_call(translator: Translator) -> None:
     assert [r.ids for r in everything] == [r.ids for r in translator.translate_batch(batch, **SEARCH)]
 
 
+@pytest.mark.cpu_only("a process of its own, on the CPU")
 def test_the_soak_runs() -> None:
     """A second of what runs for ten minutes before a release: mixed requests from eight threads."""
     root = Path(__file__).parent.parent

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from seq2seq_fast.vocab import SpecialTokens, Vocabulary
 
+pytestmark = pytest.mark.cpu_only("no kernel runs here")
+
 NO_SPECIALS = SpecialTokens(pad=None, bos=None, eos=None, unk=None)
 
 

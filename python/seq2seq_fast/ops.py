@@ -241,7 +241,7 @@ def _stack(
             f"[{op}] Expected params as (w_ih, w_hh, b_ih, b_hh) per layer and direction, "
             f"got {len(params)} entries."
         )
-    x = array(op, "x", x, (None,) * 3)
+    x = array(op, "x", x, (None,) * 3, np.float32)
     width = x.shape[-1]
     hidden = array(op, "w_hh", params[0][1], (None, None)).shape[1]
     rows, layers = gates * hidden, len(params) // directions
