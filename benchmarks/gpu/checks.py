@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from . import build
 from .machine import ROOT
 from .supervise import NAP, start, stop
 
@@ -101,9 +102,12 @@ def _verdict(status: int, hung: bool) -> str:
 
 
 def run_tests(environment: Mapping[str, str], logs: Path, until: float) -> Iterable[Outcome]:
-    """The twins of the inline PTX first, then every file."""
+    """The twins of the inline PTX and of CUDA's functions first, then every file."""
     commands = {file: _pytest(file) for file in test_files()}
-    first = {FIRST: commands.pop(FIRST)}
+    first: dict[str, Sequence[str]] = {FIRST: commands.pop(FIRST)}
+    functions = build.PLACE / "cmake" / "simt_functions"  # tests/simt/functions.cu
+    if functions.exists():
+        first["tests/simt/functions.cu"] = [str(functions)]
     yield from _run_all(first, environment, logs, until, 1, LONGEST_FILE)
     jobs = max(1, (os.cpu_count() or 2) // 2)
     yield from _run_all(commands, environment, logs, until, jobs, LONGEST_FILE)
