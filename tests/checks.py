@@ -14,6 +14,9 @@ TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 # Around the width of a vector register (4, 8 or 16 floats) and its multiples.
 SIZES = (1, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129)
 
+# Rows beyond any one group of threads of a GPU.
+WIDE = (1024, 1025, 5000, 9001)
+
 
 def values(rng: np.random.Generator, *shape: int, scale: float = 1.0, outliers: bool = True) -> np.ndarray:
     """float32 normal numbers, one in fifty of them twenty times as large."""

@@ -85,6 +85,31 @@ def test_length_of_the_source(device: Device, rng: np.random.Generator, score: s
     check(device, rng, inputs(rng, score, 12, 20, longest))
 
 
+@pytest.mark.parametrize("beams", [5, 20])
+@pytest.mark.parametrize("score", ["dot", "mlp"])
+def test_queries_of_one_source_side_by_side(
+    device: Device, rng: np.random.Generator, score: str, beams: int
+) -> None:
+    """As the beams of a search: a query's result is the same as alone."""
+    arguments = inputs(rng, score, 20, 150, 40)
+    example = np.repeat(np.array([2, 0, 1, 3], np.int32), beams)
+    arguments[0], arguments[4] = values(rng, len(example), 20, scale=0.1), example
+    check(device, rng, arguments)
+    query, keys, memory, lengths, example, score, energy = arguments
+    dcontext = values(rng, len(example), 150)
+    backward = {"score": score, "energy": energy}
+    context, weights = device.run(ops.attention, *arguments)
+    dquery = device.run(ops.attention_backward, dcontext, *arguments[:5], **backward)[0]
+    for r in (0, beams - 1, beams + 1, 4 * beams - 1):
+        row, one = slice(r, r + 1), example[r : r + 1]
+        alone = device.run(ops.attention, query[row], keys, memory, lengths, one, score, energy)
+        assert np.array_equal(alone[0], context[row]) and np.array_equal(alone[1], weights[row])
+        gradients = device.run(
+            ops.attention_backward, dcontext[row], query[row], keys, memory, lengths, one, **backward
+        )
+        assert np.array_equal(gradients[0], dquery[row])
+
+
 def test_a_source_of_one_takes_all(device: Device, rng: np.random.Generator) -> None:
     query, keys, memory = values(rng, 1, 5), values(rng, 1, 5), values(rng, 1, 7)
     one, zero = np.ones(1, np.int32), np.zeros(1, np.int32)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import reference
-from checks import SIZES, assert_close, double, values
+from checks import SIZES, WIDE, assert_close, double, values
 from conftest import Device
 from seq2seq_fast import ops
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("classes", [*SIZES[1:], 1000])
+@pytest.mark.parametrize("classes", [*SIZES[1:], 1000, *WIDE])
 def test_cross_entropy(
     device: Device, rng: np.random.Generator, classes: int, label_smoothing: float
 ) -> None:
@@ -66,6 +66,18 @@ def test_small_differences_of_large_logits(
     expected = reference.cross_entropy(double(confident), np.array([4]), label_smoothing=label_smoothing)
     losses, _ = device.run(ops.cross_entropy, confident, np.array([4]), label_smoothing=label_smoothing)
     assert np.allclose(losses, expected, rtol=1e-6, atol=3e-7)
+
+
+@pytest.mark.parametrize("classes", [5, 1500])
+def test_nan_stays_in_its_row(device: Device, rng: np.random.Generator, classes: int) -> None:
+    logits, targets = values(rng, 4, classes), rng.integers(0, classes, 4)
+    expected = device.run(ops.cross_entropy, logits, targets, label_smoothing=0.1)
+    logits[2, classes // 2] = np.nan
+    losses, dlogits = device.run(ops.cross_entropy, logits, targets, label_smoothing=0.1)
+    assert np.isnan(losses[2]) and np.isnan(dlogits[2]).all()
+    others = [0, 1, 3]
+    assert np.array_equal(losses[others], expected[0][others])
+    assert np.array_equal(dlogits[others], expected[1][others])
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])

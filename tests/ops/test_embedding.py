@@ -33,3 +33,12 @@ def test_leading_dimensions_and_rows_never_used(device: Device, rng: np.random.G
     dweight = device.run(ops.embedding_backward, ids, values(rng, 2, 3, 5), 6)
     assert np.all(dweight[[0, 3, 5]] == 0)
     assert np.all(np.any(dweight[[1, 2, 4]] != 0, axis=1))
+
+
+@pytest.mark.parametrize("vocabulary", [3, 1000])
+def test_gradient_in_the_order_of_the_rows(device: Device, rng: np.random.Generator, vocabulary: int) -> None:
+    """To the last bit, also of more rows and columns than a block of threads looks at once."""
+    ids, dy = rng.integers(0, vocabulary, 2500), values(rng, 2500, 520)
+    expected = np.zeros((vocabulary, 520), np.float32)
+    np.add.at(expected, ids, dy)
+    assert np.array_equal(device.run(ops.embedding_backward, ids, dy, vocabulary), expected)

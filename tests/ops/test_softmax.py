@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import reference
-from checks import SIZES, assert_sums_close, double, values
+from checks import SIZES, WIDE, assert_sums_close, double, values
 from conftest import Device
 from seq2seq_fast import ops
 
 FUNCTIONS = ["softmax", "log_softmax"]
 
 
-@pytest.mark.parametrize("width", [*SIZES, 1000])
+@pytest.mark.parametrize("width", [*SIZES, 1000, *WIDE])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_softmax(device: Device, rng: np.random.Generator, name: str, width: int) -> None:
     x, dy = values(rng, 9, width, scale=3), values(rng, 9, width)
@@ -53,3 +53,16 @@ def test_leading_dimensions(device: Device, rng: np.random.Generator, name: str)
     y = device.run(getattr(ops, name), x)
     assert np.array_equal(y.reshape(6, 11), device.run(getattr(ops, name), x.reshape(6, 11)))
     assert np.array_equal(device.run(getattr(ops, name), x[1, 2]), y[1, 2])
+
+
+@pytest.mark.parametrize("width", [1, 19, 1500])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_rows_without_probabilities(device: Device, rng: np.random.Generator, name: str, width: int) -> None:
+    """NaN, or an infinite largest element, makes its row NaN, and no other."""
+    x = values(rng, 6, width)
+    x[1, width // 2] = np.nan
+    x[2, -1] = np.inf
+    x[4] = -np.inf
+    y = device.run(getattr(ops, name), x)
+    assert np.isnan(y[[1, 2, 4]]).all()
+    assert np.array_equal(y[[0, 3, 5]], device.run(getattr(ops, name), x[[0, 3, 5]]))

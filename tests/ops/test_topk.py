@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import reference
-from checks import SIZES, values
+from checks import SIZES, WIDE, values
 from conftest import Device
 from seq2seq_fast import ops
 
@@ -27,6 +27,14 @@ def test_topk(device: Device, rng: np.random.Generator, width: int) -> None:
             check(device, x, k)
 
 
+@pytest.mark.parametrize("width", WIDE)
+def test_wide_rows(device: Device, rng: np.random.Generator, width: int) -> None:
+    x = values(rng, 3, width)
+    x[1] = rng.integers(0, 40, width)  # ties
+    for k in (1, 2, 11):
+        check(device, x, k)
+
+
 @pytest.mark.parametrize("width", [17, 64, 200])
 def test_ties_go_to_the_lower_index(device: Device, rng: np.random.Generator, width: int) -> None:
     x = rng.integers(0, 4, (6, width)).astype(np.float32)
@@ -44,3 +52,16 @@ def test_infinities(device: Device) -> None:
     x = np.full((2, 20), -np.inf, np.float32)
     x[1, 7], x[1, 3] = np.inf, 0
     check(device, x, 5)
+
+
+def test_zeros_of_either_sign_are_equal(device: Device) -> None:
+    x = np.array([[-0.0, 0.0, -1.0, 0.0, -0.0]], np.float32)
+    assert device.run(ops.topk, x, 4)[1].tolist() == [[0, 1, 3, 4]]
+
+
+@pytest.mark.parametrize("width", [7, 1500])
+def test_a_row_with_nan_has_no_best(device: Device, rng: np.random.Generator, width: int) -> None:
+    x = values(rng, 4, width)
+    x[1, width // 2] = x[3, 0] = np.nan
+    with pytest.raises(ValueError, match="got NaN in row 1"):
+        device.run(ops.topk, x, 3)
