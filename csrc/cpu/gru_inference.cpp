@@ -113,7 +113,7 @@ class Gru {
       store(halves.z + i * s.hidden + unit, gate[1], lanes);
       store(halves.reset + i * s.hidden + unit, reset, lanes);
       if constexpr (sizeof(Element) == 1)
-        store_quantized(halves.bytes + i * halves.stride + unit, reset, splat(inverse_of(x.bounds[i])));
+        store_quantized(halves.bytes + i * halves.stride + unit, reset, splat(math::inverse_of(x.bounds[i])));
     }
   }
 

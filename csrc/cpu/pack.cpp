@@ -1,13 +1,12 @@
 // Packs a matrix into panels (cpu/detail/panel.h). Work is split over panels. int8: each column of b, a row
-// of the weight as it is stored, has the scale absmax / 127, its fraction rounded up to 16 bits so that 127
-// scale is exact and packing what was once quantised changes nothing; a column without a number of 2^-100,
-// whose scale would lose bits, is zero. (python/seq2seq_fast/quantization.py stores by the same rule.)
+// of the weight as it is stored, has a scale of its own (math/quantize.h).
 #include <type_traits>
 
 #include "core/threads.h"
 #include "cpu/detail/panel.h"
 #include "cpu/table.h"
 #include "math/half.h"
+#include "math/quantize.h"
 
 namespace s2s::S2S_ISA {
 namespace {
@@ -58,14 +57,7 @@ float scale_of(const PackArgs& args, const float* column) {
     zero += w * 0.0f;
   }
   if (zero != 0.0f) return zero;
-  if (largest < 0x1p-100f) return 0.0f;
-  const float scale = largest / 127.0f;
-  uint32_t bits;
-  std::memcpy(&bits, &scale, 4);
-  bits = (bits + 0xffu) & ~0xffu;
-  float rounded;
-  std::memcpy(&rounded, &bits, 4);
-  return rounded;
+  return math::weight_scale(largest);
 }
 
 void pack_columns(const PackArgs& args, const float* from, int64_t lanes, int64_t first, int64_t width,
@@ -77,9 +69,7 @@ void pack_columns(const PackArgs& args, const float* from, int64_t lanes, int64_
     const float scale = j < lanes ? scale_of(args, column) : 0.0f;
     int32_t sum = 0;
     for (int64_t k = 0; k < depth; ++k) {
-      int q = 0;
-      if (j < lanes && k < K && scale > 0.0f)
-        q = static_cast<int>(__builtin_nearbyintf(column[k * args.k_stride] / scale));
+      const int q = j < lanes && k < K ? math::quantized_weight(column[k * args.k_stride], scale) : 0;
       sum += q;
       to[(k / kGroup * width + j) * kGroup + k % kGroup] = static_cast<int8_t>(q);
     }

@@ -54,6 +54,9 @@ S2S_INLINE Vec operator-(Vec a, Vec b) {
 S2S_INLINE Vec operator*(Vec a, Vec b) {
   return {a.v * b.v};
 }
+S2S_INLINE Vec rounded_product(Vec a, Vec b) {
+  return a * b;
+}
 S2S_INLINE Vec operator/(Vec a, Vec b) {
   return {a.v / b.v};
 }

@@ -35,6 +35,14 @@ S2S_INLINE float fma(float a, float b, float c) {
   return a * b + c;
 #endif
 }
+// a * b, never fused with an addition that follows.
+S2S_INLINE float rounded_product(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  return __fmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
 S2S_INLINE float power_of_two(float magic) {
   uint32_t bits;
   std::memcpy(&bits, &magic, 4);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/detail/weights.h"
+#include "math/quantize.h"
 
 namespace s2s::S2S_ISA {
 namespace {
@@ -14,9 +15,7 @@ S2S_INLINE int64_t quantized_stride(int64_t K) {
 // One vector of q, all lanes.
 S2S_INLINE void store_quantized(Quantized* q, Vec x, Vec inverse) {
   typedef Quantized Narrow __attribute__((vector_size(kLanes * sizeof(Quantized))));
-  // Adding 1.5 * 2^23 rounds to an integer, ties to even, which stands in the low bits. Not fused, so that q
-  // is the same on every instruction set.
-  const NativeInts rounded = (NativeInts)(x * inverse + splat(12582912.0f)).v - 0x4b400000 + kOffset;
+  const NativeInts rounded = (NativeInts)math::quantized(x, inverse).v - math::kQuantizedZero + kOffset;
   const Narrow narrow = __builtin_convertvector(rounded, Narrow);
   std::memcpy(q, &narrow, sizeof(narrow));
 }
@@ -33,13 +32,9 @@ S2S_INLINE float bound_of(const float* x, int64_t K, float least) {
   return finite == 0.0f ? max_lanes(largest) : finite;
 }
 
-S2S_INLINE float inverse_of(float bound) {
-  return bound > 0.0f ? 127.0f / bound : 0.0f;
-}
-
 // Quantises a row to quantized_stride(K) elements, zero past K, and returns what one unit of q stands for.
 S2S_INLINE float quantize_within(const float* x, int64_t K, float bound, Quantized* q) {
-  const Vec inverse = splat(inverse_of(bound));
+  const Vec inverse = splat(math::inverse_of(bound));
   const int64_t stride = quantized_stride(K);
   for (int64_t k = 0; k < stride; k += kLanes) {
     const Vec value = k < K && bound > 0.0f ? load(x + k, lanes_left(K, k)) : splat(0.0f);

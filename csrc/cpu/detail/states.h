@@ -72,7 +72,7 @@ class States {
     store(floats_ + row * H_ + unit, h, lanes);
     if constexpr (kInt8) {
       const float bound = bounds_ ? bounds_[i] : 1.0f;
-      store_quantized(quantized_ + row * stride_ + unit, h, splat(inverse_of(bound)));
+      store_quantized(quantized_ + row * stride_ + unit, h, splat(math::inverse_of(bound)));
       if (unit == 0) units_[row] = bound / 127.0f;
     }
   }

@@ -1,0 +1,143 @@
+// detail/products.h says which of the products below is taken. A block has some columns and up to eight rows,
+// or a tile.
+#include "cuda/cublas.h"
+#include "cuda/detail/products.h"
+#include "cuda/table.h"
+#include "math/exp.h"
+#include "ops/matmul.h"
+
+namespace s2s::cuda {
+namespace {
+
+// What becomes of a sum.
+struct Result {
+  float* c;
+  int64_t stride;
+  const float* bias;
+  Activation activation;
+  bool accumulate;
+
+  __device__ __forceinline__ void operator()(int64_t row, int64_t column, float value) const {
+    float* to = c + row * stride + column;
+    if (accumulate) value = *to + value;
+    if (bias) value = value + bias[column];
+    *to = activation == Activation::tanh ? math::tanh(value) : value;
+  }
+};
+
+template <class Element>
+__global__ void __launch_bounds__(kFewThreads, 2)
+    multiply_few_rows(Activations a, Weights<Element> b, int block_rows, Result result) {
+  S2S_DYNAMIC_SHARED(char, shared);
+  const int64_t first = int64_t{blockIdx.y} * block_rows;
+  FewRows<Element> few(a, b, first, static_cast<int>(min(a.rows - first, int64_t{block_rows})), shared);
+  const int columns = few_rows_columns<Element>(a.K);
+  few.multiply(int64_t{blockIdx.x} * columns, b.N, int64_t{gridDim.x} * columns,
+               [&](int row, int64_t column, float sum) { result(first + row, column, sum); });
+}
+
+// Tiles of one column lie side by side in the grid: they read the same weights.
+template <class Tile, class Element>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
+    multiply_tile(typename Tile::Left a, Weights<Element> b, Result result) {
+  S2S_DYNAMIC_SHARED(char, shared);
+  const int64_t row = int64_t{blockIdx.x} * Tile::kRows, column = int64_t{blockIdx.y} * Tile::kColumns;
+  Tile::multiply(a, b, row, column, shared,
+                 [&](int r, int c, float sum) { result(row + r, column + c, sum); });
+}
+
+constexpr int kFinishThreads = 256;
+
+// What the library does not: bias and activation, in place.
+__global__ void __launch_bounds__(kFinishThreads)
+    finish_library(int64_t rows, int64_t columns, Result result) {
+  result.accumulate = true;  // to the product, which stands in c
+  for (int64_t i = int64_t{blockIdx.x} * kFinishThreads + threadIdx.x; i < rows * columns;
+       i += int64_t{gridDim.x} * kFinishThreads)
+    result(i / columns, i % columns, 0.0f);
+}
+
+template <class Element>
+void few_rows(const Activations& a, const Weights<Element>& b, const Result& result) {
+  const int rows = few_rows_of_block(a.rows);
+  const int64_t columns = few_rows_columns<Element>(a.K), groups = ceil_div(b.N, columns);
+  // Blocks that go on to other columns keep the rows that they have staged.
+  const int64_t most = 4 * int64_t{multiprocessors()}, turns = ceil_div(groups, most);
+  const dim3 grid(blocks(ceil_div(groups, turns)), blocks(ceil_div(a.rows, rows)));
+  launch(multiply_few_rows<Element>,
+         {.grid = grid, .block = kFewThreads, .shared = few_rows_shared<Element>(rows, a.K)}, a, b, rows,
+         result);
+}
+
+template <class Tile, class Element>
+void tiles(const typename Tile::Left& a, const Weights<Element>& b, const Result& result) {
+  const dim3 grid(blocks(ceil_div(a.rows, Tile::kRows)), blocks(ceil_div(b.N, Tile::kColumns)));
+  launch(multiply_tile<Tile, Element>, {.grid = grid, .block = Tile::kThreads, .shared = Tile::kShared}, a, b,
+         result);
+}
+
+// False: the library cannot.
+template <class Element>
+bool library(const Activations& a, const Weights<Element>& b, const Result& result) {
+  LibraryProduct product{};
+  product.m = a.rows, product.n = b.N, product.k = a.K;
+  product.type = sizeof(Element) == 4            ? ComputeType::float32
+                 : std::is_same_v<Element, Half> ? ComputeType::float16
+                                                 : ComputeType::bfloat16;
+  product.b = b.rows, product.b_stride = b.pitch;
+  product.c = result.c, product.c_stride = result.stride, product.accumulate = result.accumulate;
+  bool done = false;
+  if constexpr (sizeof(Element) == 4) {
+    product.a = a.data, product.a_row_stride = a.row_stride, product.a_k_stride = a.k_stride;
+    done = library_matmul(product);
+  } else if (has_library()) {
+    const RoundedRows<Element> rounded(a);
+    product.a = rounded.rows, product.a_row_stride = b.pitch, product.a_k_stride = 1;
+    done = library_matmul(product);
+  }
+  if (done && (result.bias || result.activation != Activation::none)) {
+    launch(finish_library,
+           {.grid = blocks(ceil_div(a.rows * b.N, 4 * kFinishThreads)), .block = kFinishThreads}, a.rows, b.N,
+           result);
+  }
+  return done;
+}
+
+template <class Element>
+void multiply(const MatmulArgs& x, const Activations& a, const Result& result) {
+  const Weights<Element> b = weights_of<Element>(x.b, x.k, x.n);
+  if (x.m <= few_rows_limit(x.type, x.n)) return few_rows(a, b, result);
+  if constexpr (sizeof(Element) > 1) {
+    if (wants_library(x.type, x.m, x.n, x.k) && library(a, b, result)) return;
+  }
+  if constexpr (sizeof(Element) == 4) {
+    tiles<Tile<float>>(left_of(a), b, result);
+  } else {
+    const RoundedRows<Element> rounded(a);
+    if constexpr (sizeof(Element) == 1)
+      tiles<Tile<int8_t>>(left_of<Tile<int8_t>>(a, rounded), b, result);
+    else
+      with_tile<Element>(x.m, x.n, LargeTile<Element>::kColumns, [&](auto tile) {
+        tiles<decltype(tile)>(left_of<decltype(tile)>(a, rounded), b, result);
+      });
+  }
+}
+
+}  // namespace
+
+void matmul(const MatmulArgs& x) {
+  if (x.m == 0 || x.n == 0) return;
+  const Activations a{x.a,
+                      x.a_row_stride,
+                      x.a_k_stride,
+                      x.m,
+                      static_cast<int>(x.k),
+                      x.least_bound,
+                      x.a_k_stride == 1 && aligned(x.a, x.a_row_stride)};
+  const Result result{x.c, x.c_stride, x.bias, x.activation, x.accumulate};
+  with_element(x.type, [&](auto* element) {
+    multiply<std::remove_const_t<std::remove_pointer_t<decltype(element)>>>(x, a, result);
+  });
+}
+
+}  // namespace s2s::cuda

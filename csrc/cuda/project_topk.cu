@@ -1,0 +1,144 @@
+// A block has some columns, 64 at a time, and up to eight rows, or a tile (detail/products.h: the same
+// product as matmul's, so the same logits, unless matmul's is cuBLAS). Their logits stay in shared memory
+// until their record is made (detail/records.h); a second kernel merges the records of each row.
+#include "cuda/detail/products.h"
+#include "cuda/detail/records.h"
+#include "cuda/table.h"
+#include "ops/project_topk.h"
+
+namespace s2s::cuda {
+namespace {
+
+constexpr int kPitchRest = 16;  // record_tile
+
+constexpr int kFewPitch = kRecordColumns + kPitchRest;
+
+template <class Element>
+__global__ void __launch_bounds__(kFewThreads, 2)
+    few_rows_topk(Activations a, Weights<Element> b, int block_rows, const float* bias, Records records) {
+  S2S_DYNAMIC_SHARED(char, shared);
+  float* logits = reinterpret_cast<float*>(shared);
+  const int64_t first = int64_t{blockIdx.y} * block_rows;
+  const int rows = static_cast<int>(min(a.rows - first, int64_t{block_rows}));
+  FewRows<Element> few(a, b, first, rows, shared + rows * kFewPitch * sizeof(float));
+  int64_t tile = blockIdx.x * records.range_tiles;
+  const int64_t end = min(tile + records.range_tiles, records.tiles);
+  for (; tile < end; ++tile) {
+    const int64_t column = tile * kRecordColumns;
+    const int width = static_cast<int>(min(b.N - column, int64_t{kRecordColumns}));
+    few.multiply(column, column + width, few_rows_columns<Element>(a.K), [&](int row, int64_t n, float sum) {
+      logits[row * kFewPitch + static_cast<int>(n - column)] = bias ? sum + bias[n] : sum;
+    });
+    __syncthreads();
+    record_tile<1>(logits, kFewPitch, rows, width, first, tile, records);
+    __syncthreads();
+  }
+}
+
+template <class Tile, class Element>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
+    tile_topk(typename Tile::Left a, Weights<Element> b, const float* bias, Records records) {
+  constexpr int kPitch = Tile::kColumns + kPitchRest, kTiles = Tile::kColumns / kRecordColumns;
+  static_assert(Tile::kRows * kPitch * sizeof(float) <= Tile::kShared &&
+                Tile::kColumns % kRecordColumns == 0);
+  S2S_DYNAMIC_SHARED(char, shared);
+  float* logits = reinterpret_cast<float*>(shared);
+  const int64_t first = int64_t{blockIdx.x} * Tile::kRows;
+  const int rows = static_cast<int>(min(a.rows - first, int64_t{Tile::kRows}));
+  int64_t tile = blockIdx.y * records.range_tiles;
+  const int64_t end = min(tile + records.range_tiles, records.tiles);
+  for (; tile < end; tile += kTiles) {
+    const int64_t column = tile * kRecordColumns;
+    Tile::multiply(a, b, first, column, shared, [&](int r, int c, float sum) {
+      logits[r * kPitch + c] = bias ? sum + bias[column + c] : sum;
+    });
+    __syncthreads();
+#pragma unroll 1
+    for (int t = 0; t < kTiles && tile + t < end; ++t) {
+      const int width = static_cast<int>(min(b.N - column - t * kRecordColumns, int64_t{kRecordColumns}));
+      record_tile<8>(logits + t * kRecordColumns, kPitch, rows, width, first, tile + t, records);
+    }
+    __syncthreads();
+  }
+}
+
+// The records of a product whose blocks have `block_rows` rows and `block_columns` columns at a time, and the
+// memory they lie in.
+struct Memory {
+  Records records{};
+  Scratch largest, sums, lists, heads;
+
+  Memory(const ProjectTopkArgs& x, int64_t block_rows, int64_t block_columns) {
+    Records& r = records;
+    r.tiles = ceil_div(x.n, kRecordColumns);
+    r.length = static_cast<int>(x.best < kRecordColumns ? x.best : kRecordColumns);
+    // Ranges of so many tiles that two blocks of each multiprocessor have one.
+    const int64_t step = block_columns / kRecordColumns, row_blocks = ceil_div(x.m, block_rows);
+    const int64_t wanted = 2 * int64_t{multiprocessors()}, steps = ceil_div(r.tiles, step);
+    r.range_tiles = x.best > kMergedBest ? 1 : step * ceil_div(steps * row_blocks, wanted);
+    r.ranges = ceil_div(r.tiles, r.range_tiles);
+    const auto bytes = [&](int64_t each) { return static_cast<size_t>(x.m * each); };
+    largest = Scratch(bytes(r.tiles * 4)), sums = Scratch(bytes(r.tiles * 4));
+    lists = Scratch(bytes(r.ranges * r.length * 8)), heads = Scratch(bytes(r.ranges * 4));
+    r.largest = largest.as<float>(), r.sums = sums.as<float>(), r.lists = lists.as<Key>();
+  }
+
+  void merge(const ProjectTopkArgs& x) const {
+    launch(merge_records, {.grid = blocks(x.m), .block = kMergeThreads}, records, heads.as<int>(),
+           static_cast<int>(x.best), x.values, x.indices);
+  }
+};
+
+template <class Element>
+void few_rows(const ProjectTopkArgs& x, const Activations& a, const Weights<Element>& b) {
+  const int rows = few_rows_of_block(a.rows);
+  const Memory memory(x, rows, kRecordColumns);
+  const dim3 grid(blocks(memory.records.ranges), blocks(ceil_div(a.rows, rows)));
+  launch(few_rows_topk<Element>,
+         {.grid = grid,
+          .block = kFewThreads,
+          .shared = rows * kFewPitch * sizeof(float) + few_rows_shared<Element>(rows, a.K)},
+         a, b, rows, x.bias, memory.records);
+  memory.merge(x);
+}
+
+template <class Tile, class Element>
+void tiles(const ProjectTopkArgs& x, const typename Tile::Left& a, const Weights<Element>& b) {
+  const Memory memory(x, Tile::kRows, Tile::kColumns);
+  const dim3 grid(blocks(ceil_div(x.m, Tile::kRows)), blocks(memory.records.ranges));
+  launch(tile_topk<Tile, Element>, {.grid = grid, .block = Tile::kThreads, .shared = Tile::kShared}, a, b,
+         x.bias, memory.records);
+  memory.merge(x);
+}
+
+template <class Element>
+void project(const ProjectTopkArgs& x, const Activations& a) {
+  const Weights<Element> b = weights_of<Element>(x.b, x.k, x.n);
+  if (x.m <= few_rows_limit(x.type, x.n)) return few_rows(x, a, b);
+  if constexpr (sizeof(Element) == 4) {
+    tiles<Tile<float>>(x, left_of(a), b);
+  } else {
+    const RoundedRows<Element> rounded(a);
+    if constexpr (sizeof(Element) == 1) {
+      tiles<Tile<int8_t>>(x, left_of<Tile<int8_t>>(a, rounded), b);
+    } else {
+      const int widest = x.best > kMergedBest ? kRecordColumns : LargeTile<Element>::kColumns;
+      with_tile<Element>(x.m, x.n, widest, [&](auto tile) {
+        tiles<decltype(tile)>(x, left_of<decltype(tile)>(a, rounded), b);
+      });
+    }
+  }
+}
+
+}  // namespace
+
+void project_topk(const ProjectTopkArgs& x) {
+  if (x.m == 0) return;
+  const Activations a{
+      x.a, x.a_row_stride, 1, x.m, static_cast<int>(x.k), x.least_bound, aligned(x.a, x.a_row_stride)};
+  with_element(x.type, [&](auto* element) {
+    project<std::remove_const_t<std::remove_pointer_t<decltype(element)>>>(x, a);
+  });
+}
+
+}  // namespace s2s::cuda
