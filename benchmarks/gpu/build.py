@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .machine import ROOT
+ROOT = Path(__file__).resolve().parents[2]
 
 PLACE = ROOT / "build" / "gpu"  # git ignores it
 SITE = PLACE / "site"
@@ -18,7 +18,7 @@ SUFFIXES = {".txt", ".toml", ".cmake", ".map", ".h", ".cpp", ".cu", ".cuh", ".py
 NEEDED = ("scikit_build_core", "pybind11")
 
 
-def _digest() -> str:
+def digest() -> str:
     """Of everything that a build is made of."""
     result = hashlib.sha256(sys.version.encode())
     for name in SOURCES:
@@ -56,8 +56,8 @@ def build(log: Path) -> str:
     Raises:
         RuntimeError: it failed; `log` says how.
     """
-    stamp, digest = PLACE / "stamp", _digest()
-    if stamp.exists() and stamp.read_text() == digest:
+    stamp, sources = PLACE / "stamp", digest()
+    if stamp.exists() and stamp.read_text() == sources:
         return f"Built already: {SITE}"
     missing = [name for name in NEEDED if not _importable(name)]
     if missing:
@@ -80,7 +80,7 @@ def build(log: Path) -> str:
         )
     if done.returncode != 0:
         raise RuntimeError(f"The build failed, see {log}. Its end:\n{_end_of(log)}")
-    stamp.write_text(digest)
+    stamp.write_text(sources)
     return f"Built: {SITE}"
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import build
-from .machine import ROOT
+from .build import ROOT
 from .supervise import NAP, start, stop
 
 FIRST = "tests/test_cuda_ptx.py"  # if the hardware is not what its twins say, nothing else need be looked at

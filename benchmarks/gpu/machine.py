@@ -6,10 +6,11 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from . import build
+from .build import ROOT
+
 QUERY = (
     "name",
     "driver_version",
@@ -45,9 +46,9 @@ def nvcc() -> str:
 
 
 def commit() -> str:
-    """Of the checkout, with a + where files differ from it."""
+    """Of the checkout, with a + where files differ from it; without git, a digest of the sources."""
     found = output_of(["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"])
-    return found or "unknown"
+    return found or f"sources {build.digest()[:12]}"
 
 
 def describe(*, emulated: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from .machine import ROOT
+from .build import ROOT
 from .store import CONTEXT_LOST, Store
 
 MOST_CRASHES = 10
