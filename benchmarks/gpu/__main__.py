@@ -56,11 +56,13 @@ class Runner:
         self.began = time.time()
         self.until = self.began + 60 * options.minutes
         self.tests: list[checks.Outcome] = []
+        # What is built here is for a GPU.
+        self.environment = {} if options.emulated else build.environment()
 
     def cuda_status(self) -> str:
         """Of the package that a new process imports."""
         code = "import seq2seq_fast; print(seq2seq_fast.cuda_status())"
-        process = supervise.start([sys.executable, "-c", code], build.environment(), stdout=-1, stderr=-1)
+        process = supervise.start([sys.executable, "-c", code], self.environment, stdout=-1, stderr=-1)
         found, error = process.communicate()
         return found.strip() or f"the package cannot be imported: {error.strip().splitlines()[-1]}"
 
@@ -81,6 +83,7 @@ class Runner:
             sys.exit("There is no GPU here: nvidia-smi shows none. --emulated rehearses without one.")
         try:
             print(build.build(self.out / "build.log"), f"({time.time() - self.began:.0f} s)", flush=True)
+            self.environment = build.environment()
         except RuntimeError as error:
             sys.exit(str(error))
 
@@ -90,7 +93,7 @@ class Runner:
         logs.mkdir(exist_ok=True)
         until = min(self.until, time.time() + 60 * self.options.minutes * SHARES[part])
         run = checks.run_tests if part == "tests" else checks.run_sanitizers
-        for outcome in run(build.environment(), logs, until):
+        for outcome in run(self.environment, logs, until):
             self.tests.append(outcome)
             print(
                 f"{outcome.verdict:9} {outcome.seconds:6.1f} s  {outcome.what}  {outcome.summary}", flush=True
@@ -112,7 +115,7 @@ class Runner:
         flags = ["--emulated"] * self.options.emulated + ["--quick"] * self.options.quick
         module = [sys.executable, "-m", "benchmarks.gpu.measure"]
         command = [*module, "--out", str(self.out), "--until", str(self.until), *flags]
-        complete = supervise.measure(command, build.environment(), Store(self.out), self.until)
+        complete = supervise.measure(command, self.environment, Store(self.out), self.until)
         if not complete:
             print("\nNot everything was measured.", flush=True)
 
