@@ -26,12 +26,14 @@ from seq2seq_fast.device import DeviceArray, device_of, to_host
 from seq2seq_fast.interrupts import DeferredInterrupt
 from seq2seq_fast.ops import clip_grad_norm_, squared_norm
 from seq2seq_fast.optim import decay_mask
+from seq2seq_fast.prefetch import Prefetch
 from seq2seq_fast.progress import open_progress
 from seq2seq_fast.trainer import Metric, TrainingDiverged, TrainingInterrupted, TrainingResult
 from seq2seq_fast.training_state import MetricsFile, TrainingState, Window
 from seq2seq_fast.validation import measure
 
 if TYPE_CHECKING:
+    from seq2seq_fast.data import Batch
     from seq2seq_fast.trainer import Trainer, TrainingData
 
 
@@ -63,6 +65,7 @@ class TrainingRun:
         self.epoch_batches: tuple[int, list[npt.NDArray[np.int64]]] = (-1, [])
         self.validations: list[dict[str, Any]] = []
         self.interrupt = DeferredInterrupt()
+        self.prefetch: Prefetch[Batch] = Prefetch()
 
     def fit(self, *, resume: bool, overwrite: bool) -> TrainingResult:
         self.progress = open_progress(self.trainer.progress)
@@ -76,6 +79,7 @@ class TrainingRun:
                     self._interrupted()
                 return self._finish(stopped_by)
         finally:
+            self.prefetch.close()
             self.progress.close()
             if hasattr(self, "metrics"):
                 self.metrics.close()
@@ -200,7 +204,7 @@ class TrainingRun:
     def _train_step(self) -> None:
         state, trainer = self.state, self.trainer
         batches = self._batches()
-        batch = self.train.batch(batches[state.position])
+        batch = self._batch(batches)
         result = self.model.forward_backward(
             batch, update=state.step, seed=trainer.batching.seed, label_smoothing=trainer.label_smoothing
         )
@@ -232,6 +236,17 @@ class TrainingRun:
         self.progress.update(
             self._fraction(), f"step {state.step}  epoch {self._epochs():.2f}  loss {loss:.4f}"
         )
+
+    def _batch(self, batches: list[npt.NDArray[np.int64]]) -> Batch:
+        """The batch of this step; while a device computes it, the next one of the epoch is put together.
+
+        Not while the CPU does: the thread would take a processor from it in the middle of a step.
+        """
+        epoch, at = self.state.epoch, self.state.position
+        batch = self.prefetch.get((epoch, at), lambda: self.train.batch(batches[at]))
+        if at + 1 < len(batches) and isinstance(self.model.flat_parameters, DeviceArray):
+            self.prefetch.begin((epoch, at + 1), lambda: self.train.batch(batches[at + 1]))
+        return batch
 
     def _batches(self) -> list[npt.NDArray[np.int64]]:
         epoch, batches = self.epoch_batches
