@@ -1,12 +1,12 @@
 // The one function that the library exports.
 #include "cuda/backend.h"
 
+#include "cuda/cublas.h"
 #include "cuda/runtime.h"
 
 namespace s2s::cuda {
 
 extern const Kernels table;
-[[gnu::weak]] void set_cublas(const char* path);  // cublas.cpp
 
 namespace {
 
