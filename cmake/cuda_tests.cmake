@@ -1,6 +1,6 @@
 # Kernels that are no part of the backend, built as it is, by nvcc or for the emulator: a library beside it in the package that
 # tests/test_cuda_ptx.py and benchmarks/gpu open. Never in a release. Part of cuda.cmake.
-set(S2S_CUDA_TEST_KERNELS tests/simt/twins.cu tests/simt/latency.cu)
+set(S2S_CUDA_TEST_KERNELS tests/simt/twins.cu tests/simt/latency.cu tests/simt/plan.cu)
 if(S2S_CUDA_EMULATED)
   set_source_files_properties(${S2S_CUDA_TEST_KERNELS} PROPERTIES LANGUAGE CXX)
   add_library(_cuda_tests MODULE ${S2S_CUDA_TEST_KERNELS} $<TARGET_OBJECTS:s2s_simt>)

@@ -17,8 +17,9 @@ pytest.importorskip("benchmarks", reason="The benchmarks are not beside the test
 
 import seq2seq_fast
 from benchmarks.gpu import cells, checks, goals, latency, limits, plan, report, supervise
-from benchmarks.gpu.cells import LayerCell, SearchCell, TrainingCell
+from benchmarks.gpu.cells import LayerCell, RouteCell, SearchCell, TrainingCell
 from benchmarks.gpu.goals import CUDNN_BOX, GOALS, OUTSIDE, SMALL_BOX, in_box, verdicts
+from benchmarks.gpu.kernels import Plan
 from benchmarks.gpu.place import Place
 from benchmarks.gpu.store import CONTEXT_LOST, Store
 from benchmarks.gpu.timing import Contestant, Effort, Times, against, contest, variables
@@ -63,6 +64,15 @@ def test_what_matters_most_comes_first() -> None:
     assert {"LSTM", "GRU"} == {cell.kind for cell in swept if isinstance(cell, LayerCell)}
     assert len(swept) < 120
     assert any(cell.backward for cell in swept if isinstance(cell, LayerCell))
+
+
+def test_ways_to_run_a_recurrence() -> None:
+    cell = RouteCell(BASE)
+    assert "grid:16x8" in cell.routes and "cluster:8x1" in cell.routes and "grid:64x8" not in cell.routes
+    assert plan.rank(cell) > plan.rank(TrainingCell(80, 256))
+    chosen = Plan("grid", 16, 2, 8, 100.0)
+    assert chosen.answers("grid") and chosen.answers("grid:16x2")
+    assert not (chosen.answers("grid:16x4") or chosen.answers("cluster") or chosen.answers("step"))
 
 
 @pytest.mark.parametrize(

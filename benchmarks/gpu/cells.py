@@ -86,7 +86,33 @@ class TrainingCell:
         return f"training step, V {self.vocabulary} H {self.hidden}, batch {self.batch}"
 
 
-Cell = LayerCell | SearchCell | TrainingCell
+@dataclass(frozen=True)
+class RouteCell:
+    """A layer's call by many ways of ours, so that the recurrences' cost model can be fitted."""
+
+    layer: LayerCell
+
+    suite = "routes"
+
+    @property
+    def name(self) -> str:
+        return f"routes of {self.layer.name}"
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """As S2S_CUDA_RECURRENCE names them; blocks of a team x teams."""
+        teams = dict.fromkeys((1, min(self.layer.batch, 8), min(self.layer.batch, 16)))
+        blocks = {"grid": (8, 16, 32, 64, 128), "cluster": (4, 8, 16)}
+        return tuple(
+            f"{route}:{b}x{t}"
+            for route, sizes in blocks.items()
+            for b in sizes
+            for t in teams
+            if b <= self.layer.hidden and b * t <= 128
+        )
+
+
+Cell = LayerCell | SearchCell | TrainingCell | RouteCell
 
 
 def layer_cells() -> Iterator[LayerCell]:
@@ -116,6 +142,11 @@ def training_cells() -> Iterator[TrainingCell]:
         yield TrainingCell(vocabulary, hidden)
 
 
+def route_cells() -> Iterator[RouteCell]:
+    for hidden, batch, precision in product((512, 256, 1024), (1, 8, 64), ("float16", "float32")):
+        yield RouteCell(LayerCell("LSTM", hidden, batch, 50, precision))
+
+
 # A rehearsal's: every kind of cell once, as small as the emulator needs them.
 QUICK: tuple[Cell, ...] = (
     LayerCell("LSTM", 8, 2, 3, "float32"),
@@ -128,4 +159,5 @@ QUICK: tuple[Cell, ...] = (
     SearchCell(12, 8, 2, 3, "float16", length=3),
     SearchCell(12, 8, 1, 2, "int8", length=3),
     TrainingCell(12, 8, batch=2, length=3),
+    RouteCell(LayerCell("LSTM", 8, 2, 3, "float16")),
 )

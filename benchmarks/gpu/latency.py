@@ -143,7 +143,3 @@ def _cluster_cells(blocks: int, many: int) -> Iterator[LatencyCell]:
         yield HandOver(
             f"load of remote shared memory, cluster of {size}", "remote_loads", (size, size - 1), 1, many
         )
-
-
-def run(cell: LatencyCell, kernels: Kernels, place: Place) -> Row:
-    return cell.run(place) if isinstance(cell, Product) else cell.run(kernels)

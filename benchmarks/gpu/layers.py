@@ -7,7 +7,7 @@ order that it likes best; ours gets the padded batch and its lengths.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from seq2seq_fast import nn
 
 from .cells import LayerCell
+from .kernels import ROUTE_VARIABLE, Kernels, Plan
 from .place import DEVICE, Place
 from .store import Row
 from .timing import Contestant, Effort, against, contest, variables
@@ -27,8 +28,6 @@ SEED = 1
 TOLERANCE = {"float32": 1e-4, "float16": 4e-3, "bfloat16": 3e-2}
 TF32 = 3e-3  # as cuDNN's float32 is by default
 OURS = "ours"
-ROUTES = ("step", "grid", "cluster")
-ROUTE_VARIABLE = "S2S_CUDA_RECURRENCE"
 
 
 @dataclass(frozen=True)
@@ -149,8 +148,11 @@ def _error(result: np.ndarray, reference: np.ndarray) -> float:
     return float(np.abs(result.reshape(reference.shape) - reference).max() / np.abs(reference).max())
 
 
-def run(cell: LayerCell, place: Place, effort: Effort, *, routes: bool) -> Row:
-    """routes: ours by each of its routes, too, as far as they fit.
+def run(
+    cell: LayerCell, place: Place, effort: Effort, kernels: Kernels | None, routes: Sequence[str] = ()
+) -> Row:
+    """routes: what ROUTE_VARIABLE is set to, so that ours runs by each of these, too, as far as it fits.
+    Without `kernels` nobody can say whether it does, so none runs.
 
     Raises:
         AssertionError: our result is wrong.
@@ -158,28 +160,46 @@ def run(cell: LayerCell, place: Place, effort: Effort, *, routes: bool) -> Row:
     problem = Problem.of(cell)
     reference = _reference(problem, place)
     call, read = _ours(problem, place)
-    error = _error(read(call()), reference)
     tolerance = TOLERANCE["float32" if cell.backward else cell.precision]
-    assert error <= tolerance, f"off by {error:.1e} of the largest element, more than {tolerance:.0e}"
+    row: Row = {"error": _checked(read(call()), reference, tolerance, "ours"), "peers": {}, "routes": {}}
     contestants = [Contestant(OURS, call)]
-    row: Row = {"error": error, "peers": {}, "routes": {}}
-    for route in ROUTES if routes else ():
-        forced = {ROUTE_VARIABLE: route}
+    for asked in routes if kernels else ():
+        forced = {ROUTE_VARIABLE: asked}
         with variables(forced):
-            off = _error(read(call()), reference)
-        assert off <= tolerance, f"route {route} is off by {off:.1e}, more than {tolerance:.0e}"
-        contestants.append(Contestant(route, call, forced))
+            plan = _plan(cell, kernels)
+            if plan is None or not plan.answers(asked):
+                continue
+            _checked(read(call()), reference, tolerance, f"route {asked}")
+        contestants.append(Contestant(asked, call, forced))
+        row["routes"][asked] = vars(plan)
+    chosen = _plan(cell, kernels)
+    if chosen is not None:
+        row["plan"] = vars(chosen)
     peer = f"PyTorch {cell.precision}"
     try:
         peer_call, peer_read = _peer(problem, place, cell.precision)
-        off = _error(peer_read(peer_call()), reference)
-        assert off <= 3 * max(tolerance, TOLERANCE[cell.precision], TF32), f"{peer} is off by {off:.1e}"
+        allowed = 3 * max(tolerance, TOLERANCE[cell.precision], TF32)
+        row["peers"][peer] = {"error": _checked(peer_read(peer_call()), reference, allowed, peer)}
         contestants.append(Contestant(peer, peer_call))
     except (RuntimeError, AssertionError) as reason:
         row["peers"][peer] = {"absent": str(reason).splitlines()[0]}
     times = contest(contestants, place, effort)
     row |= times[OURS].row()
-    row["routes"] = {route: times[route].row() for route in ROUTES if routes}
+    for asked, plan_row in row["routes"].items():
+        row["routes"][asked] = plan_row | times[asked].row()
     if peer in times:
-        row["peers"][peer] = times[peer].row() | against(times[OURS], times[peer]) | {"error": off}
+        row["peers"][peer] |= times[peer].row() | against(times[OURS], times[peer])
     return row
+
+
+def _checked(result: np.ndarray, reference: np.ndarray, most: float, who: str) -> float:
+    off = _error(result, reference)
+    assert off <= most, f"{who}: off by {off:.1e} of the largest element, more than {most:.0e}"
+    return off
+
+
+def _plan(cell: LayerCell, kernels: Kernels | None) -> Plan | None:
+    """The model's choice for one layer and direction of equal lengths, forward; None for others."""
+    if kernels is None or cell.departures > 0:
+        return None
+    return kernels.plan(cell.kind, cell.precision, cell.hidden, cell.batch, cell.time)

@@ -17,7 +17,7 @@ from ..caches import Level, pass_seconds
 from ..inference.limits import BYTES, FLOAT, GATE_OPERATIONS, GATES, Limit, Phase, decoding
 from ..networks import Size
 from . import latency
-from .cells import LayerCell, SearchCell, TrainingCell
+from .cells import Cell, LayerCell, RouteCell, TrainingCell
 
 ON_CHIP = (228 + 256) * 1024  # bytes of shared memory and registers of a multiprocessor
 
@@ -83,7 +83,9 @@ def _bytes_seconds(phase: Phase, rates: Rates) -> float:
     return brought(phase.weights) + again + brought(phase.passes * phase.moved)
 
 
-def of(cell: LayerCell | SearchCell | TrainingCell, rates: Rates) -> Limit:
+def of(cell: Cell, rates: Rates) -> Limit:
+    if isinstance(cell, RouteCell):
+        return of(cell.layer, rates)
     if isinstance(cell, TrainingCell):
         return _training(cell, rates)
     if isinstance(cell, LayerCell):

@@ -8,6 +8,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from typing import Any
 import torch
 
 from . import cells, decoding, latency, layers, limits, machine, plan, report, training
-from .cells import Cell, LayerCell, SearchCell
+from .cells import Cell, LayerCell, RouteCell, SearchCell
 from .goals import promised
-from .kernels import Absent, Kernels
+from .kernels import ROUTES, Absent, Kernels
 from .latency import LatencyCell
 from .limits import Rates
 from .place import Place
@@ -25,10 +26,12 @@ from .store import CONTEXT_LOST, Row, Store
 from .timing import FULL, LONG, QUICK, Effort
 
 
-def _measured(cell: Cell, place: Place, effort: Effort) -> Row:
+def _measured(cell: Cell, place: Place, effort: Effort, kernels: Kernels | None) -> Row:
     if isinstance(cell, LayerCell):
-        # The routes are for fitting the cost model: not in every type and variant.
-        return layers.run(cell, place, effort, routes=cell.departures == 0 and cell.precision != "bfloat16")
+        plain = cell.departures == 0 and cell.precision != "bfloat16"
+        return layers.run(cell, place, effort, kernels, ROUTES if plain else ())
+    if isinstance(cell, RouteCell):
+        return layers.run(cell.layer, place, effort, kernels, cell.routes)
     if isinstance(cell, SearchCell):
         return decoding.run(cell, place, effort)
     return training.run(cell, place, effort)
@@ -37,7 +40,7 @@ def _measured(cell: Cell, place: Place, effort: Effort) -> Row:
 def _effort(cell: Cell, quick: bool) -> Effort:
     if quick:
         return QUICK
-    return LONG if not isinstance(cell, LayerCell) and promised(cell) else FULL
+    return LONG if promised(cell) and not isinstance(cell, LayerCell) else FULL
 
 
 def _sentence(error: BaseException) -> str:
@@ -48,6 +51,11 @@ def _sentence(error: BaseException) -> str:
 class Run:
     def __init__(self, store: Store, place: Place, until: float, *, quick: bool) -> None:
         self.store, self.place, self.until, self.quick = store, place, until, quick
+        self.kernels: Kernels | None = None
+        try:
+            self.kernels = Kernels()
+        except Absent as absent:
+            print(f"Left out: {absent}", flush=True)
         self._done = {row["name"] for row in store.rows()}
 
     def cell(self, cell: Cell | LatencyCell, work: Any) -> Row | None:
@@ -56,7 +64,7 @@ class Run:
         if cell.name in self._done or time.time() > self.until:
             return None
         self.store.begin(cell.name)
-        row: Row = {"suite": cell.suite, "name": cell.name, **vars(cell)}
+        row: Row = {"suite": cell.suite, "name": cell.name, **asdict(cell)}
         try:
             row |= work()
         except Exception as error:  # whatever it is, the other cells are worth more
@@ -75,16 +83,11 @@ class Run:
             sys.exit(CONTEXT_LOST)
 
     def latencies(self, about: Row) -> None:
-        try:
-            kernels: Kernels | None = Kernels()
-        except Absent as absent:
-            kernels = None
-            print(f"Left out: {absent}", flush=True)
         for cell in latency.cells(about["multiprocessors"], about["capability"], quick=self.quick):
             if isinstance(cell, latency.Product):
                 row = self.cell(cell, partial(cell.run, self.place))
-            elif kernels is not None:
-                row = self.cell(cell, partial(cell.run, kernels))
+            elif self.kernels is not None:
+                row = self.cell(cell, partial(cell.run, self.kernels))
             else:
                 continue
             if row:
@@ -107,7 +110,7 @@ class Run:
                 print(report.lines(row), flush=True)
 
     def _with_limit(self, cell: Cell, rates: Rates | None) -> Row:
-        row = _measured(cell, self.place, _effort(cell, self.quick))
+        row = _measured(cell, self.place, _effort(cell, self.quick), self.kernels)
         if rates is not None:
             limit = limits.of(cell, rates)
             row |= {"limit_ms": limit.seconds * 1e3, "limit_bound": limit.bound}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from . import cells, goals
-from .cells import Cell, LayerCell, SearchCell
+from .cells import Cell, LayerCell, RouteCell, SearchCell
 
 LAST = 9
 
 
 def rank(cell: Cell) -> int:
-    """0 first: a sweep over everything, thinly; then decoding and training; then the other promises; then the
-    rest of the grid, plain cells before those that depart from it."""
+    """0 first: a sweep over everything, thinly; then decoding and training; then what the cost model is
+    fitted to, and the other promises; then the rest of the grid, plain cells before those that depart from
+    it."""
     if isinstance(cell, LayerCell):
         if _in_first_sweep(cell):
             return 0
         return 2 if goals.promised(cell) and cell.departures == 0 else min(3 + cell.departures, LAST)
+    if isinstance(cell, RouteCell):
+        return 2
     return 3 if isinstance(cell, SearchCell) and cell.precision == "int8" else 1
 
 
@@ -27,4 +30,10 @@ def _in_first_sweep(cell: LayerCell) -> bool:
 
 
 def everything() -> list[Cell]:
-    return sorted([*cells.layer_cells(), *cells.search_cells(), *cells.training_cells()], key=rank)
+    found: list[Cell] = [
+        *cells.route_cells(),
+        *cells.layer_cells(),
+        *cells.search_cells(),
+        *cells.training_cells(),
+    ]
+    return sorted(found, key=rank)

@@ -75,6 +75,8 @@ def lines(row: Row) -> str:
     routes = ", ".join(
         f"{name} {duration(times['device_ms'])}" for name, times in row.get("routes", {}).items()
     )
+    if "plan" in row:
+        routes = f"{row['plan']['route']} chosen" + f"; {routes}" * bool(routes)
     result = []
     for name, peer in (row["peers"] or {"-": {"absent": ""}}).items():
         result.append(TABLE.line((*ours, name, *_peer(peer), *bound, peer.get("absent", routes))))
