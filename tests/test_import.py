@@ -14,12 +14,13 @@ PROGRAM = """
 import json, sys
 import numpy
 
-pytestmark = pytest.mark.cpu_only("no kernel runs here")
 before = set(sys.modules)
 {statement}
 new = sorted(set(sys.modules) - before)
 print(json.dumps([[name, name.partition(".")[0] in sys.stdlib_module_names] for name in new]))
 """
+
+pytestmark = pytest.mark.cpu_only("no kernel runs here")
 
 
 def imported_by(statement: str) -> dict[str, bool]:
