@@ -1,10 +1,9 @@
 // A warp for each source: every lane has the heads of its rows, and the warp takes the best of all, again and
 // again. A second, small kernel counts the step, once every source has read its number.
-#include "ops/beam_step.h"
-
 #include "cuda/detail/simt.h"
 #include "cuda/table.h"
 #include "math/beam.h"
+#include "ops/beam_step.h"
 
 namespace s2s::cuda {
 namespace {

@@ -12,10 +12,10 @@ S2S_INLINE bool beam_before(double log_prob, int64_t row, double other, int64_t 
   return log_prob > other || (log_prob == other && row < other_row);
 }
 
-// Whether a source stops after a step. finished: its ended hypotheses; worst: the score of the last of the best
-// `wanted` of them; log_prob: of its best live hypothesis, which has `length` tokens and, since it cannot gain
-// probability, ends at most at the better of two scores: ended by the next token, or as late as may be.
-// scales[l] = l ** length_penalty.
+// Whether a source stops after a step. finished: its ended hypotheses; worst: the score of the last of the
+// best `wanted` of them; log_prob: of its best live hypothesis, which has `length` tokens and, since it
+// cannot gain probability, ends at most at the better of two scores: ended by the next token, or as late as
+// may be. scales[l] = l ** length_penalty.
 S2S_INLINE bool beam_is_done(int64_t finished, int64_t wanted, int64_t enough, double worst, double log_prob,
                              int64_t length, int64_t max_length, const double* scales) {
   if (finished >= enough) return true;
@@ -69,8 +69,8 @@ template <class Args>
 S2S_INLINE int64_t beam_survivors(const Args& x, int64_t source, int64_t step, int64_t chosen) {
   if (chosen == 0 || step + 1 == x.max_length) return 0;
   const double worst = x.best[source * x.num_hypotheses + x.num_hypotheses - 1];
-  return beam_is_done(x.finished[source], x.num_hypotheses, x.enough, worst, x.scratch[source * x.beam], step + 1,
-                      x.max_length, x.scales)
+  return beam_is_done(x.finished[source], x.num_hypotheses, x.enough, worst, x.scratch[source * x.beam],
+                      step + 1, x.max_length, x.scales)
              ? 0
              : chosen;
 }

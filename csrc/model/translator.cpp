@@ -7,8 +7,7 @@
 namespace s2s::model {
 
 Translator::Translator(std::shared_ptr<Network> network, int64_t inter_threads, int intra_threads)
-    : network_(std::move(network)),
-      slots_(inter_threads, [intra_threads, device = network_->device()] {
+    : network_(std::move(network)), slots_(inter_threads, [intra_threads, device = network_->device()] {
         return std::make_unique<Slot>(intra_threads, device);
       }) {
   network_->keep_packed_only();

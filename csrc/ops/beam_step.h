@@ -1,7 +1,7 @@
-// beam_step: one step of the beam search of many sources: of every live row's best continuations the next live
-// rows, by the rules of search/beam_search.cpp. A beam of one is greedy search.
-// A source has `beam` rows; the first live[s] of them live, best first. The others are computed along and never
-// looked at: they continue the source's first row with an end token.
+// beam_step: one step of the beam search of many sources: of every live row's best continuations the next
+// live rows, by the rules of search/beam_search.cpp. A beam of one is greedy search. A source has `beam`
+// rows; the first live[s] of them live, best first. The others are computed along and never looked at: they
+// continue the source's first row with an end token.
 #pragma once
 
 #include "core/tensor.h"
@@ -11,7 +11,7 @@ namespace s2s {
 struct BeamStepArgs {
   int64_t sources, beam, k;
   int64_t num_hypotheses, enough, min_length, max_length;  // as in search/options.h
-  const float* log_probs;     // [sources * beam, k] descending; -infinity: none
+  const float* log_probs;                                  // [sources * beam, k] descending; -infinity: none
   const int32_t* columns;     // [sources * beam, k]; -1 in the first place: the row's scores are not numbers
   const int32_t* vocabulary;  // the token of each column, or null: the column itself
   const int32_t* end_tokens;  // [ends]
