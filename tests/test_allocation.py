@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.cpu_only("the CPU's memory is counted")
+
 COUNTER = """
 #include <cerrno>
 #include <cstddef>
@@ -45,7 +47,6 @@ import numpy as np
 from seq2seq_fast import _native, get_num_threads
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 
-pytestmark = pytest.mark.cpu_only("the CPU's memory is counted")
 
 allocations = ctypes.CDLL(None).allocations
 allocations.restype = ctypes.c_long
