@@ -17,7 +17,7 @@ target_compile_definitions(_cuda_backend PRIVATE S2S_CUDA_EMULATED)
 # Pragmas are nvcc's: unroll.
 target_compile_options(_cuda_backend PRIVATE -Wno-unknown-pragmas)
 if(S2S_COVERAGE)
-  target_compile_options(_cuda_backend PRIVATE -O0 --coverage)
+  target_compile_options(_cuda_backend PRIVATE -O1 --coverage)
   target_link_options(_cuda_backend PRIVATE --coverage)
 elseif(S2S_SANITIZE STREQUAL "THREAD")
   target_compile_options(_cuda_backend PRIVATE -O1 -fsanitize=thread -g)

@@ -81,7 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
         _native: Any = importlib.import_module("seq2seq_fast._native")
         if not _native.cuda_status()["devices"]:
             raise pytest.UsageError(f"--device cuda: {_native.cuda_status()['error']}.")
-        DEVICE.emulated = _native.cuda_build()["emulated"]
+        DEVICE.emulated = _native.cuda_status()["emulated"]
         DEVICE.name = "cuda-emulated" if DEVICE.emulated else "cuda"
         importlib.import_module("on_device").install()
 

@@ -45,6 +45,20 @@ def test_running_a_network_needs_nothing_else(name: str) -> None:
     assert foreign <= {"seq2seq_fast", "numpy"}, sorted(foreign)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux says what a process has opened")
+def test_the_cuda_backend_is_opened_when_it_is_asked_for() -> None:
+    program = """
+import seq2seq_fast
+libraries = open("/proc/self/maps").read()
+print(any(name in libraries for name in ("_cuda_backend", "libcuda")))
+print(seq2seq_fast._native.cuda_status()["loaded"], "_cuda_backend" in open("/proc/self/maps").read())
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    before, loaded, after = result.stdout.split()
+    assert before == "False"
+    assert loaded == after
+
+
 def test_memory_is_counted_and_given_back() -> None:
     import seq2seq_fast
     from seq2seq_fast import ops

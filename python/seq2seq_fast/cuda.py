@@ -22,12 +22,12 @@ def cuda_status() -> str:
 def _sentence(build: dict[str, Any], status: dict[str, Any]) -> str:
     devices, error = status["devices"], status["error"]
     driver, runtime = _version(status["driver"]), _version(status["runtime"])
+    if status["emulated"]:
+        return "emulated: a build for tests, whose CUDA kernels run slowly on the CPU"
     if not build["built"]:
         return f"built without: {build['why']}"
     if not status["loaded"]:
         return f"not loaded: {error}"
-    if status["emulated"]:
-        return "emulated: a build for tests, whose CUDA kernels run slowly on the CPU"
     if status["driver"] == 0:
         return f"no driver: none of NVIDIA's is installed; this build needs one for CUDA {runtime} or newer"
     if status["driver"] // 1000 < status["runtime"] // 1000:
