@@ -90,7 +90,7 @@ def test_this_installation() -> None:
     build = _native.cuda_build()
     status = seq2seq_fast.cuda_status()
     assert set(build) == {"built", "emulated", "why", "compiler", "architectures"}
-    emulated = _native.cuda_status()["emulated"]  # also beside an extension that was built otherwise: .ci/emulated.sh
+    emulated = _native.cuda_status()["emulated"]  # whatever the extension was built with: .ci/emulated.sh
     assert status.startswith("emulated: ") == emulated
     assert status.startswith("built without: ") == (not build["built"] and not emulated)
     assert bool(build["compiler"]) == bool(build["architectures"]) == build["built"] != bool(build["why"])
