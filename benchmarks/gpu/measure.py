@@ -8,6 +8,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -25,11 +26,13 @@ from .place import Place
 from .store import CONTEXT_LOST, Row, Store
 from .timing import FULL, LONG, QUICK, Effort
 
+LONGEST_BY_ROUTE = 1000  # steps: what a step costs is known by then
+
 
 def _measured(cell: Cell, place: Place, effort: Effort, kernels: Kernels | None) -> Row:
     if isinstance(cell, LayerCell):
-        plain = cell.departures == 0 and cell.precision != "bfloat16"
-        return layers.run(cell, place, effort, kernels, ROUTES if plain else ())
+        by_route = cell.departures == 0 and cell.precision != "bfloat16" and cell.time < LONGEST_BY_ROUTE
+        return layers.run(cell, place, effort, kernels, ROUTES if by_route else ())
     if isinstance(cell, RouteCell):
         return layers.run(cell.layer, place, effort, kernels, cell.routes)
     if isinstance(cell, SearchCell):
@@ -93,25 +96,21 @@ class Run:
             if row:
                 print(report.rates([row]).splitlines()[-1], flush=True)
 
-    def rates(self, about: Row) -> Rates | None:
-        """What limits are computed from; None where some of it could not be measured."""
+    def rates(self, about: Row) -> Rates:
+        """What limits are computed from, as far as it could be measured."""
         values = {row["name"]: row["value"] for row in self.store.rows() if "value" in row}
-        needed = [latency.name_of_memory(level, False) for level in ("L2", "memory")]
-        needed += [latency.name_of_product(p) for p in ("float32", "float16", "bfloat16", "int8")]
-        if not set(needed) <= set(values):
-            return None
         return Rates(values, about["multiprocessors"], about["l2_bytes"])
 
-    def contests(self, everything: Iterable[Cell], rates: Rates | None) -> None:
+    def contests(self, everything: Iterable[Cell], rates: Rates) -> None:
         print("\n" + report.heading(), flush=True)
         for cell in everything:
             row = self.cell(cell, partial(self._with_limit, cell, rates))
             if row:
                 print(report.lines(row), flush=True)
 
-    def _with_limit(self, cell: Cell, rates: Rates | None) -> Row:
+    def _with_limit(self, cell: Cell, rates: Rates) -> Row:
         row = _measured(cell, self.place, _effort(cell, self.quick), self.kernels)
-        if rates is not None:
+        with suppress(KeyError):  # a rate is missing
             limit = limits.of(cell, rates)
             row |= {"limit_ms": limit.seconds * 1e3, "limit_bound": limit.bound}
         return row

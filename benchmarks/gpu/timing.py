@@ -32,8 +32,8 @@ class Effort:
     rounds: int
 
 
-FULL = Effort(seconds=0.15, rounds=5)
-LONG = Effort(seconds=0.5, rounds=7)  # what a promise hangs on
+FULL = Effort(seconds=0.1, rounds=5)
+LONG = Effort(seconds=0.3, rounds=7)  # what a promise hangs on
 QUICK = Effort(seconds=0.0, rounds=1)
 
 
