@@ -25,14 +25,17 @@ __device__ __forceinline__ Source source_of(const Pairs& x, int64_t source) {
   return {begin, x.offsets[source + 1] - begin};
 }
 
-// How many queries belong to the run that begins with `row`; 0: it belongs to another's.
+// How many queries belong to the run that begins with `row`; 0: it belongs to another's. Every lane looks at
+// one.
 template <int MOST>
 __device__ __forceinline__ int run_from(const Pairs& x, int64_t row) {
-  if (row % MOST != 0 && x.example[row - 1] == x.example[row]) return 0;
-  int count = 1;
-  while (row + count < x.rows && (row + count) % MOST != 0 && x.example[row + count] == x.example[row])
-    ++count;
-  return count;
+  static_assert(MOST < kWarp);
+  const int lane = threadIdx.x % kWarp, left = MOST - static_cast<int>(row % MOST);
+  const int64_t other = lane < left ? row + lane : row - 1;
+  const bool compared = lane < left || left < MOST;  // a run may begin at a multiple of MOST in any case
+  const bool same = compared && other < x.rows && x.example[other] == x.example[row];
+  const unsigned lanes = __ballot_sync(kAllLanes, same);
+  return lanes >> (kWarp - 1) ? 0 : __ffs(~lanes) - 1;
 }
 
 // What pair_sums adds up over the width for a query, with rows a and b, and a row k of its source.
@@ -161,6 +164,7 @@ __global__ void __launch_bounds__(kStripBlock) weighted_sums(WeightedSums x) {
       }
     }
     __syncthreads();
+#pragma unroll 4
     for (int i = warp; i < count; i += kStripWarps) {
       float4 value = load_quad(values + (first + i) * x.width, left, x.aligned);
 #pragma unroll
