@@ -45,30 +45,39 @@ struct GruAfterBackwardCell : GruGradient {
   static constexpr int kPhases = 1, kGates[1] = {1}, kSegments = 2;
   Matrix matrix[1][2];
 
+  struct Outputs {
+    float dr, dz, dn, dhn, dh;
+  };
+
   template <int PHASE>
   __device__ __forceinline__ Inputs load(const Step& step, int i, int u) const {
     return inputs_of(step, i, u);
   }
   template <int PHASE, class Put>
-  __device__ __forceinline__ void finish(const Step& step, int i, int u, const float* sum, const Inputs& in,
-                                         const Put& put) const {
-    const int64_t row = step.offset + i, at = int64_t{i} * hidden + u;
+  __device__ __forceinline__ Outputs finish(const Step& step, int i, int u, const float* sum,
+                                            const Inputs& in, const Put& put) const {
+    Outputs out = {};
     const float from_next = i < step.before ? in.dh + sum[0] : in.dh;
-    if (i >= step.rows) {
-      dh[at] = from_next;
-      return;
-    }
-    float dz, dn, direct;
-    math::gru_unit_backward_update(in.z, in.n, in.h_prev, from_next + in.dy, dz, dn, direct);
-    const float dr = dn * in.hn * in.r * (1.0f - in.r);
-    gates[row * 3 * hidden + u] = dr;
-    gates[(row * 3 + 1) * hidden + u] = dz;
-    gates[(row * 3 + 2) * hidden + u] = dn;
-    dgates_hn[row * hidden + u] = dn * in.r;
-    dh[at] = direct;
-    put(u, dr);
-    put(hidden + u, dz);
-    put(static_cast<int>(row_pitch<float>(2 * hidden)) + u, dn * in.r);
+    out.dh = from_next;
+    if (i >= step.rows) return out;
+    math::gru_unit_backward_update(in.z, in.n, in.h_prev, from_next + in.dy, out.dz, out.dn, out.dh);
+    out.dr = out.dn * in.hn * in.r * (1.0f - in.r);
+    out.dhn = out.dn * in.r;
+    put(u, out.dr, 1.0f);
+    put(hidden + u, out.dz, 1.0f);
+    put(static_cast<int>(row_pitch<float>(2 * hidden)) + u, out.dhn, 1.0f);
+    return out;
+  }
+  template <int PHASE>
+  __device__ __forceinline__ void keep(const Step& step, int i, int u, const Inputs&,
+                                       const Outputs& out) const {
+    const int64_t row = step.offset + i;
+    dh[int64_t{i} * hidden + u] = out.dh;
+    if (i >= step.rows) return;
+    gates[row * 3 * hidden + u] = out.dr;
+    gates[(row * 3 + 1) * hidden + u] = out.dz;
+    gates[(row * 3 + 2) * hidden + u] = out.dn;
+    dgates_hn[row * hidden + u] = out.dhn;
   }
 };
 
@@ -77,33 +86,44 @@ struct GruBeforeBackwardCell : GruGradient {
   static constexpr int kPhases = 2, kGates[2] = {1, 1}, kSegments = 1;
   Matrix matrix[2][1];
 
+  struct Outputs {
+    float dr, dz, dn, dh;
+  };
+
   template <int PHASE>
   __device__ __forceinline__ Inputs load(const Step& step, int i, int u) const {
     return inputs_of(step, i, u);
   }
   template <int PHASE, class Put>
-  __device__ __forceinline__ void finish(const Step& step, int i, int u, const float* sum, const Inputs& in,
-                                         const Put& put) const {
-    const int64_t row = step.offset + i, at = int64_t{i} * hidden + u;
+  __device__ __forceinline__ Outputs finish(const Step& step, int i, int u, const float* sum,
+                                            const Inputs& in, const Put& put) const {
+    Outputs out = {};
     if constexpr (PHASE == 0) {
       const float from_next = i < step.before ? in.dh + sum[0] : in.dh;
-      if (i >= step.rows) {
-        dh[at] = from_next;
-        return;
-      }
-      float dz, dn, direct;
-      math::gru_unit_backward_update(in.z, in.n, in.h_prev, from_next + in.dy, dz, dn, direct);
-      gates[(row * 3 + 1) * hidden + u] = dz;
-      gates[(row * 3 + 2) * hidden + u] = dn;
-      dgates_hn[row * hidden + u] = dn;
-      dh[at] = direct;
-      put(u, dn);
+      out.dh = from_next;
+      if (i >= step.rows) return out;
+      math::gru_unit_backward_update(in.z, in.n, in.h_prev, from_next + in.dy, out.dz, out.dn, out.dh);
+      put(u, out.dn, 1.0f);
     } else {
-      const float dr = sum[0] * in.h_prev * in.r * (1.0f - in.r);
-      gates[row * 3 * hidden + u] = dr;
-      dh[at] = math::fma(sum[0], in.r, in.dh);
-      put(u, dr);
-      put(hidden + u, in.z);  // by now its gradient
+      out.dr = sum[0] * in.h_prev * in.r * (1.0f - in.r);
+      out.dh = math::fma(sum[0], in.r, in.dh);
+      put(u, out.dr, 1.0f);
+      put(hidden + u, in.z, 1.0f);  // by now its gradient
+    }
+    return out;
+  }
+  template <int PHASE>
+  __device__ __forceinline__ void keep(const Step& step, int i, int u, const Inputs&,
+                                       const Outputs& out) const {
+    const int64_t row = step.offset + i;
+    dh[int64_t{i} * hidden + u] = out.dh;
+    if (i >= step.rows) return;
+    if constexpr (PHASE == 0) {
+      gates[(row * 3 + 1) * hidden + u] = out.dz;
+      gates[(row * 3 + 2) * hidden + u] = out.dn;
+      dgates_hn[row * hidden + u] = out.dn;
+    } else {
+      gates[row * 3 * hidden + u] = out.dr;
     }
   }
 };

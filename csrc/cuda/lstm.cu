@@ -40,23 +40,33 @@ struct LstmBackwardCell {
     return in;
   }
 
+  struct Outputs {
+    float gate[4], dh, dc;
+  };
+
   template <int PHASE, class Put>
-  __device__ __forceinline__ void finish(const Step& step, int i, int u, const float* sum, const Inputs& in,
-                                         const Put& put) const {
+  __device__ __forceinline__ Outputs finish(const Step& step, int i, int u, const float* sum,
+                                            const Inputs& in, const Put& put) const {
+    Outputs out = {{in.gate[0], in.gate[1], in.gate[2], in.gate[3]}, i < step.before ? sum[0] : in.dh, in.dc};
+    if (i >= step.rows) return out;
+    math::lstm_unit_backward(out.gate[0], out.gate[1], out.gate[2], out.gate[3], in.c_prev, out.dh + in.dy,
+                             out.dc);
+#pragma unroll
+    for (int g = 0; g < 4; ++g) put(g * hidden + u, out.gate[g], 1.0f);
+    return out;
+  }
+
+  template <int PHASE>
+  __device__ __forceinline__ void keep(const Step& step, int i, int u, const Inputs&,
+                                       const Outputs& out) const {
     const int64_t row = step.offset + i, at = int64_t{i} * hidden + u;
-    const float from_next = i < step.before ? sum[0] : in.dh;
     if (i >= step.rows) {
-      dh[at] = from_next;
+      dh[at] = out.dh;
       return;
     }
-    float gate[4] = {in.gate[0], in.gate[1], in.gate[2], in.gate[3]}, d = in.dc;
-    math::lstm_unit_backward(gate[0], gate[1], gate[2], gate[3], in.c_prev, from_next + in.dy, d);
-    dc[at] = d;
+    dc[at] = out.dc;
 #pragma unroll
-    for (int g = 0; g < 4; ++g) {
-      gates[(row * 4 + g) * hidden + u] = gate[g];
-      put(g * hidden + u, gate[g]);
-    }
+    for (int g = 0; g < 4; ++g) gates[(row * 4 + g) * hidden + u] = out.gate[g];
   }
 };
 

@@ -66,7 +66,7 @@ def build(
     with ThreadPoolExecutor(2) as pool:
         emulator = [
             pool.submit(compile_one, s, shared, ["-O2"])
-            for s in sorted(HERE.glob("*.cpp"))
+            for s in [HERE / "emulator.cpp", *sorted(HERE.glob("simt_*.cpp"))]
             if not (shared / f"{HERE.name}_{s.name}.o").exists()
         ]
         objects = [pool.submit(compile_one, s, own, [*KINDS[kind], *flags]) for s in sources]

@@ -34,12 +34,12 @@ struct GruState {
     return std::is_same_v<E, int8_t> ? sum * (bound / 127.0f) : sum;
   }
   __device__ __forceinline__ float bound(int i) const { return std::is_same_v<E, int8_t> ? bounds[i] : 1.0f; }
-  template <class Put>
-  __device__ __forceinline__ void hand_on(const Step& step, int i, int u, float h, float bound,
-                                          const Put& put) const {
-    y[(step.offset + i) * y_stride + u] = h;
+  // What a step ends with.
+  __device__ __forceinline__ void keep_state(const Step& step, int i, int u, float before, float h) const {
+    const int64_t row = step.offset + i;
+    if constexpr (KEEP) h_prev[row * hidden + u] = before;
+    y[row * y_stride + u] = h;
     last[int64_t{i} * hidden + u] = h;
-    put(u, operand_of<E>(h, inverse_of(bound)));
   }
 };
 
@@ -64,24 +64,35 @@ struct GruAfterCell : GruState<E, KEEP> {
     return in;
   }
 
+  struct Outputs {
+    float gate[3], hn, h;
+  };
+
   template <int PHASE, class Put>
-  __device__ __forceinline__ void finish(const Step& step, int i, int u, const float* sum, const Inputs& in,
-                                         const Put& put) const {
+  __device__ __forceinline__ Outputs finish(const Step&, int, int u, const float* sum, const Inputs& in,
+                                            const Put& put) const {
+    Outputs out;
+    const auto part = [&](int g) {
+      return __fadd_rn(this->product(sum[g], in.bound), this->b_hh[int64_t{g} * hidden + u]);
+    };
+    out.hn = part(2);
+#pragma unroll
+    for (int g = 0; g < 3; ++g) out.gate[g] = g < 2 ? in.gate[g] + part(g) : in.gate[g];
+    math::gru_unit(out.gate[0], out.gate[1], out.gate[2], out.hn, in.h, out.h);
+    put(u, out.h, inverse_of(in.bound));
+    return out;
+  }
+
+  template <int PHASE>
+  __device__ __forceinline__ void keep(const Step& step, int i, int u, const Inputs& in,
+                                       const Outputs& out) const {
     const int64_t row = step.offset + i;
-    float gate[3], part[3], h;
-#pragma unroll
-    for (int g = 0; g < 3; ++g)
-      part[g] = __fadd_rn(this->product(sum[g], in.bound), this->b_hh[int64_t{g} * hidden + u]);
-#pragma unroll
-    for (int g = 0; g < 3; ++g) gate[g] = g < 2 ? in.gate[g] + part[g] : in.gate[g];
-    math::gru_unit(gate[0], gate[1], gate[2], part[2], in.h, h);
     if constexpr (KEEP) {
 #pragma unroll
-      for (int g = 0; g < 3; ++g) this->gates[row * 3 * hidden + int64_t{g} * hidden + u] = gate[g];
-      this->h_prev[row * hidden + u] = in.h;
-      this->kept[row * hidden + u] = part[2];
+      for (int g = 0; g < 3; ++g) this->gates[row * 3 * hidden + int64_t{g} * hidden + u] = out.gate[g];
+      this->kept[row * hidden + u] = out.hn;
     }
-    this->hand_on(step, i, u, h, in.bound, put);
+    this->keep_state(step, i, u, in.h, out.h);
   }
 };
 
@@ -123,30 +134,44 @@ struct GruBeforeCell : GruState<E, KEEP> {
     return in;
   }
 
+  struct Outputs {
+    float r, z, reset;  // first phase
+    float n, h;         // second
+  };
+
   template <int PHASE, class Put>
-  __device__ __forceinline__ void finish(const Step& step, int i, int u, const float* sum, const Inputs& in,
-                                         const Put& put) const {
-    const int64_t row = step.offset + i;
+  __device__ __forceinline__ Outputs finish(const Step&, int, int u, const float* sum, const Inputs& in,
+                                            const Put& put) const {
+    Outputs out = {};
     const auto part = [&](int g) {
       return __fadd_rn(this->product(sum[PHASE == 0 ? g : 0], in.bound), this->b_hh[int64_t{g} * hidden + u]);
     };
     if constexpr (PHASE == 0) {
-      const float r = math::sigmoid(in.gate[0] + part(0));
-      const float reset = r * in.h;
-      z_at(row, i, u) = math::sigmoid(in.gate[1] + part(1));
-      if constexpr (KEEP) {
-        this->gates[row * 3 * hidden + u] = r;
-        this->kept[row * hidden + u] = reset;
-      }
-      put(u, operand_of<E>(reset, inverse_of(in.bound)));
+      out.r = math::sigmoid(in.gate[0] + part(0));
+      out.z = math::sigmoid(in.gate[1] + part(1));
+      out.reset = out.r * in.h;
+      put(u, out.reset, inverse_of(in.bound));
     } else {
-      float n = in.gate[0] + part(2), h;
-      math::gru_unit_reset_before(in.gate[1], n, in.h, h);
+      out.n = in.gate[0] + part(2);
+      math::gru_unit_reset_before(in.gate[1], out.n, in.h, out.h);
+      put(u, out.h, inverse_of(in.bound));
+    }
+    return out;
+  }
+
+  template <int PHASE>
+  __device__ __forceinline__ void keep(const Step& step, int i, int u, const Inputs& in,
+                                       const Outputs& out) const {
+    const int64_t row = step.offset + i;
+    if constexpr (PHASE == 0) {
+      z_at(row, i, u) = out.z;
       if constexpr (KEEP) {
-        this->gates[(row * 3 + 2) * hidden + u] = n;
-        this->h_prev[row * hidden + u] = in.h;
+        this->gates[row * 3 * hidden + u] = out.r;
+        this->kept[row * hidden + u] = out.reset;
       }
-      this->hand_on(step, i, u, h, in.bound, put);
+    } else {
+      if constexpr (KEEP) this->gates[(row * 3 + 2) * hidden + u] = out.n;
+      this->keep_state(step, i, u, in.h, out.h);
     }
   }
 };

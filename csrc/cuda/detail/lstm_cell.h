@@ -43,27 +43,37 @@ struct LstmCell {
     return in;
   }
 
-  template <int PHASE, class Put>
-  __device__ __forceinline__ void finish(const Step& step, int i, int u, const float* sum, const Inputs& in,
-                                         const Put& put) const {
-    const int64_t row = step.offset + i, at = int64_t{i} * hidden + u;
+  struct Outputs {
     float gate[4], c, h;
+  };
+
+  template <int PHASE, class Put>
+  __device__ __forceinline__ Outputs finish(const Step&, int, int u, const float* sum, const Inputs& in,
+                                            const Put& put) const {
+    Outputs out;
 #pragma unroll
     for (int g = 0; g < 4; ++g) {
       const float product = std::is_same_v<E, int8_t> ? sum[g] * in.unit : sum[g];
-      gate[g] = __fadd_rn(product, in.gate[g]);
+      out.gate[g] = __fadd_rn(product, in.gate[g]);
     }
-    math::lstm_unit(gate[0], gate[1], gate[2], gate[3], in.c, c, h);
+    math::lstm_unit(out.gate[0], out.gate[1], out.gate[2], out.gate[3], in.c, out.c, out.h);
+    put(u, out.h, 127.0f);
+    return out;
+  }
+
+  template <int PHASE>
+  __device__ __forceinline__ void keep(const Step& step, int i, int u, const Inputs& in,
+                                       const Outputs& out) const {
+    const int64_t row = step.offset + i, at = int64_t{i} * hidden + u;
     if constexpr (KEEP) {
 #pragma unroll
-      for (int g = 0; g < 4; ++g) gates[row * 4 * hidden + int64_t{g} * hidden + u] = gate[g];
+      for (int g = 0; g < 4; ++g) gates[row * 4 * hidden + int64_t{g} * hidden + u] = out.gate[g];
       h_prev[row * hidden + u] = in.h;
       c_prev[row * hidden + u] = in.c;
     }
-    y[row * y_stride + u] = h;
-    hn[at] = h;
-    cn[at] = c;
-    put(u, operand_of<E>(h, 127.0f));
+    y[row * y_stride + u] = out.h;
+    hn[at] = out.h;
+    cn[at] = out.c;
   }
 };
 

@@ -13,50 +13,58 @@ template <class Cell>
 RecurrentShape shape_of(const Cell& cell, const Walk& walk) {
   using Element = typename Cell::Element;
   RecurrentShape s = {
-      walk.sequences, places_of<Cell>(walk), cell.hidden, Cell::kPhases, sizeof(Element), 0, 0, {}, 0};
+      walk.sequences, places_of<Cell>(walk), cell.hidden, Cell::kPhases, sizeof(Element), 0, {}};
   for (int p = 0; p < Cell::kPhases; ++p) {
-    s.unit_bytes += Cell::kGates[p] * phase_pitch<Element>(cell, p) * static_cast<int64_t>(sizeof(Element));
-    if (std::is_same_v<Element, int8_t>) s.unit_bytes += 4 * Cell::kGates[p];
-    for (int i = 0; i < Cell::kSegments; ++i)
-      s.multiplications += int64_t{Cell::kGates[p]} * cell.matrix[p][i].depth;
-    s.gates = Cell::kGates[p] > s.gates ? Cell::kGates[p] : s.gates;
+    const int depth = phase_pitch<Element>(cell, p);
+    s.phase[p] = {Cell::kGates[p], depth, spread_pitch<Element>(depth) * static_cast<int>(sizeof(Element)),
+                  team_pitch(cell, p) * static_cast<int>(sizeof(TeamOperand<Element>)),
+                  (p == 0 ? kHeldGroups<Element, 0> : 0) * kPersistentWarps * kGroupRows<Element>};
+    s.unit_bytes += static_cast<int64_t>(Cell::kGates[p]) * depth * static_cast<int64_t>(sizeof(Element));
   }
-  for (int slot = 0; slot < 2; ++slot)
-    s.operand_bytes[slot] = slot_pitch(cell, slot) * static_cast<int64_t>(sizeof(OperandOf<Element>));
   return s;
 }
 
 // Whether the device takes the launch. The last answer is kept: the question costs microseconds.
 template <class Cell, class Team>
-bool fits(const RecurrentPlan& plan, size_t shared) {
-  static thread_local size_t asked = 0;
-  static thread_local int asked_blocks = 0, answer = 0;
-  if (shared != asked || plan.blocks != asked_blocks) {
+bool fits(const RecurrentPlan& plan, const Chip& chip, size_t shared) {
+  struct Question {
+    size_t shared;
+    int blocks, multiprocessors, capability;
+    bool operator==(const Question&) const = default;
+  };
+  static thread_local Question asked = {};
+  static thread_local int answer = 0;
+  const Question question = {shared, plan.blocks, chip.multiprocessors, chip.capability};
+  const bool cluster = Team::kCluster && plan.blocks > 1;
+  if (asked != question) {
     constexpr auto kernel = persistent_recurrence<Cell, Team>;
-    answer = Team::kCluster ? max_active_clusters(kernel, {.grid = static_cast<unsigned>(plan.blocks),
-                                                           .block = kPersistentThreads,
-                                                           .shared = shared,
-                                                           .cluster = static_cast<unsigned>(plan.blocks)})
-                            : max_active_blocks(kernel, kPersistentThreads, shared);
-    asked = shared, asked_blocks = plan.blocks;
+    const unsigned blocks = static_cast<unsigned>(plan.blocks);
+    answer = cluster ? max_active_clusters(
+                           kernel,
+                           {.grid = blocks, .block = kPersistentThreads, .shared = shared, .cluster = blocks})
+                     : max_active_blocks(kernel, kPersistentThreads, shared);
+    asked = question;
   }
+  // Clusters come one after the other if need be; the teams of a grid are there together.
   return Team::kCluster ? answer > 0
-                        : int64_t{answer} * multiprocessors() >= int64_t{plan.blocks} * plan.teams;
+                        : int64_t{answer} * chip.multiprocessors >= int64_t{plan.blocks} * plan.teams;
 }
 
 template <class Team, class Cell>
-bool run_persistent(const Cell& cell, const Walk& walk, const RecurrentPlan& plan, const InitialState& from,
-                    bool in_place) {
+bool run_persistent(const Cell& cell, const Walk& walk, const RecurrentPlan& plan, const Chip& chip,
+                    const InitialState& from, bool in_place) {
   const TeamShape team{plan.blocks, plan.teams, (walk.sequences + plan.teams - 1) / plan.teams, plan.tile};
   const SharedLayout layout = shared_layout(cell, team, Team::kCluster);
   const size_t shared = static_cast<size_t>(layout.total);
-  if (!fits<Cell, Team>(plan, shared)) return false;
+  if (!fits<Cell, Team>(plan, chip, shared)) return false;
   const int blocks = plan.blocks * plan.teams;
-  using T = OperandOf<typename Cell::Element>;
+  using T = TeamOperand<typename Cell::Element>;
   Scratch offsets;
   Walk on_device = walk;
   if (walk.offsets) on_device.offsets = upload(walk.offsets, walk.steps + 1, offsets);
-  const Slots<T> slots(cell, walk.sequences, !Team::kCluster, Team::kCluster ? 0 : blocks);
+  const int pitch[2] = {team_pitch(cell, 0), team_pitch(cell, Cell::kPhases - 1)};
+  const Slots<T> slots(walk.sequences, pitch, !Team::kCluster, cell.hidden % kLoad<T> != 0,
+                       Team::kCluster ? 0 : blocks);
   TeamOperands<T> operands{nullptr, {slots.at(0), slots.at(1)}, {slots.pitch(0), slots.pitch(1)}};
   Scratch initial;
   if (!Cell::kBackward && in_place && reads_in_place<T>(from, cell.hidden)) {
@@ -86,8 +94,10 @@ void run_recurrence(const Cell& cell, const SequenceShape& s, const InitialState
                   s.reverse != Cell::kBackward};
   const Chip chip{multiprocessors(), max_shared_per_block(), compute_capability()};
   const RecurrentPlan plan = plan_recurrence(shape_of(cell, walk), chip, recurrent_choice());
-  if (plan.route == Route::grid && run_persistent<GridTeam<Cell>>(cell, walk, plan, from, in_place)) return;
-  if (plan.route == Route::cluster && run_persistent<ClusterTeam<Cell>>(cell, walk, plan, from, in_place))
+  if (plan.route == Route::grid && run_persistent<GridTeam<Cell>>(cell, walk, plan, chip, from, in_place))
+    return;
+  if (plan.route == Route::cluster &&
+      run_persistent<ClusterTeam<Cell>>(cell, walk, plan, chip, from, in_place))
     return;
   run_steps(cell, walk, from, in_place);
 }

@@ -6,9 +6,11 @@
 //   kSegments                pieces of a row along k, each of a matrix of its own
 //   hidden, matrix[phase][segment]
 //   initial_operand()        what the first phase multiplies where a sequence begins (none if kBackward)
-//   load<PHASE>(step, i, u)          -> Inputs: what unit u of sequence i needs besides its product
-//   finish<PHASE>(step, i, u, sum, inputs, put)
-//                            sum[kGates]: the product; put(column, value): operand of the next phase
+//   load<PHASE>(step, i, u) -> Inputs            what unit u of sequence i needs besides its product
+//   finish<PHASE>(step, i, u, sum, inputs, put) -> Outputs
+//                                                sum[kGates]: the product; put(column, value): operand of the
+//                                                next
+//   keep<PHASE>(step, i, u, inputs, outputs)     writes what the op gives back, and what the unit needs again
 //
 // A unit of a sequence is finished by the same thread in every phase and step, or by a later kernel: what no
 // other unit reads (c, a GRU's h) rests in the op's own arrays. Operands alternate between two slots: phase q
@@ -58,22 +60,22 @@ __host__ __device__ inline int phase_pitch(const Cell& cell, int phase) {
   for (int s = 0; s < Cell::kSegments; ++s) pitch += row_pitch<T>(cell.matrix[phase][s].depth);
   return static_cast<int>(pitch);
 }
-template <class Cell>
-__host__ __device__ inline int slot_pitch(const Cell& cell, int slot) {
-  return phase_pitch<OperandOf<typename Cell::Element>>(cell, Cell::kPhases == 1 ? 0 : slot);
-}
 
-// Weights that are int8 multiply states as integers, round(127 x / bound), as csrc/cpu/detail/quantize.h
-// does.
+// A state as the operand type T of a product. int8: round(127 x / bound), as csrc/cpu/detail/quantize.h does,
+// given 127 / bound.
 __device__ __forceinline__ float inverse_of(float bound) {
   return bound > 0.0f ? 127.0f / bound : 0.0f;
 }
-template <class Element>
-__device__ __forceinline__ OperandOf<Element> operand_of(float x, float inverse) {
-  if constexpr (std::is_same_v<Element, int8_t>) {
+template <class T>
+__device__ __forceinline__ T operand_of(float x, float inverse) {
+  if constexpr (std::is_same_v<T, int8_t>) {
     // Adding 1.5 * 2^23 rounds to an integer, ties to even, which stands in the low bits.
     const int bits = __float_as_int(__fadd_rn(__fmul_rn(x, inverse), 12582912.0f));
     return static_cast<int8_t>(bits - 0x4b400000);
+  } else if constexpr (std::is_same_v<T, Half>) {
+    return {__half_as_ushort(__float2half_rn(x))};
+  } else if constexpr (std::is_same_v<T, BFloat>) {
+    return {__bfloat16_as_ushort(__float2bfloat16_rn(x))};
   } else {
     return x;
   }

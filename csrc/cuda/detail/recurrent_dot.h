@@ -53,9 +53,10 @@ __device__ __forceinline__ int multiply4(int w, int a, int sum) {
 // multiple of 4.
 template <int M, int ROWS, class Element>
 __device__ __forceinline__ void dot(const Element* w, const int (&w_at)[M], const OperandOf<Element>* a,
-                                    const int (&a_at)[ROWS], int K, SumOf<Element> (&sum)[M * ROWS]) {
+                                    const int (&a_at)[ROWS], int begin, int K,
+                                    SumOf<Element> (&sum)[M * ROWS]) {
 #pragma unroll(M* ROWS < 16 ? 2 : 1)
-  for (int k = 4 * (threadIdx.x % 32); k < K; k += 128) {
+  for (int k = begin; k < K; k += 128) {
     decltype(load4(w)) row[M];
 #pragma unroll
     for (int m = 0; m < M; ++m) row[m] = load4(w + (w_at[m] + k));
@@ -103,7 +104,9 @@ __device__ __forceinline__ void product_part(const Source& source, int first, in
     for (int m = 0; m < M; ++m) w_at[m] = min(m, count - 1 - first) * source.weight_pitch(s);
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) a_at[r] = min(r, rows - 1) * source.operand_pitch();
-    dot<M, ROWS>(source.weights(s, first), w_at, source.operands(s), a_at, source.depth(s), sum);
+    // The lanes go on as if the segments were one row.
+    const int begin = (4 * static_cast<int>(threadIdx.x % 32) - source.offset(s)) & 127;
+    dot<M, ROWS>(source.weights(s, first), w_at, source.operands(s), a_at, begin, source.depth(s), sum);
   }
   const SumOf<Element> total = warp_sums(sum);
   constexpr int kSharers = 32 / (M * ROWS);

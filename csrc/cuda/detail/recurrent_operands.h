@@ -43,9 +43,8 @@ __global__ void __launch_bounds__(128) write_initial(const InitialState from, co
       inverse = inverse_of(bound);
     }
     for (int k = lane; k < pitch; k += 32) {
-      const bool known = h && k < H && (std::is_same_v<T, float> || inverse > 0.0f);
-      row[k] = std::is_same_v<T, float> ? static_cast<T>(known ? h[k] : 0.0f)
-                                        : static_cast<T>(operand_of<int8_t>(known ? h[k] : 0.0f, inverse));
+      const bool known = h && k < H && (!std::is_same_v<T, int8_t> || inverse > 0.0f);
+      row[k] = operand_of<T>(known ? h[k] : 0.0f, inverse);
     }
   }
 }
@@ -75,21 +74,20 @@ inline void clear(void* words, int64_t bytes) {
          static_cast<unsigned*>(words), bytes / 4);
 }
 
-// The two slots of operands in global memory, and before them words that are 0 at first.
+// The two slots of operands in global memory, [N, pitch[.]], and before them words that are 0 at first.
 template <class T>
 class Slots {
  public:
-  template <class Cell>
-  Slots(const Cell& cell, int64_t N, bool wanted, int64_t flags = 0)
-      : pitch_{slot_pitch(cell, 0), slot_pitch(cell, 1)} {
+  // Padding is multiplied by zeros: of floats it must not be NaN.
+  Slots(int64_t N, const int (&pitch)[2], bool wanted, bool padded, int64_t flags = 0)
+      : pitch_{pitch[0], pitch[1]} {
     const int64_t before = (flags * 4 + 255) / 256 * 256;
     const int64_t bytes[2] = {N * pitch_[0] * int64_t{sizeof(T)}, N * pitch_[1] * int64_t{sizeof(T)}};
     memory_ = Scratch(static_cast<size_t>(before + (wanted ? bytes[0] + bytes[1] : 0)));
     char* at = memory_.template as<char>();
     for (int s = 0; wanted && s < 2; ++s) slot_[s] = reinterpret_cast<T*>(at + before + (s ? bytes[0] : 0));
-    // Padding is multiplied by zeros: of floats it must not be NaN.
-    const bool padded = wanted && std::is_same_v<T, float> && cell.hidden % 4 != 0;
-    const int64_t cleared = before + (padded ? bytes[0] + bytes[1] : 0);
+    const int64_t cleared =
+        before + (wanted && padded && !std::is_same_v<T, int8_t> ? bytes[0] + bytes[1] : 0);
     if (cleared > 0) clear(at, cleared);
   }
 

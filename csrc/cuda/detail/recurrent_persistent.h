@@ -7,12 +7,19 @@
 
 namespace s2s::cuda {
 
-constexpr int kPersistentThreads = 256;
 constexpr int kFinished = 2;  // units of sequences that a thread finishes in a tile, at most
 constexpr int kMostUnits = kFinished * kPersistentThreads / kTileRows;
 
+// Elements from one sequence's operands to the next's, of what a phase multiplies.
+template <class Cell>
+int team_pitch(const Cell& cell, int phase) {
+  using T = TeamOperand<typename Cell::Element>;
+  return spread_pitch<T>(phase_pitch<T>(cell, phase));
+}
+
 // A block's shared memory, in bytes from its beginning.
 struct SharedLayout {
+  WeightsLayout matrix[2];                 // of each phase
   int weights[2], scales[2], operands[2];  // of each phase; of each slot
   int sums[2];                             // two tiles, used in turn
   int total;
@@ -20,7 +27,6 @@ struct SharedLayout {
 template <class Cell>
 SharedLayout shared_layout(const Cell& cell, const TeamShape& team, bool cluster) {
   using Element = typename Cell::Element;
-  using T = OperandOf<Element>;
   const int units = (cell.hidden + team.blocks - 1) / team.blocks;
   SharedLayout layout = {};
   int at = 0, most = 0;
@@ -29,61 +35,41 @@ SharedLayout shared_layout(const Cell& cell, const TeamShape& team, bool cluster
     at += static_cast<int>((bytes + kLoadBytes - 1) / kLoadBytes * kLoadBytes);
     return from;
   };
+  layout.matrix[0] = weights_layout<0>(cell, units);
+  if constexpr (Cell::kPhases == 2) layout.matrix[1] = weights_layout<1>(cell, units);
   for (int p = 0; p < Cell::kPhases; ++p) {
     const int rows = units * Cell::kGates[p];
     most = rows > most ? rows : most;
-    layout.weights[p] =
-        take(int64_t{rows} * phase_pitch<Element>(cell, p) * static_cast<int64_t>(sizeof(Element)));
+    layout.weights[p] = take(layout.matrix[p].elements * static_cast<int64_t>(sizeof(Element)));
     layout.scales[p] = take(std::is_same_v<Element, int8_t> ? rows * 4 : 0);
   }
-  const int pitch[2] = {slot_pitch(cell, 0), slot_pitch(cell, 1)}, size = static_cast<int>(sizeof(T));
+  const int64_t size = sizeof(TeamOperand<Element>), first = team_pitch(cell, 0) * size,
+                second = team_pitch(cell, Cell::kPhases - 1) * size;
   if (cluster) {
-    for (int s = 0; s < 2; ++s) layout.operands[s] = take(int64_t{team.rows} * pitch[s] * size);
+    layout.operands[0] = take(team.rows * first);
+    layout.operands[1] = take(team.rows * second);
   } else {
-    layout.operands[0] = layout.operands[1] =
-        take(int64_t{team.tile} * (pitch[0] > pitch[1] ? pitch[0] : pitch[1]) * size);
+    layout.operands[0] = layout.operands[1] = take(team.tile * (first > second ? first : second));
   }
   for (int tile = 0; tile < 2; ++tile) layout.sums[tile] = take(int64_t{team.tile} * most * 4);
   layout.total = at;
   return layout;
 }
 
-template <class Cell, int PHASE>
-struct SharedSource {
-  using Element = typename Cell::Element;
-  static constexpr int kSegments = Cell::kSegments;
-  const Cell& cell;
-  const Element* weight_rows;
-  const float* scales;
-  const OperandOf<Element>* operand_rows;
-  int all_weights, pitch;  // of a row, all segments
-
-  __device__ __forceinline__ int depth(int s) const { return matrix_of<PHASE>(cell, s).depth; }
-  __device__ __forceinline__ int weight_pitch(int) const { return all_weights; }
-  __device__ __forceinline__ const Element* weights(int s, int m) const {
-    return weight_rows + (m * all_weights + (s > 0 ? static_cast<int>(row_pitch<Element>(depth(0))) : 0));
-  }
-  __device__ __forceinline__ int operand_pitch() const { return pitch; }
-  __device__ __forceinline__ const OperandOf<Element>* operands(int s) const {
-    return operand_rows + (s > 0 ? static_cast<int>(row_pitch<OperandOf<Element>>(depth(0))) : 0);
-  }
-  __device__ __forceinline__ float scaled(SumOf<Element> sum, int m) const {
-    return std::is_same_v<Element, int8_t> ? static_cast<float>(sum) * scales[m] : static_cast<float>(sum);
-  }
-};
-
 template <class Cell, class Team>
 struct PersistentBlock {
   using Element = typename Cell::Element;
-  using T = OperandOf<Element>;
+  using T = TeamOperand<Element>;
   const Cell& cell;
   const TeamShape& shape;
   const SharedLayout& layout;
   char* shared;
   Team team;
-  int u0, units;                        // the block's
-  int row[kFinished], unit[kFinished];  // that this thread finishes: in a tile, in the block
-  int phases = 0;                       // done
+  BlockWeights<Element, 0> first_weights;
+  BlockWeights<Element, 1> second_weights;  // where there are two phases
+  int u0, units;                            // the block's
+  int row[kFinished], unit[kFinished];      // that this thread finishes: in a tile, in the block
+  int phases = 0;                           // done
   bool odd_tile = false;
 
   __device__ PersistentBlock(const Cell& of, const TeamShape& team_shape, const SharedLayout& shared_layout,
@@ -94,7 +80,9 @@ struct PersistentBlock {
         shared(memory),
         team(operands, team_shape, flags,
              {reinterpret_cast<T*>(memory + layout.operands[0]),
-              reinterpret_cast<T*>(memory + layout.operands[1])}) {
+              reinterpret_cast<T*>(memory + layout.operands[1])}),
+        first_weights(layout.matrix[0], reinterpret_cast<Element*>(memory + layout.weights[0])),
+        second_weights(layout.matrix[1], reinterpret_cast<Element*>(memory + layout.weights[1])) {
     u0 = static_cast<int>(int64_t{cell.hidden} * team.rank / shape.blocks);
     units = static_cast<int>(int64_t{cell.hidden} * (team.rank + 1) / shape.blocks) - u0;
 #pragma unroll
@@ -110,29 +98,36 @@ struct PersistentBlock {
     if constexpr (Cell::kPhases == 2) load_weights<1>();
     __syncthreads();
     team.begin();
+    Step step = walk.at(0);
     for (int place = 0; place < places_of<Cell>(walk); ++place) {
-      const Step step = walk.at(place);
+      const Step next = walk.at(place + 1);  // under way while this one is computed
       phase<0>(step);
       if constexpr (Cell::kPhases == 2) phase<1>(step);
+      step = next;
     }
     team.end();
   }
 
  private:
   template <int PHASE>
-  __device__ void load_weights() {
-    constexpr int G = Cell::kGates[PHASE];
-    const int pitch = phase_pitch<Element>(cell, PHASE);
-    Element* to = reinterpret_cast<Element*>(shared + layout.weights[PHASE]);
-    for (int s = 0; s < Cell::kSegments; ++s) {
-      const Matrix& matrix = matrix_of<PHASE>(cell, s);
-      const int width = static_cast<int>(row_pitch<Element>(matrix.depth));
-      const Element* from = packed_rows<Element>(matrix.packed) + int64_t{u0} * G * width;
-      copy_rows(to, pitch, units * G, width, [&](int r) { return from + int64_t{r} * width; });
-      to += width;
-    }
+  __device__ __forceinline__ auto& weights() {
+    if constexpr (PHASE == 0)
+      return first_weights;
+    else
+      return second_weights;
+  }
+
+  template <int PHASE>
+  __device__ __forceinline__ void load_weights() {
+    constexpr int G = Cell::kGates[PHASE], kLast = Cell::kSegments - 1;
+    const Matrix &matrix = cell.matrix[PHASE][0], &last = cell.matrix[PHASE][kLast];
+    GlobalRows<Element> rows;
+    rows.pitch[0] = static_cast<int>(row_pitch<Element>(matrix.depth));
+    rows.pitch[1] = static_cast<int>(row_pitch<Element>(last.depth));
+    rows.row[0] = packed_rows<Element>(matrix.packed) + int64_t{u0} * G * rows.pitch[0];
+    rows.row[1] = packed_rows<Element>(last.packed) + int64_t{u0} * G * rows.pitch[1];
+    weights<PHASE>().load(rows, units * G);
     if constexpr (std::is_same_v<Element, int8_t>) {
-      const Matrix& matrix = cell.matrix[PHASE][0];
       const float* from = packed_scales(matrix.packed, matrix.depth, matrix.rows) + u0 * G;
       float* scales = reinterpret_cast<float*>(shared + layout.scales[PHASE]);
       for (int m = static_cast<int>(threadIdx.x); m < units * G; m += kPersistentThreads) scales[m] = from[m];
@@ -160,26 +155,31 @@ struct PersistentBlock {
       if (products > first) {
         const int rows = min(shape.tile, products - first);
         constexpr bool kInitial = !Cell::kBackward && PHASE == 0;
-        const SharedSource<Cell, PHASE> source{
-            cell,
-            reinterpret_cast<const Element*>(shared + layout.weights[PHASE]),
-            reinterpret_cast<const float*>(shared + layout.scales[PHASE]),
-            team.template rows<kInitial>(step, slot, first, rows),
-            phase_pitch<Element>(cell, PHASE),
-            phase_pitch<T>(cell, PHASE)};
-        tile_product(source, units * G, rows, sum);
+        const T* operands = team.template rows<kInitial>(step, slot, first, rows);
+        weights<PHASE>().multiply(operands, team.pitch(slot), units * G, rows,
+                                  reinterpret_cast<const float*>(shared + layout.scales[PHASE]), sum);
       }
       __syncthreads();
+      typename Cell::Outputs outputs[kFinished] = {};
 #pragma unroll
       for (int f = 0; f < kFinished; ++f) {
         const int local = first + row[f];
         if (finishes(f, first, finished))
-          cell.template finish<PHASE>(step, team.part.sequence(local), u0 + unit[f],
-                                      sum + (row[f] * units + unit[f]) * G, inputs[f],
-                                      [&](int column, T value) { team.put(1 - slot, local, column, value); });
+          outputs[f] = cell.template finish<PHASE>(
+              step, team.part.sequence(local), u0 + unit[f], sum + (row[f] * units + unit[f]) * G, inputs[f],
+              [&](int column, float value, float inverse) {
+                team.put(1 - slot, local, column, operand_of<T>(value, inverse));
+              });
+      }
+      // The others wait for the operands only: what follows need not be seen by them.
+      if (first + shape.tile >= finished) team.arrive();
+#pragma unroll
+      for (int f = 0; f < kFinished; ++f) {
+        if (finishes(f, first, finished))
+          cell.template keep<PHASE>(step, team.part.sequence(first + row[f]), u0 + unit[f], inputs[f],
+                                    outputs[f]);
       }
     }
-    team.arrive();
   }
 
   __device__ __forceinline__ bool finishes(int f, int first, int finished) const {
@@ -190,7 +190,7 @@ struct PersistentBlock {
 template <class Cell, class Team>
 __global__ void __launch_bounds__(kPersistentThreads, 1)
     persistent_recurrence(const Cell cell, const Walk walk, const TeamShape shape, const SharedLayout layout,
-                          const TeamOperands<OperandOf<typename Cell::Element>> operands, unsigned* flags) {
+                          const TeamOperands<TeamOperand<typename Cell::Element>> operands, unsigned* flags) {
 #if defined(__CUDA_ARCH__)
   constexpr bool kPossible = !Team::kCluster || __CUDA_ARCH__ >= 900;
 #else

@@ -8,18 +8,24 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 
 namespace s2s::cuda {
 
 enum class Route { step, grid, cluster };
 
+struct RecurrentPhase {
+  int gates;          // weight rows of a unit
+  int depth;          // elements of a row
+  int row_bytes;      // in shared memory
+  int operand_bytes;  // of one sequence, there
+  int held;           // rows of which a block holds the first kHeldDepth elements in registers
+};
 struct RecurrentShape {
   int rows, places, hidden, phases;
-  int element_bytes;         // of the weights; 4, 2 or 1
-  int64_t unit_bytes;        // of one unit's weights, all phases
-  int64_t multiplications;   // of one unit of one sequence and step
-  int64_t operand_bytes[2];  // of one sequence, in each slot
-  int gates;                 // weight rows of a unit, at most
+  int element_bytes;   // of the weights; 4, 2 or 1
+  int64_t unit_bytes;  // of one unit's weights, all phases
+  RecurrentPhase phase[2];
 };
 
 struct Chip {
@@ -52,45 +58,71 @@ constexpr double kBroadcastBytes = 5.5e6;      // operands from the L2 cache, al
 constexpr double kClusterBarrier = 0.25;       // and the latency of a remote write
 constexpr double kRemoteBytes = 32 * kCycles;  // operands that one block receives
 constexpr double kFinish = 0.1;                // gates
-constexpr int kSharedSpare = 1024;             // of a block, the runtime's
+constexpr double kMmaRate =
+    16 * 16 / 6.4 * 4;             // weights that tensor cores multiply by a tile's rows, a cycle
+constexpr int kSharedSpare = 512;  // what rounding up may take
 
-constexpr int kMostUnits = 64, kTile = 8;
+constexpr int kMostUnits = 64, kTile = 8, kHeldDepth = 512;  // of recurrent_persistent.h, recurrent_weights.h
 
 inline int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
-// One block's products of a step: shared memory is read, or float32 multiplied, whichever is slower. A warp
-// reads four weight rows and the operands once for up to eight sequences.
-inline double products(const RecurrentShape& s, int64_t units, int64_t rows) {
-  const double tiles = static_cast<double>(ceil_div(rows, kTile)),
-               each = static_cast<double>(s.multiplications);
-  const double weight_reads = tiles * static_cast<double>(units * s.unit_bytes) / 128;
-  const double operand_reads =
-      static_cast<double>(units * rows) * each / 4 * (s.element_bytes == 1 ? 1 : 4) / 128;
-  const double padded = rows > kTile ? tiles * kTile
-                        : rows > 4   ? 8
-                        : rows > 2   ? 4
-                                     : static_cast<double>(rows);
-  const double lanes = s.element_bytes == 1 ? 256 : 128;  // of __dp4a four multiplications, at half the rate
-  const double widen = s.element_bytes == 2 ? tiles : 0;
-  const double arithmetic = static_cast<double>(units) * each * (padded + widen) / lanes;
-  const double slower = weight_reads + operand_reads > arithmetic ? weight_reads + operand_reads : arithmetic;
-  return (slower + 150 * tiles) / kCycles;  // the lanes' sums, and the way in and out
+// Bytes of a phase's weights that stay in a block's shared memory, the others being in registers.
+inline int64_t shared_weights(const RecurrentShape& s, const RecurrentPhase& p, int64_t units) {
+  const int64_t rows = units * p.gates, held = rows < p.held ? rows : p.held;
+  const int64_t tail = p.row_bytes - kHeldDepth * s.element_bytes;
+  return held * (tail > 0 ? tail + 128 : 0) + (rows - held) * p.row_bytes;
 }
 
 inline int64_t shared_bytes(const RecurrentShape& s, int64_t units, int64_t operand_rows, int64_t tile,
                             bool cluster) {
-  const int64_t both = s.operand_bytes[0] + s.operand_bytes[1];
-  const int64_t most = s.operand_bytes[0] > s.operand_bytes[1] ? s.operand_bytes[0] : s.operand_bytes[1];
-  return units * s.unit_bytes + operand_rows * (cluster ? both : most) + 2 * tile * units * s.gates * 4 + 256;
+  const RecurrentPhase &first = s.phase[0], &last = s.phase[s.phases - 1];
+  const int64_t most = first.operand_bytes > last.operand_bytes ? first.operand_bytes : last.operand_bytes;
+  const int64_t operands = operand_rows * (cluster ? first.operand_bytes + last.operand_bytes : most);
+  const int64_t gates = first.gates > last.gates ? first.gates : last.gates;
+  int64_t bytes = operands + 2 * tile * units * gates * 4;
+  for (int p = 0; p < s.phases; ++p)
+    bytes += shared_weights(s, s.phase[p], units) + (s.element_bytes == 1 ? units * s.phase[p].gates * 4 : 0);
+  return bytes;
+}
+
+// One block's products of a step: what it reads from shared memory, or its arithmetic, whichever is slower.
+// Operands are read again for every four weight rows, or sixteen by tensor cores.
+inline double products(const RecurrentShape& s, int64_t units, int64_t rows) {
+  const double tiles = static_cast<double>(ceil_div(rows, kTile));
+  const double padded = rows > kTile ? tiles * kTile : rows > 4 ? 8 : rows > 1 ? 4 : 1;
+  double cycles = 150 * tiles * s.phases;  // the lanes' sums, and the way in and out
+  for (int i = 0; i < s.phases; ++i) {
+    const RecurrentPhase& p = s.phase[i];
+    const double products = static_cast<double>(units * p.gates) * p.depth;
+    const double weights = tiles * static_cast<double>(shared_weights(s, p, units));
+    const double together = s.element_bytes == 2 ? 16 : 4,
+                 read_rows = s.element_bytes == 2 ? 8 * tiles : padded;
+    const double operands = products * read_rows / together * (s.element_bytes == 4 ? 4 : s.element_bytes);
+    const double arithmetic = s.element_bytes == 2   ? products * tiles / kMmaRate
+                              : s.element_bytes == 1 ? products * padded / 256
+                                                     : products * padded / 128;
+    const double read = (weights + operands) / 128;
+    cycles += read > arithmetic ? read : arithmetic;
+  }
+  return cycles / kCycles;
 }
 
 inline double step_cost(const RecurrentShape& s, const Chip& chip) {
-  const double weights = static_cast<double>(s.hidden * s.unit_bytes);
-  const double work = static_cast<double>(s.hidden) * static_cast<double>(s.multiplications) * s.rows;
+  const double weights = static_cast<double>(s.hidden * s.unit_bytes),
+               tiles = static_cast<double>(ceil_div(s.rows, kTile));
+  const double rows = s.rows > kTile ? tiles * kTile : s.rows;
+  const double work = weights / s.element_bytes * rows;
   const double compute = work / (chip.multiprocessors * 64.0 * kCycles), read = weights / kStepBytes;
   return s.places * (s.phases * kLaunch + (compute > read ? compute : read));
+}
+
+// Bytes of operands that every block of a team receives in a step.
+inline double handed_bytes(const RecurrentShape& s, int64_t rows) {
+  int64_t bytes = 0;
+  for (int p = 0; p < s.phases; ++p) bytes += s.phase[p].operand_bytes * rows;
+  return static_cast<double>(bytes);
 }
 
 // Teams of `blocks`; 0 teams: they do not fit.
@@ -101,9 +133,8 @@ inline RecurrentPlan grid_plan(const RecurrentShape& s, const Chip& chip, int bl
   for (int tile = kTile; tile > 0; tile /= 2) {
     if (tile > 1 && tile / 2 >= rows) continue;
     if (shared_bytes(s, units, tile, tile, false) > chip.shared_per_block - kSharedSpare) continue;
-    const double operands =
-        static_cast<double>((s.operand_bytes[0] + (s.phases == 2 ? s.operand_bytes[1] : 0)) * rows);
-    const double hand_over = s.phases * kGridBarrier + operands * blocks * teams / kBroadcastBytes;
+    const double hand_over =
+        s.phases * kGridBarrier + handed_bytes(s, rows) * blocks * teams / kBroadcastBytes;
     const double each =
         hand_over + products(s, units, rows) + s.phases * kFinish * static_cast<double>(ceil_div(rows, tile));
     const double load = static_cast<double>(units * s.unit_bytes) / kLoadBytesEach;
@@ -120,14 +151,17 @@ inline RecurrentPlan cluster_plan(const RecurrentShape& s, const Chip& chip, int
     return none;
   if (shared_bytes(s, units, rows, tile, true) > chip.shared_per_block - kSharedSpare) return none;
   const double waves = static_cast<double>(ceil_div(teams, chip.multiprocessors / blocks));
-  const double operands =
-      static_cast<double>((s.operand_bytes[0] + (s.phases == 2 ? s.operand_bytes[1] : 0)) * rows);
   const double hand_over =
-      blocks == 1 ? 0.05 * s.phases : s.phases * kClusterBarrier + operands / kRemoteBytes;
+      blocks == 1 ? 0.05 * s.phases : s.phases * kClusterBarrier + handed_bytes(s, rows) / kRemoteBytes;
   const double each =
       hand_over + products(s, units, rows) + s.phases * kFinish * static_cast<double>(ceil_div(rows, tile));
   const double load = static_cast<double>(units * s.unit_bytes) / kLoadBytesEach;
   return {Route::cluster, blocks, teams, tile, kPersistentLaunch + waves * (load + s.places * each)};
+}
+
+// Not every number of teams is tried: planning takes time, too.
+inline int more(int teams) {
+  return teams < 4 ? teams + 1 : teams * 3 / 2;
 }
 
 inline void keep_better(RecurrentPlan& best, const RecurrentPlan& other) {
@@ -142,7 +176,8 @@ inline RecurrentPlan plan_route(const RecurrentShape& s, const Chip& chip, Route
   RecurrentPlan best{route, 0, 0};
   if (route == Route::step) return {route, 1, 1, plan::kTile, plan::step_cost(s, chip)};
   if (route == Route::grid) {
-    for (int teams = 1; teams <= chip.multiprocessors && teams <= s.rows; ++teams) {
+    for (int teams = 1; teams <= chip.multiprocessors && teams <= s.rows;
+         teams = choice.teams > 0 ? teams + 1 : plan::more(teams)) {
       const int most = chip.multiprocessors / teams < s.hidden ? chip.multiprocessors / teams : s.hidden;
       if (choice.teams > 0 && teams != choice.teams) continue;
       for (int blocks = most; blocks > 0; blocks = blocks > 8 ? blocks * 3 / 4 : blocks - 1)
@@ -165,10 +200,11 @@ inline RecurrentPlan plan_route(const RecurrentShape& s, const Chip& chip, Route
 inline RecurrentPlan plan_recurrence(const RecurrentShape& s, const Chip& chip,
                                      const RecurrentChoice& choice = {}) {
   RecurrentPlan best = plan_route(s, chip, Route::step);
-  for (const Route route : {Route::grid, Route::cluster}) {
-    if (choice.any_route) plan::keep_better(best, plan_route(s, chip, route));
-  }
-  if (!choice.any_route) {
+  if (choice.any_route) {
+    for (const Route route : {Route::grid, Route::cluster}) {
+      if (best.microseconds > plan::kPersistentLaunch) plan::keep_better(best, plan_route(s, chip, route));
+    }
+  } else {
     const RecurrentPlan chosen = plan_route(s, chip, choice.route, choice);
     if (chosen.teams > 0) return chosen;
   }

@@ -19,6 +19,9 @@ struct StepSource {
   int pitch, first_weight;
 
   __device__ __forceinline__ int depth(int s) const { return matrix_of<PHASE>(cell, s).depth; }
+  __device__ __forceinline__ int offset(int s) const {
+    return s > 0 ? static_cast<int>(row_pitch<T>(depth(0))) : 0;
+  }
   __device__ __forceinline__ int weight_pitch(int s) const {
     return static_cast<int>(row_pitch<Element>(depth(s)));
   }
@@ -27,9 +30,7 @@ struct StepSource {
            int64_t{first_weight + m} * weight_pitch(s);
   }
   __device__ __forceinline__ int operand_pitch() const { return pitch; }
-  __device__ __forceinline__ const T* operands(int s) const {
-    return rows + (s > 0 ? row_pitch<T>(depth(0)) : 0);
-  }
+  __device__ __forceinline__ const T* operands(int s) const { return rows + offset(s); }
   __device__ __forceinline__ float scaled(SumOf<Element> sum, int m) const {
     if constexpr (std::is_same_v<Element, int8_t>) {
       const Matrix& matrix = cell.matrix[PHASE][0];
@@ -71,11 +72,12 @@ __global__ void __launch_bounds__(kStepThreads, 3)
     if (products > first) tile_product(source, weights, min(kTileRows, products - first), sums);
     __syncthreads();
     if (finishes) {
-      cell.template finish<PHASE>(step, i, u, sums + r * weights + (u - u0) * kGates, inputs,
-                                  [&](int column, T value) {
-                                    if (operands.to)
-                                      operands.to[int64_t{i} * operands.to_pitch + column] = value;
-                                  });
+      const auto put = [&](int column, float value, float inverse) {
+        if (operands.to) operands.to[int64_t{i} * operands.to_pitch + column] = operand_of<T>(value, inverse);
+      };
+      const auto outputs =
+          cell.template finish<PHASE>(step, i, u, sums + r * weights + (u - u0) * kGates, inputs, put);
+      cell.template keep<PHASE>(step, i, u, inputs, outputs);
     }
     __syncthreads();
   }
@@ -108,7 +110,9 @@ void run_steps(const Cell& cell, const Walk& walk, const InitialState& from, boo
   // Where all sequences begin at once, and h0 is what a product reads, the first step reads it where it lies.
   const bool direct = !Cell::kBackward && in_place && reads_in_place<T>(from, cell.hidden) &&
                       (walk.offsets == nullptr || !walk.downward);
-  const Slots<T> slots(cell, walk.sequences, hands_on || (!direct && !Cell::kBackward));
+  const int pitch[2] = {phase_pitch<T>(cell, 0), phase_pitch<T>(cell, Cell::kPhases - 1)};
+  const Slots<T> slots(walk.sequences, pitch, hands_on || (!direct && !Cell::kBackward),
+                       cell.hidden % kLoad<T> != 0);
   for (int place = 0; place < places; ++place) {
     const Step step = walk.at(place);
     const int even = place * Cell::kPhases % 2;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cuda/detail/recurrent_operands.h"
+#include "cuda/detail/recurrent_weights.h"
 
 namespace s2s::cuda {
 
@@ -36,7 +37,7 @@ __device__ __forceinline__ void copy_rows(T* to, int to_pitch, int rows, int wid
 // its own and watches all.
 template <class Cell>
 struct GridTeam {
-  using T = OperandOf<typename Cell::Element>;
+  using T = TeamOperand<typename Cell::Element>;
   static constexpr bool kCluster = false;
 
   const TeamOperands<T>& operands;
@@ -71,21 +72,21 @@ struct GridTeam {
   __device__ void end() {}
 
   __device__ __forceinline__ T* slot(int s) const { return s ? operands.slot[1] : operands.slot[0]; }
-  __device__ __forceinline__ int64_t pitch(int s) const { return s ? operands.pitch[1] : operands.pitch[0]; }
+  __device__ __forceinline__ int pitch(int s) const { return s ? operands.pitch[1] : operands.pitch[0]; }
 
   // The operands of the local sequences [first, first + rows); INITIAL: of those that begin, from h0.
   template <bool INITIAL>
   __device__ const T* rows(const Step& step, int s, int first, int rows) {
-    const int width = static_cast<int>(pitch(s));
+    const int width = pitch(s);
     copy_rows(tile, width, rows, width, [&](int r) {
       const int i = part.sequence(first + r);
-      return (INITIAL && i >= step.before ? operands.initial : slot(s)) + i * pitch(s);
+      return (INITIAL && i >= step.before ? operands.initial : slot(s)) + int64_t{i} * pitch(s);
     });
     __syncthreads();
     return tile;
   }
   __device__ __forceinline__ void put(int s, int local, int column, T value) const {
-    slot(s)[part.sequence(local) * pitch(s) + column] = value;
+    slot(s)[int64_t{part.sequence(local)} * pitch(s) + column] = value;
   }
 };
 
@@ -93,7 +94,7 @@ struct GridTeam {
 // memory, and writes what it has computed into that of every other.
 template <class Cell>
 struct ClusterTeam {
-  using T = OperandOf<typename Cell::Element>;
+  using T = TeamOperand<typename Cell::Element>;
   static constexpr bool kCluster = true;
 
   const TeamOperands<T>& operands;
@@ -120,7 +121,7 @@ struct ClusterTeam {
     for (int s = 0; s < 2; ++s) {
       for (int e = static_cast<int>(threadIdx.x); e < shape.rows * pitch(s);
            e += static_cast<int>(blockDim.x))
-        slot(s)[e] = 0;
+        slot(s)[e] = T{};
     }
     arrive();
   }
