@@ -3,7 +3,7 @@
 set(S2S_CUDA_TEST_KERNELS tests/simt/twins.cu tests/simt/latency.cu tests/simt/plan.cu)
 if(S2S_CUDA_EMULATED)
   set_source_files_properties(${S2S_CUDA_TEST_KERNELS} PROPERTIES LANGUAGE CXX)
-  add_library(_cuda_tests MODULE ${S2S_CUDA_TEST_KERNELS} $<TARGET_OBJECTS:s2s_simt>)
+  add_library(_cuda_tests MODULE ${S2S_CUDA_TEST_KERNELS} tests/simt/fake/cublas.cpp $<TARGET_OBJECTS:s2s_simt>)
   target_compile_options(_cuda_tests PRIVATE -O2 -Wno-unknown-pragmas)
 else()
   set_source_files_properties(tests/simt/simt_defaults.cpp PROPERTIES LANGUAGE CUDA)

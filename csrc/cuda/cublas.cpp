@@ -51,8 +51,10 @@ class Library {
  public:
   void set_path(const char* path) {
     const std::lock_guard lock(mutex_);
+    if (path_ == (path ? path : "")) return;
     path_ = path ? path : "";
-    searched_ = found_ && searched_;
+    searched_ = found_ = false;
+    handles_.clear();  // those of another library stay as they are: others may use it
   }
   bool available() {
     const std::lock_guard lock(mutex_);

@@ -17,11 +17,14 @@ struct Result {
   Activation activation;
   bool accumulate;
 
-  __device__ __forceinline__ void operator()(int64_t row, int64_t column, float value) const {
+  __device__ __forceinline__ void add(int64_t row, int64_t column, float value) const {
     float* to = c + row * stride + column;
     if (accumulate) value = *to + value;
-    if (bias) value = value + bias[column];
-    *to = activation == Activation::tanh ? math::tanh(value) : value;
+    *to = bias ? value + bias[column] : value;
+  }
+  __device__ __forceinline__ void activate(int64_t row, int64_t column) const {
+    float* to = c + row * stride + column;
+    if (activation == Activation::tanh) *to = math::tanh(*to);
   }
 };
 
@@ -33,7 +36,10 @@ __global__ void __launch_bounds__(kFewThreads, 2)
   FewRows<Element> few(a, b, first, static_cast<int>(min(a.rows - first, int64_t{block_rows})), shared);
   const int columns = few_rows_columns<Element>(a.K);
   few.multiply(int64_t{blockIdx.x} * columns, b.N, int64_t{gridDim.x} * columns,
-               [&](int row, int64_t column, float sum) { result(first + row, column, sum); });
+               [&](int row, int64_t column, float sum) {
+                 result.add(first + row, column, sum);
+                 result.activate(first + row, column);
+               });
 }
 
 // Tiles of one column lie side by side in the grid: they read the same weights.
@@ -43,7 +49,13 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   S2S_DYNAMIC_SHARED(char, shared);
   const int64_t row = int64_t{blockIdx.x} * Tile::kRows, column = int64_t{blockIdx.y} * Tile::kColumns;
   Tile::multiply(a, b, row, column, shared,
-                 [&](int r, int c, float sum) { result(row + r, column + c, sum); });
+                 [&](int r, int c, float sum) { result.add(row + r, column + c, sum); });
+  if (result.activation == Activation::none) return;
+  __syncthreads();  // a loop of its own: unrolled with the sums, an activation would fill the cache of code
+  for (int i = static_cast<int>(threadIdx.x); i < Tile::kRows * Tile::kColumns; i += Tile::kThreads) {
+    const int64_t r = row + i / Tile::kColumns, c = column + i % Tile::kColumns;
+    if (r < a.rows && c < b.N) result.activate(r, c);
+  }
 }
 
 constexpr int kFinishThreads = 256;
@@ -53,8 +65,10 @@ __global__ void __launch_bounds__(kFinishThreads)
     finish_library(int64_t rows, int64_t columns, Result result) {
   result.accumulate = true;  // to the product, which stands in c
   for (int64_t i = int64_t{blockIdx.x} * kFinishThreads + threadIdx.x; i < rows * columns;
-       i += int64_t{gridDim.x} * kFinishThreads)
-    result(i / columns, i % columns, 0.0f);
+       i += int64_t{gridDim.x} * kFinishThreads) {
+    result.add(i / columns, i % columns, 0.0f);
+    result.activate(i / columns, i % columns);
+  }
 }
 
 template <class Element>

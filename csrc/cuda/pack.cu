@@ -9,6 +9,16 @@ namespace {
 
 constexpr int kSide = 32, kThreads = 256, kAtOnce = kThreads / kSide, kWarps = kThreads / 32;
 
+__device__ __forceinline__ void round_to(float& to, float x) {
+  to = x;
+}
+__device__ __forceinline__ void round_to(Half& to, float x) {
+  to.bits = math::half_bits(x);
+}
+__device__ __forceinline__ void round_to(BFloat& to, float x) {
+  to.bits = math::bfloat_bits(x);
+}
+
 template <class Element>
 __global__ void __launch_bounds__(kThreads) pack_tile(PackArgs args, int64_t k_tiles) {
   S2S_SHARED(float[kSide][kSide + 1], tile);
@@ -50,8 +60,13 @@ void pack(const PackArgs& args) {
   const PackShape& s = args.shape;
   if (s.n == 0) return;
   if (s.type == ComputeType::int8) {
-    const Activations columns{args.source,           args.n_stride, args.k_stride, s.n,
-                              static_cast<int>(s.k), 0.0f,          false};
+    const Activations columns{args.source,
+                              args.n_stride,
+                              args.k_stride,
+                              s.n,
+                              static_cast<int>(s.k),
+                              0.0f,
+                              args.k_stride == 1 && aligned(args.source, args.n_stride)};
     float* scales = const_cast<float*>(packed_scales(args.packed, s.k, s.n));
     return launch(pack_int8, {.grid = blocks(ceil_div(s.n, kWarps)), .block = kThreads}, args, columns,
                   scales);

@@ -62,11 +62,12 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   }
 }
 
-// The records of a product whose blocks have `block_rows` rows and `block_columns` columns at a time, and the
-// memory they lie in.
+// The records of a product whose blocks have `block_rows` rows and `block_columns` columns at a time, in one
+// piece of memory.
 struct Memory {
   Records records{};
-  Scratch largest, sums, lists, heads;
+  Scratch scratch;
+  int* heads = nullptr;  // merge_records
 
   Memory(const ProjectTopkArgs& x, int64_t block_rows, int64_t block_columns) {
     Records& r = records;
@@ -77,14 +78,16 @@ struct Memory {
     const int64_t wanted = 2 * int64_t{multiprocessors()}, steps = ceil_div(r.tiles, step);
     r.range_tiles = x.best > kMergedBest ? 1 : step * ceil_div(steps * row_blocks, wanted);
     r.ranges = ceil_div(r.tiles, r.range_tiles);
-    const auto bytes = [&](int64_t each) { return static_cast<size_t>(x.m * each); };
-    largest = Scratch(bytes(r.tiles * 4)), sums = Scratch(bytes(r.tiles * 4));
-    lists = Scratch(bytes(r.ranges * r.length * 8)), heads = Scratch(bytes(r.ranges * 4));
-    r.largest = largest.as<float>(), r.sums = sums.as<float>(), r.lists = lists.as<Key>();
+    const int64_t keys = x.m * r.ranges * r.length, largest = x.m * r.tiles;
+    scratch = Scratch(static_cast<size_t>(8 * keys + 2 * 4 * largest + 4 * x.m * r.ranges));
+    r.lists = scratch.as<Key>();
+    r.largest = reinterpret_cast<float*>(r.lists + keys);
+    r.sums = r.largest + largest;
+    heads = reinterpret_cast<int*>(r.sums + largest);
   }
 
   void merge(const ProjectTopkArgs& x) const {
-    launch(merge_records, {.grid = blocks(x.m), .block = kMergeThreads}, records, heads.as<int>(),
+    launch(merge_records, {.grid = blocks(x.m), .block = kMergeThreads}, records, heads,
            static_cast<int>(x.best), x.values, x.indices);
   }
 };

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 from seq2seq_fast import _native
@@ -17,6 +20,20 @@ def cuda_status() -> str:
     build for tests). The first call opens the backend and asks the driver.
     """
     return _sentence(_native.cuda_build(), _native.cuda_status())
+
+
+@functools.cache
+def offer_cublas() -> None:
+    """Tell the backend where pip has put cuBLAS, if it has: the extra [cuda], or what PyTorch brings.
+
+    It is opened when the first large product of matrices comes, and not at all where S2S_CUBLAS is 0.
+    """
+    for name in ("nvidia/cu13/lib/libcublas.so.13", "nvidia/cublas/lib/libcublas.so.12"):
+        for folder in sys.path:
+            path = Path(folder, name)
+            if path.is_file():
+                _native.set_cublas(str(path))
+                return
 
 
 def _sentence(build: dict[str, Any], status: dict[str, Any]) -> str:

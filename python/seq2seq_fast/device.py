@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from seq2seq_fast import _native
 from seq2seq_fast._native import DeviceArray
-from seq2seq_fast.cuda import cuda_status
+from seq2seq_fast.cuda import cuda_status, offer_cublas
 
 __all__ = ["DeviceArray", "device_of", "resolve_device", "to_device"]
 
@@ -71,7 +71,9 @@ def resolve_device(op: str, device: Any, *, auto: bool = False) -> str:
     if device == "cpu":
         return device
     if device == "auto" and auto:
-        return "cuda:0" if cuda_status().startswith("ready") else "cpu"
+        if not cuda_status().startswith("ready"):
+            return "cpu"
+        device = "cuda"
     wanted = re.fullmatch(r"cuda(?::(\d{1,3}))?", device)
     if wanted is None:
         names = "auto, cpu, cuda or cuda:N" if auto else "cpu, cuda or cuda:N"
@@ -83,6 +85,7 @@ def resolve_device(op: str, device: Any, *, auto: bool = False) -> str:
     index, count = int(wanted[1] or 0), len(_native.cuda_status()["devices"])
     if index >= count:
         raise RuntimeError(f"[{op}] There is no device {device}: the last is cuda:{count - 1}.")
+    offer_cublas()
     return f"cuda:{index}"
 
 

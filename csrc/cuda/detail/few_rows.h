@@ -123,19 +123,13 @@ class FewRows {
 
   // Columns [k0, k0 + depth) of the rows -> shared memory, zeros past the end.
   __device__ void stage(int k0) {
-    const int thread = static_cast<int>(threadIdx.x), left = a_.K - k0;
     for (int r = 0; r < rows_; ++r) {
-      Staged* to = staged_ + r * depth_;
-      const float* from = a_.at(first_ + r, k0);
-      if constexpr (sizeof(Element) == 1) {
-        const float bound = bounds_[r], inverse = math::inverse_of(bound);
-        for (int k = thread; k < depth_; k += kFewThreads)
-          to[k] = k < left && bound > 0.0f ? quantized_byte(from[k * a_.k_stride], inverse) : int8_t{0};
-      } else if (a_.vectors) {
-        for (int k = 4 * thread; k < depth_; k += 4 * kFewThreads)
-          *reinterpret_cast<float4*>(to + k) = load_quad(from + k, left - k, true);
-      } else {
-        for (int k = thread; k < depth_; k += kFewThreads) to[k] = k < left ? from[k * a_.k_stride] : 0.0f;
+      for (int k = kQuad * static_cast<int>(threadIdx.x); k < depth_; k += kQuad * kFewThreads) {
+        const float4 x = a_.quad(first_ + r, k0 + k);
+        if constexpr (sizeof(Element) == 1)
+          round_quad(staged_ + r * depth_ + k, x, bounds_[r]);
+        else
+          *reinterpret_cast<float4*>(staged_ + r * depth_ + k) = x;
       }
     }
   }
