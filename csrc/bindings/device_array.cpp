@@ -123,6 +123,7 @@ void bind_device_array(py::module_& m) {
                                                                : ids({"copy_from", "array"}, other);
             py::gil_scoped_release unlocked;
             a.tensor.copy_from(from);
+            count_device_write();
           },
           "Overwrites the array with another of its size, of any device.")
       .def(

@@ -155,6 +155,8 @@ py::capsule to_dlpack(const Tensor& t, const py::object& stream) {
                        exported.get(),
                        [](DLManagedTensor* m) {
                          const std::unique_ptr<Exported> gone(static_cast<Exported*>(m->context));
+                         count_device_write();  // whatever it wrote
+                         device_memory_is_shared(false);
                          try {  // our stream frees the memory, so it waits for the consumer's
                            const CudaBackend& b = cuda();
                            b.memory->use(gone->tensor.device().index);
@@ -162,6 +164,7 @@ py::capsule to_dlpack(const Tensor& t, const py::object& stream) {
                          } catch (const std::exception&) {
                          }
                        }};
+  device_memory_is_shared(true);
   return py::capsule(&exported.release()->managed, "dltensor", [](PyObject* capsule) {
     if (!PyCapsule_IsValid(capsule, "dltensor")) return;  // a consumer has it
     auto* m = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, "dltensor"));
@@ -172,6 +175,7 @@ py::capsule to_dlpack(const Tensor& t, const py::object& stream) {
 py::dict cuda_array_interface(const Tensor& t) {
   py::tuple shape(t.shape().rank());
   for (int i = 0; i < t.shape().rank(); ++i) shape[static_cast<size_t>(i)] = t.shape()[i];
+  device_memory_is_shared(true);  // nobody says when it ends
   cuda().memory->use(t.device().index);
   return py::dict(py::arg("shape") = shape, py::arg("typestr") = element_of(t.dtype()).typestr,
                   py::arg("data") = py::make_tuple(reinterpret_cast<uintptr_t>(t.data()), false),

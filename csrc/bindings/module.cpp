@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "ops/backend.h"
+#include "ops/cuda.h"
 #include "ops/kernels.h"
 
 namespace s2s {
@@ -40,7 +41,10 @@ void bind_runtime(py::module_& m) {
     return py::dict(py::arg("in_use") = s.in_use, py::arg("kept") = s.kept,
                     py::arg("system_calls") = s.system_calls);
   });
-  m.def("release_memory", &release_memory);
+  m.def("release_memory", [] {
+    release_memory();
+    release_cuda_memory();
+  });
 }
 
 }  // namespace s2s

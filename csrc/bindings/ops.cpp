@@ -112,11 +112,12 @@ void bind_softmax(py::module_& m) {
     check("topk", k >= 1 && k <= a.dim(1), "Expected k from 1 to ", a.dim(1), ", got ", k, ".");
     const DeviceScope scope(a.device());
     const Tensor values = Tensor::empty({a.dim(0), k}), indices = Tensor::empty({a.dim(0), k}, DType::i32);
+    Tensor found;
     {
       Release unlocked;
       ops::topk(a, false, values, indices);
+      found = indices.to(Device::cpu());
     }
-    const Tensor found = indices.to(Device::cpu());
     for (int64_t r = 0; r < a.dim(0); ++r) {
       check("topk", found.i32()[r * k] >= 0, "Expected x without NaN, got NaN in row ", r, ".");
     }
@@ -134,11 +135,12 @@ void bind_softmax(py::module_& m) {
     check(op, k >= 1 && k <= w.dim(0), "Expected k from 1 to ", w.dim(0), ", got ", k, ".");
     const DeviceScope scope(a.device());
     const Tensor values = Tensor::empty({a.dim(0), k}), indices = Tensor::empty({a.dim(0), k}, DType::i32);
+    Tensor found;
     {
       Release unlocked;
       ops::project_topk(a, false, ops::pack_transposed(w, 0, type), b, values, indices);
+      found = indices.to(Device::cpu());
     }
-    const Tensor found = indices.to(Device::cpu());
     for (int64_t r = 0; r < a.dim(0); ++r) {
       check(op, found.i32()[r * k] >= 0, "Expected x, weight and bias of finite logits, got none in row ", r,
             ".");

@@ -12,7 +12,20 @@
 namespace s2s {
 namespace {
 
-using Release = py::gil_scoped_release;
+// An update without the interpreter's lock; at its end the change is counted.
+class Update {
+ public:
+  explicit Update(const Tensor& written) : device_(written.device()) {}
+  ~Update() {
+    if (!device_.is_cpu()) count_device_write();
+  }
+  Update(const Update&) = delete;
+  Update& operator=(const Update&) = delete;
+
+ private:
+  py::gil_scoped_release unlocked_;
+  Device device_;
+};
 
 // A buffer of an optimiser: written, and as long as param.
 Tensor state(const char* op, const char* name, const py::object& array, const Tensor& param) {
@@ -58,7 +71,7 @@ void bind_optimizers(py::module_& m) {
         const Tensor blocks = mask_of(op, mask, p);
         const AdamArgs args{p.size(), p.f32(), g.f32(), first.f32(),  second.f32(), blocks.u8(), lr,
                             beta1,    beta2,   eps,     weight_decay, step,         decoupled};
-        Release unlocked;
+        const Update update(p);
         ops::adam(args, p.device());
       },
       py::arg("param"), py::arg("grad"), py::arg("m"), py::arg("v"), py::arg("step"), py::arg("lr"),
@@ -75,7 +88,7 @@ void bind_optimizers(py::module_& m) {
         const Tensor blocks = mask_of(op, mask, p);
         const SgdArgs args{p.size(), p.f32(),  g.f32(),      buffer.f32(), blocks.u8(),
                            lr,       momentum, weight_decay, nesterov,     first};
-        Release unlocked;
+        const Update update(p);
         ops::sgd(args, p.device());
       },
       py::arg("param"), py::arg("grad"), py::arg("momentum_buffer"), py::arg("lr"), py::arg("momentum"),
@@ -89,19 +102,19 @@ void bind_optimizers(py::module_& m) {
                      s = state(op, "sum", sum, p);
         const Tensor blocks = mask_of(op, mask, p);
         const AdagradArgs args{p.size(), p.f32(), g.f32(), s.f32(), blocks.u8(), lr, eps, weight_decay};
-        Release unlocked;
+        const Update update(p);
         ops::adagrad(args, p.device());
       },
       py::arg("param"), py::arg("grad"), py::arg("sum"), py::arg("lr"), py::arg("eps"),
       py::arg("weight_decay"), py::arg("mask") = py::none());
   m.def("squared_norm", [](const py::object& x) {
     const Tensor t = floats({"squared_norm", "x"}, x);
-    Release unlocked;
+    py::gil_scoped_release unlocked;
     return ops::squared_norm(t);
   });
   m.def("scale_", [](const py::object& x, float factor) {
     const Tensor t = writable({"scale_", "x"}, x);
-    Release unlocked;
+    const Update update(t);
     ops::scale(t, factor);
   });
 }

@@ -10,6 +10,9 @@ thread_local Device current;
 
 std::atomic<const DeviceApi& (*)()> cuda_backend{nullptr};
 
+std::atomic<uint64_t> writes{0};
+std::atomic<int64_t> sharers{0};
+
 }  // namespace
 
 std::string name_of(Device device) {
@@ -34,6 +37,22 @@ void repeat_on(Device device, void (*step)(void*), void* context, const int32_t*
     step(context);
     if (*again == 0) return;
   }
+}
+
+void count_device_write() {
+  ++writes;
+}
+
+uint64_t device_writes() {
+  return writes;
+}
+
+void device_memory_is_shared(bool more) {
+  sharers += more ? 1 : -1;
+}
+
+bool device_memory_shared() {
+  return sharers > 0;
 }
 
 Device current_device() {

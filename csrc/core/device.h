@@ -44,6 +44,13 @@ void set_device_backend(Device::Kind kind, const DeviceApi& (*find)());
 // The same on any device.
 void repeat_on(Device device, void (*step)(void*), void* context, const int32_t* again, int64_t most);
 
+// What Python writes to memory of devices is counted, so that whoever keeps copies of such memory (packed
+// weights) knows when they are old. While other libraries share some of it, they may write unseen.
+void count_device_write();
+uint64_t device_writes();
+void device_memory_is_shared(bool more);  // a library more, or one less
+bool device_memory_shared();
+
 // Where this thread's new tensors lie unless they say otherwise.
 Device current_device();
 

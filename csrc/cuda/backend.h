@@ -40,7 +40,7 @@ struct CudaBackend {
   // What is enqueued on `later` from now on waits for what is on `earlier` by now.
   void (*order)(void* earlier, void* later);
   int (*device_of)(const void* memory);  // -1: not a device's
-  // Gives unused memory of the pool back to the driver.
+  // Gives unused memory of the pools back to the driver.
   void (*release_memory)();
   // Where to look for cuBLAS before the system's own places: a path of libcublas, or null.
   void (*set_cublas)(const char* path);

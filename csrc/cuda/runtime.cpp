@@ -37,9 +37,10 @@ void host_is_free() {
 
 // The device's pool keeps what is freed until release_memory(): asking the driver again would wait for the
 // device.
+std::atomic<bool> keeps[kMostDevices];
+
 void keep_memory(int index) {
-  static std::atomic<bool> done[kMostDevices];
-  if (index >= kMostDevices || done[index].exchange(true)) return;
+  if (index >= kMostDevices || keeps[index].exchange(true)) return;
   cudaMemPool_t pool{};
   check(cudaDeviceGetDefaultMemPool(&pool, index));
   uint64_t all = UINT64_MAX;
@@ -175,9 +176,12 @@ void synchronize() {
 }
 
 void release_memory() {
-  cudaMemPool_t pool{};
-  check(cudaDeviceGetDefaultMemPool(&pool, device));
-  check(cudaMemPoolTrimTo(pool, 0));
+  for (int index = 0; index < kMostDevices; ++index) {
+    if (!keeps[index]) continue;
+    cudaMemPool_t pool{};
+    check(cudaDeviceGetDefaultMemPool(&pool, index));
+    check(cudaMemPoolTrimTo(pool, 0));
+  }
 }
 
 int device_count(char* why, size_t size, int* driver, int* runtime) {

@@ -1,5 +1,6 @@
 #include "ops/cuda.h"
 
+#include <atomic>
 #include <cstring>
 #include <stdexcept>
 
@@ -65,8 +66,11 @@ void open(Found& found) {
 
 #endif
 
+std::atomic<bool> asked{false};
+
 const Found& found() {
   static const Found once = [] {
+    asked = true;
     Found f;
     open(f);
     if (f.backend == nullptr) return f;
@@ -91,6 +95,11 @@ const CudaBackend& cuda() {
     throw std::runtime_error("CUDA cannot be used after fork(): start the process by spawn or forkserver.");
   if (f.status.devices == 0) throw std::runtime_error("CUDA cannot be used: " + f.status.error + ".");
   return *f.backend;
+}
+
+void release_cuda_memory() {
+  if (!asked) return;
+  if (const Found& f = found(); f.status.devices > 0 && fork_count() == f.forks) f.backend->release_memory();
 }
 
 const Kernels& kernels(Device device) {

@@ -21,4 +21,7 @@ struct CudaStatus {
 // Never throws.
 const CudaStatus& cuda_status();
 
+// What the devices that were used keep for reuse, back to the driver.
+void release_cuda_memory();
+
 }  // namespace s2s

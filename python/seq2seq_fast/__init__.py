@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from seq2seq_fast._native import (
+    DeviceArray,
     __version__,
     cpu_isa,
     cpu_isas,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from seq2seq_fast import nn, ops, search
     from seq2seq_fast.cuda import cuda_status
     from seq2seq_fast.data import Batch
+    from seq2seq_fast.device import to_device
     from seq2seq_fast.model import Decoder, Encoder, Seq2Seq, Seq2SeqConfig
     from seq2seq_fast.optim import SGD, Adagrad, Adam, AdamW
     from seq2seq_fast.trainer import Trainer
@@ -45,10 +47,12 @@ _WHERE = {
     "Translator": "translator",
     "Vocabulary": "vocab",
     "cuda_status": "cuda",
+    "to_device": "device",
 }
 _MODULES = (
     "cuda",
     "data",
+    "device",
     "files",
     "metrics",
     "model",
@@ -68,6 +72,7 @@ __all__ = [
     "AdamW",
     "Batch",
     "Decoder",
+    "DeviceArray",
     "Encoder",
     "ScoringResult",
     "Seq2Seq",
@@ -87,6 +92,7 @@ __all__ = [
     "release_memory",
     "search",
     "set_num_threads",
+    "to_device",
 ]
 
 

@@ -56,12 +56,13 @@ CellParams = Sequence[Any]
 """w_ih [G H, C], w_hh [G H, H], b_ih [G H], b_hh [G H]; G = 4 (i f g o) for an LSTM, 3 (r z n) for a GRU."""
 
 
-def _rows(op: str, name: str, value: A) -> A:
-    """[..., W] as [R, W]."""
+def _rows(op: str, name: str, value: A) -> tuple[A, tuple[int, ...]]:
+    """[..., W] as [R, W], and the shape it had."""
     rows: A = array(op, name, value)
-    if rows.ndim == 0:
+    shape = rows.shape
+    if not shape:
         raise ValueError(f"[{op}] Expected {name} of at least one dimension, got a scalar.")
-    return rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
+    return rows.reshape(math.prod(shape[:-1]), shape[-1]), shape
 
 
 def linear(x: A, weight: A, bias: A | None = None, *, compute_type: str = "float32") -> A:
@@ -77,18 +78,19 @@ def linear(x: A, weight: A, bias: A | None = None, *, compute_type: str = "float
     Returns:
         [..., N].
     """
-    y = _native.linear(_rows("linear", "x", x), weight, bias, compute_type)
-    return y.reshape(*x.shape[:-1], y.shape[-1])
+    rows, shape = _rows("linear", "x", x)
+    y = _native.linear(rows, weight, bias, compute_type)
+    return y.reshape(*shape[:-1], y.shape[-1])
 
 
 def linear_backward(dy: A, x: A, weight: A) -> tuple[A, A, A]:
     """Gradients of `linear`: (dx [..., K], dweight [N, K], dbias [N])."""
     op = "linear_backward"
-    rows = _rows(op, "x", x)
-    outputs = array(op, "weight", weight, (None, None)).shape[0]
-    d = _rows(op, "dy", array(op, "dy", dy, (*x.shape[:-1], outputs)))
-    dx, dweight, dbias = _native.linear_backward(d, rows, weight)
-    return dx.reshape(x.shape), dweight, dbias
+    rows, shape = _rows(op, "x", x)
+    outputs = array(op, "weight", weight, (None, None)).shape[:1]
+    drows, _ = _rows(op, "dy", array(op, "dy", dy, shape[:-1] + outputs))
+    dx, dweight, dbias = _native.linear_backward(drows, rows, weight)
+    return dx.reshape(shape), dweight, dbias
 
 
 def embedding(ids: Ids, weight: A) -> A:
@@ -102,33 +104,39 @@ def embedding(ids: Ids, weight: A) -> A:
 def embedding_backward(ids: Ids, dy: A, num_embeddings: int) -> A:
     """Gradient of the table [num_embeddings, E]: rows of dy [..., E] added in their order."""
     op = "embedding_backward"
-    flat = array(op, "ids", ids).reshape(-1)
-    rows = _rows(op, "dy", array(op, "dy", dy, (*ids.shape, None)))
-    return _native.embedding_backward(flat, rows, integer(op, "num_embeddings", num_embeddings, 1, 2**31 - 1))
+    which: Any = array(op, "ids", ids)
+    rows, _ = _rows(op, "dy", array(op, "dy", dy, (*which.shape, None)))
+    return _native.embedding_backward(
+        which.reshape(-1), rows, integer(op, "num_embeddings", num_embeddings, 1, 2**31 - 1)
+    )
 
 
 def softmax(x: A) -> A:
     """exp(x) / sum exp(x) over the last dimension of x [..., V]."""
-    return _native.softmax(_rows("softmax", "x", x), False).reshape(x.shape)
+    rows, shape = _rows("softmax", "x", x)
+    return _native.softmax(rows, False).reshape(shape)
 
 
 def log_softmax(x: A) -> A:
     """log of softmax over the last dimension of x [..., V]."""
-    return _native.softmax(_rows("log_softmax", "x", x), True).reshape(x.shape)
+    rows, shape = _rows("log_softmax", "x", x)
+    return _native.softmax(rows, True).reshape(shape)
 
 
 def softmax_backward(dy: A, y: A) -> A:
     """dx of `softmax`, from its output y [..., V]."""
     op = "softmax_backward"
-    array(op, "dy", dy, array(op, "y", y).shape)
-    return _native.softmax_backward(_rows(op, "dy", dy), _rows(op, "y", y), False).reshape(y.shape)
+    rows, shape = _rows(op, "y", y)
+    drows, _ = _rows(op, "dy", array(op, "dy", dy, shape))
+    return _native.softmax_backward(drows, rows, False).reshape(shape)
 
 
 def log_softmax_backward(dy: A, y: A) -> A:
     """dx of `log_softmax`, from its output y [..., V]."""
     op = "log_softmax_backward"
-    array(op, "dy", dy, array(op, "y", y).shape)
-    return _native.softmax_backward(_rows(op, "dy", dy), _rows(op, "y", y), True).reshape(y.shape)
+    rows, shape = _rows(op, "y", y)
+    drows, _ = _rows(op, "dy", array(op, "dy", dy, shape))
+    return _native.softmax_backward(drows, rows, True).reshape(shape)
 
 
 def cross_entropy(
@@ -193,12 +201,16 @@ def attention(
     return _native.attention(query, keys, values, lengths, example, _energy(op, score, energy))
 
 
-def _check_attention(op: str, query: Any, keys: Any, values: Any, lengths: Any, example: Any) -> None:
+def _check_attention(
+    op: str, query: Any, keys: Any, values: Any, lengths: Any, example: Any
+) -> tuple[int, int]:
+    """The shape of the context."""
     rows, width = array(op, "query", query, (None, None)).shape
     total = array(op, "keys", keys, (None, width)).shape[0]
-    array(op, "values", values, (total, None))
+    memory = array(op, "values", values, (total, None)).shape[1]
     array(op, "lengths", lengths, (None,))
     array(op, "example", example, (rows,))
+    return rows, memory
 
 
 def attention_backward(
@@ -213,8 +225,7 @@ def attention_backward(
 ) -> tuple[A, A, A, A | None]:
     """Gradients of `attention`: (dquery, dkeys, dvalues, denergy or None). The weights are computed anew."""
     op = "attention_backward"
-    _check_attention(op, query, keys, values, lengths, example)
-    array(op, "dcontext", dcontext, (len(query), values.shape[1]))
+    array(op, "dcontext", dcontext, _check_attention(op, query, keys, values, lengths, example))
     return _native.attention_backward(
         dcontext, query, keys, values, lengths, example, _energy(op, score, energy)
     )
@@ -411,7 +422,7 @@ def dropout(
         time: int32 [R]; 0 where None.
     """
     name = "dropout"
-    rows = _rows(name, "x", x)
+    rows, shape = _rows(name, "x", x)
     who = np.arange(len(rows), dtype=np.int64) if example is None else array(name, "example", example)
     when = np.zeros(len(rows), np.int32) if time is None else array(name, "time", time)
     return _native.dropout(
@@ -422,7 +433,7 @@ def dropout(
         integer(name, "op", op, 0, 255),
         who,
         when,
-    ).reshape(x.shape)
+    ).reshape(shape)
 
 
 def philox(counter: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.uint32]:
