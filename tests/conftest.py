@@ -10,22 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-
-class Device:
-    """Where arrays live. A test is written once: `device.run(f, x)` is numpy in, numpy out, everywhere.
-
-    So is a plain `f(x)` of the package's public functions: see on_device.py."""
-
-    name = "cpu"
-    emulated = False
-
-    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call `function` with numpy arrays moved to this device; results come back as numpy arrays."""
-        return function(*args, **kwargs)
-
-
-DEVICE = Device()
-"""What this run of the suite is about: the option --device."""
+from place import DEVICE, Device
 
 
 @pytest.fixture(params=[0], ids=lambda _: DEVICE.name)

@@ -325,7 +325,8 @@ def test_a_rehearsal_on_the_emulated_device(tmp_path: Path) -> None:
     assert [row for row in result["rows"] if "failed" in row] == []
     measured = {row["name"] for row in result["rows"]}
     assert {cell.name for cell in cells.QUICK} <= measured
-    assert any(name.startswith("flag barrier") for name in measured)
+    if Path(seq2seq_fast.__path__[0], "_cuda_tests.so").exists():  # CMake option S2S_CUDA_TESTS
+        assert any(name.startswith("flag barrier") for name in measured)
     absent = [peer for row in result["rows"] for peer in row.get("peers", {}).values() if "absent" in peer]
     assert absent == []
     assert result["machine"]["emulated"] is True

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from checks import bits
+from place import size
 from seq2seq_fast.batching import batches
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.cli import main
@@ -97,16 +98,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-SMALL = ("--hidden_size", 24, "--word_vec_size", 12, "--source_tokenizer", "char", "--learning_rate", 0.01)
+SMALL: tuple[object, ...] = (
+    *("--hidden_size", 24, "--word_vec_size", 12, "--source_tokenizer", "char", "--learning_rate", 0.01),
+    *size((), ("--batch_size", 100)),
+)
 
 
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder. Dashes instead of underscores, on the way."""
+    """A run's folder. Dashes instead of underscores, on the way. It learns for longer than an emulated device
+    has time for."""
     out = tmp_path_factory.mktemp("runs") / "run"
     arguments = [
         *("train", "--train", data / "train.tsv", "--valid", data / "valid.tsv", "--out", out, *SMALL),
         *("--batch-size", 300, "--max-epochs", 12, "--valid-metric", "word-error-rate", "--max_grad_norm", 1),
+        *size((), ("--device", "cpu")),
     ]
     with pytest.raises(SystemExit) as end:
         main([str(a) for a in arguments])
@@ -683,6 +689,7 @@ def test_a_full_batch_does_not_wait_for_the_next_line() -> None:
 # ---- what the documentation shows
 
 
+@pytest.mark.big
 def test_the_readmes_python_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,5 @@
-"""Large products go to cuBLAS. On the emulated device to one of plain loops (tests/simt/fake), which shows that
-the library is told where matrices lie; on a GPU to NVIDIA's, where there is one."""
+"""Large products go to cuBLAS. On the emulated device to one of plain loops (tests/simt/fake), which shows
+that the library is told where matrices lie; on a GPU to NVIDIA's, where there is one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 import seq2seq_fast
 from checks import assert_sums_close, values
-from conftest import Device
+from place import Device
 from reference import rounding
 from seq2seq_fast import _native, nn, ops
 

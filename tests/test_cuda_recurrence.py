@@ -1,8 +1,8 @@
 """The recurrences' routes on CUDA: step by step, a grid whose blocks hand states on through memory, clusters.
 
-Each is forced (S2S_CUDA_RECURRENCE) over shapes that reach its branches. float32 and int8 give the bits of the
-step-by-step route, which the rest of the suite tests; weights of 16 bits, whose persistent routes round the states
-for tensor cores, lie near them and give the same bits by every team.
+Each is forced (S2S_CUDA_RECURRENCE) over shapes that reach its branches. float32 and int8 give the bits of
+the step-by-step route, which the rest of the suite tests; weights of 16 bits, whose persistent routes round
+the states for tensor cores, lie near them and give the same bits by every team.
 """
 
 from __future__ import annotations
@@ -14,19 +14,29 @@ import numpy as np
 import pytest
 
 from checks import bits, ragged, values
-from conftest import Device
+from place import Device
 from seq2seq_fast import nn
 from simt import native
 
 # Teams of several blocks, of one, several teams; as the model chooses. Every shape fits the first.
-ROUTES = ["grid:3x1", "grid:1x1", "grid:5x2", "grid", "cluster:1", "cluster:2x3", "cluster:4", "cluster:16", "cluster"]
+ROUTES = [
+    "grid:3x1",
+    "grid:1x1",
+    "grid:5x2",
+    "grid",
+    "cluster:1",
+    "cluster:2x3",
+    "cluster:4",
+    "cluster:16",
+    "cluster",
+]
 VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "lstm": (nn.LSTM, {}),
     "gru": (nn.GRU, {}),
     "gru_reset_before": (nn.GRU, {"reset_after": False}),
 }
-# Sequences, steps, hidden size: one step and row; odd sizes; more sequences than a tile; more rows than registers
-# hold and, backward, longer ones; two units to a thread.
+# Sequences, steps, hidden size: one step and row; odd sizes; more sequences than a tile; more rows than
+# registers hold and, backward, longer ones; two units to a thread.
 SHAPES = [(1, 1, 1), (5, 4, 33), (19, 3, 12), (3, 2, 140), (2, 3, 70)]
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
 variants = pytest.mark.parametrize("variant", VARIANTS)
@@ -59,13 +69,21 @@ def train(layer: Any, x: Any, initial: list[Any], lengths: Any, cotangents: list
 @shapes
 @variants
 def test_training(
-    on_cuda: Device, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, variant: str, shape: tuple[int, ...]
+    on_cuda: Device,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    variant: str,
+    shape: tuple[int, ...],
 ) -> None:
     """Outputs and gradients of both directions over a ragged batch."""
     batch, steps, hidden = shape
     kind, options = VARIANTS[variant]
     layer = kind(3, hidden, bidirectional=True, **options).train()
-    x, lengths, initial = values(rng, steps, batch, 3), ragged(rng, batch, steps), states(rng, variant, 2, batch, hidden)
+    x, lengths, initial = (
+        values(rng, steps, batch, 3),
+        ragged(rng, batch, steps),
+        states(rng, variant, 2, batch, hidden),
+    )
     cotangents = [values(rng, steps, batch, 2 * hidden), *states(rng, variant, 2, batch, hidden)]
     found = {}
     for route in ["step", *ROUTES]:
@@ -93,9 +111,7 @@ def test_inference(
     kind, options = VARIANTS[variant]
     layer = kind(3, hidden, bidirectional=True, compute_type=compute_type, **options)
     x, initial = values(rng, steps, batch, 3), packed(states(rng, variant, 2, batch, hidden))
-    compare_routes(
-        on_cuda, monkeypatch, layer, (x, initial, ragged(rng, batch, steps)), ROUTES, compute_type
-    )
+    compare_routes(on_cuda, monkeypatch, layer, (x, initial, ragged(rng, batch, steps)), ROUTES, compute_type)
     for arguments in ((x, initial), (x,)):
         compare_routes(on_cuda, monkeypatch, layer, arguments, ["grid:3x1", "cluster:4"], compute_type)
 
@@ -125,7 +141,9 @@ def compare_routes(
 
 
 @pytest.mark.parametrize("compute_type", ["float32", "bfloat16", "int8"])
-def test_wide(on_cuda: Device, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, compute_type: str) -> None:
+def test_wide(
+    on_cuda: Device, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, compute_type: str
+) -> None:
     """Rows beyond the 512 elements that registers hold."""
     layer = nn.LSTM(2, 521, compute_type=compute_type)
     arguments = values(rng, 2, 2, 2), packed(states(rng, "lstm", 1, 2, 521))
@@ -133,7 +151,9 @@ def test_wide(on_cuda: Device, rng: np.random.Generator, monkeypatch: pytest.Mon
 
 
 @variants
-def test_without_room(on_cuda: Device, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, variant: str) -> None:
+def test_without_room(
+    on_cuda: Device, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
     """What does not fit, or is no route, is left to the others."""
     kind, options = VARIANTS[variant]
     layer = kind(3, 40, **options)
@@ -150,11 +170,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_under_thread_sanitizer(folder: Path) -> None:
-    """Small grids of the kernels of training, which share their routes with the others. A process for each route:
-    the sanitizer keeps what it knows of every thread."""
+    """Small grids of the kernels of training, which share their routes with the others. A process for each
+    route: the sanitizer keeps what it knows of every thread."""
     if why := native.missing("tsan"):
         pytest.skip(f"{why[0].upper()}{why[1:]}.")
-    sources = [native.HERE / "recurrences.cpp", *(native.ROOT / f"csrc/cuda/{name}.cu" for name in ("lstm", "gru"))]
+    sources = [
+        native.HERE / "recurrences.cpp",
+        *(native.ROOT / f"csrc/cuda/{name}.cu" for name in ("lstm", "gru")),
+    ]
     program = native.build(sources, "tsan", folder, "recurrences", ["-O1", "-DTRAINING_ONLY"])
     for route in ("step", "grid:3x1", "grid:2x2", "cluster:2x2"):
         done = native.run(program, route, "random:1", S2S_SIMT_MAX_STEPS="30000000")
@@ -170,7 +193,7 @@ int main() {
   while (std::scanf("%d %d %d %d", &rows, &places, &hidden, &bytes) == 4) {
     const int pitch = hidden * bytes, operands = hidden * (bytes == 1 ? 1 : bytes == 2 ? 2 : 4);
     const RecurrentShape s = {rows, places, hidden, 1, bytes, 4ll * pitch,
-                              {{4, hidden, pitch, operands, bytes == 4 ? 64 : bytes == 2 ? 128 : 0}}};
+                              {{4, hidden, pitch, operands, bytes == 4 ? 32 : bytes == 2 ? 128 : 0}}};
     for (const int capability : {80, 90}) {
       const RecurrentPlan plan = plan_recurrence(s, {132, 227 * 1024, capability});
       std::printf("%d %d %d %d ", static_cast<int>(plan.route), plan.blocks, plan.teams, plan.tile);

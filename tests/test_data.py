@@ -168,7 +168,7 @@ def test_source_eos_is_a_setting(tmp_path: Path, fields: tuple[TextField, TextFi
 
 def test_gzip_and_windows_files_read_the_same(tmp_path: Path, fields: tuple[TextField, TextField]) -> None:
     plain = read_tsv(tmp_path / "words.tsv", *fields)
-    (tmp_path / "words.gz").write_bytes(gzip.compress(WORDS.encode()))
+    (tmp_path / "words.gz").write_bytes(gzip.compress(WORDS.encode(), mtime=0))
     (tmp_path / "windows.tsv").write_bytes(b"\xef\xbb\xbf" + WORDS.replace("\n", "\r\n").encode())
     (tmp_path / "open_end.tsv").write_bytes(WORDS.rstrip().encode())
     for name in ("words.gz", "windows.tsv", "open_end.tsv"):
@@ -203,8 +203,11 @@ def test_limits_drop_and_count(tmp_path: Path, fields: tuple[TextField, TextFiel
         (b"\tT\n", r"bad.tsv: no pair to read \(1 empty source\)"),
         (b"cat\tT\nno tab\n", "bad.tsv, line 2: expected source TAB target, got no TAB"),
         (b"cat\tT\n\nca\xff\tT\n", "bad.tsv, line 3: not UTF-8"),
-        (gzip.compress(WORDS.encode())[:-9], "bad.tsv, after line .*: not a whole gzip file"),
-        (gzip.compress(WORDS.encode())[:15] + b"\0" * 30, "bad.tsv, after line 0: not a whole gzip file"),
+        (gzip.compress(WORDS.encode(), mtime=0)[:-9], "bad.tsv, after line .*: not a whole gzip file"),
+        (
+            gzip.compress(WORDS.encode(), mtime=0)[:15] + b"\0" * 30,
+            "bad.tsv, after line 0: not a whole gzip file",
+        ),
     ],
 )
 def test_bad_files(tmp_path: Path, fields: tuple[TextField, TextField], content: bytes, message: str) -> None:

@@ -15,12 +15,13 @@ import pytest
 
 from checks import bits, ragged, rnn_weights, values
 from networks import batch_for, random_parameters
+from place import size
 from seq2seq_fast import AdamW, Seq2Seq, Seq2SeqConfig, Trainer, nn, ops
 from seq2seq_fast.data import Batch, Dataset
 from seq2seq_fast.schedule import ReduceLROnPlateau
 
 Threads = Callable[[int], None]
-BATCH = 64
+BATCH = size(64, 9)
 TIMES = ("seconds", "tokens_per_second")
 
 
@@ -148,9 +149,9 @@ def test_attention(rng: np.random.Generator, threads: Threads, score: str) -> No
 @pytest.mark.parametrize("reset_after", [True, False, None], ids=["gru", "gru_reset_before", "lstm"])
 def test_recurrent_layers(rng: np.random.Generator, threads: Threads, reset_after: bool | None) -> None:
     lstm = reset_after is None
-    hidden, steps, size = 100, 23, 70
-    params = rnn_weights(rng, 4 if lstm else 3, [size, 2 * hidden], hidden, directions=2)
-    x, lengths = values(rng, steps, BATCH, size), ragged(rng, BATCH, steps)
+    hidden, steps, width = size((100, 23, 70), (33, 4, 18))
+    params = rnn_weights(rng, 4 if lstm else 3, [width, 2 * hidden], hidden, directions=2)
+    x, lengths = values(rng, steps, BATCH, width), ragged(rng, BATCH, steps)
     states = [values(rng, 4, BATCH, hidden) for _ in range(2 if lstm else 1)]
     options: dict[str, Any] = {"bidirectional": True} | ({} if lstm else {"reset_after": reset_after})
     op: Any = ops.lstm if lstm else ops.gru
@@ -158,13 +159,13 @@ def test_recurrent_layers(rng: np.random.Generator, threads: Threads, reset_afte
     for n in (1, 2):
         threads(n)
         y, *last = op(x, params, *states, lengths=lengths, **options)
-        for r in [int(lengths.argmax()), int(lengths.argmin()), 0, 31, 63]:
+        for r in [int(lengths.argmax()), int(lengths.argmin()), 0, BATCH // 2, BATCH - 1]:
             one, end = slice(r, r + 1), int(lengths[r])
             # Alone, without even the padding; in a few; in another order.
             y1, *last1 = op(x[:end, one], params, *(s[:, one] for s in states), **options)
             assert np.array_equal(y1[:, 0], y[:end, r])
             assert bits([s[:, 0] for s in last1]) == bits([s[:, r] for s in last])
-        some = rng.permutation(BATCH)[:13]
+        some = rng.permutation(BATCH)[: size(13, 4)]
         y13, *last13 = op(x[:, some], params, *(s[:, some] for s in states), lengths=lengths[some], **options)
         assert np.array_equal(y13, y[:, some])
         assert bits(last13) == bits([s[:, some] for s in last])
@@ -174,13 +175,14 @@ def test_recurrent_layers(rng: np.random.Generator, threads: Threads, reset_afte
 
 @pytest.mark.parametrize("cell", ["LSTMCell", "GRUCell"])
 def test_cells(rng: np.random.Generator, threads: Threads, cell: str) -> None:
-    layer = getattr(nn, cell)(70, 130).train()
+    width, hidden = size((70, 130), (18, 34))
+    layer = getattr(nn, cell)(width, hidden).train()
     layer.load_state_dict(
         {name: values(rng, *w.shape, scale=0.1, outliers=False) for name, w in layer.state_dict().items()}
     )
     x, state = (
-        values(rng, BATCH, 70),
-        [values(rng, BATCH, 130) for _ in range(2 if cell == "LSTMCell" else 1)],
+        values(rng, BATCH, width),
+        [values(rng, BATCH, hidden) for _ in range(2 if cell == "LSTMCell" else 1)],
     )
     results = []
     for n in (1, 2):
@@ -188,7 +190,7 @@ def test_cells(rng: np.random.Generator, threads: Threads, cell: str) -> None:
         after = layer(x, tuple(state) if len(state) == 2 else state[0])
         gradients = layer.backward(tuple(state) if len(state) == 2 else state[0])
         results.append(bits((after, gradients, layer.gradients())))
-        for r in (0, 40):
+        for r in (0, BATCH // 2):
             one = [s[r : r + 1] for s in state]
             alone = layer(x[r : r + 1], tuple(one) if len(state) == 2 else one[0])
             parts = [a[r : r + 1] for a in after] if len(state) == 2 else after[r : r + 1]
@@ -198,14 +200,15 @@ def test_cells(rng: np.random.Generator, threads: Threads, cell: str) -> None:
 
 @pytest.mark.parametrize("name", ["LSTM", "GRU"])
 def test_gradients_of_layers(rng: np.random.Generator, threads: Threads, name: str) -> None:
-    layer = getattr(nn, name)(70, 130, 2, bidirectional=True, dropout=0.2)
+    width, hidden, steps = size((70, 130, 20), (18, 34, 3))
+    layer = getattr(nn, name)(width, hidden, 2, bidirectional=True, dropout=0.2)
     weights = {n: values(rng, *w.shape, scale=0.1, outliers=False) for n, w in layer.state_dict().items()}
-    x, lengths = values(rng, 20, BATCH, 70), ragged(rng, BATCH, 20)
-    dy = values(rng, 20, BATCH, 260)
+    x, lengths = values(rng, steps, BATCH, width), ragged(rng, BATCH, steps)
+    dy = values(rng, steps, BATCH, 2 * hidden)
     results = []
     for n in (1, 2):
         threads(n)
-        fresh = getattr(nn, name)(70, 130, 2, bidirectional=True, dropout=0.2).train()
+        fresh = getattr(nn, name)(width, hidden, 2, bidirectional=True, dropout=0.2).train()
         fresh.load_state_dict(weights)
         y = fresh(x, lengths=lengths)
         results.append(bits((y, fresh.backward(dy), fresh.gradients())))
@@ -229,16 +232,16 @@ def network(rng: np.random.Generator, name: str, **options: Any) -> tuple[Seq2Se
     """A model whose outputs are far from uniform, and 64 ragged examples."""
     sizes: dict[str, Any] = {
         "source_vocab_size": 50,
-        "target_vocab_size": 300,
-        "source_embedding_dim": 40,
-        "target_embedding_dim": 56,
-        "encoder_hidden": 72,
-        "decoder_hidden": 100,
+        "target_vocab_size": size(300, 150),
+        "source_embedding_dim": size(40, 10),
+        "target_embedding_dim": size(56, 14),
+        "encoder_hidden": size(72, 18),
+        "decoder_hidden": size(100, 25),
     }
     model = Seq2Seq(Seq2SeqConfig(**sizes | NETWORKS[name] | options))
     for key, value in random_parameters(model.config, rng, scale=3.0).items():
         model.parameters()[key][...] = value
-    return model, Batch(**vars(batch_for(model.config, rng, BATCH, 25, 18)))
+    return model, Batch(**vars(batch_for(model.config, rng, BATCH, *size((25, 18), (7, 5)))))
 
 
 def example(batch: Batch, r: int) -> Batch:
@@ -262,7 +265,13 @@ def test_score(rng: np.random.Generator, threads: Threads, name: str) -> None:
     for n in (1, 2):
         threads(n)
         scores = model.score(batch)
-        for r in (0, 17, 63, int(batch.source_lengths.argmax()), int(batch.source_lengths.argmin())):
+        for r in (
+            0,
+            BATCH // 3,
+            BATCH - 1,
+            int(batch.source_lengths.argmax()),
+            int(batch.source_lengths.argmin()),
+        ):
             alone = model.score(example(batch, r))
             assert np.array_equal(alone, scores[ends[r] - batch.target_lengths[r] : ends[r]])
         results.append(bits(scores))
@@ -284,7 +293,7 @@ def test_generate(rng: np.random.Generator, threads: Threads, name: str, beam_si
     options: dict[str, Any] = {
         "beam_size": beam_size,
         "num_hypotheses": min(beam_size, 3),
-        "max_decoding_length": 12,
+        "max_decoding_length": size(12, 6),
         "return_attention": NETWORKS[name].get("context", "attention") == "attention",
     }
     results = []
@@ -292,7 +301,13 @@ def test_generate(rng: np.random.Generator, threads: Threads, name: str, beam_si
         threads(n)
         outputs = [written(h) for h in model.generate(batch.source, batch.source_lengths, **options)]
         assert len({str(h[0][0]) for h in outputs}) > 5, "outputs that are all alike prove little"
-        for r in (0, 17, 63, int(batch.source_lengths.argmax()), int(batch.source_lengths.argmin())):
+        for r in (
+            0,
+            BATCH // 3,
+            BATCH - 1,
+            int(batch.source_lengths.argmax()),
+            int(batch.source_lengths.argmin()),
+        ):
             one = example(batch, r)
             assert written(model.generate(one.source, one.source_lengths, **options)[0]) == outputs[r]
         results.append(outputs)
@@ -310,7 +325,7 @@ def test_gradients_and_training(rng: np.random.Generator, threads: Threads, name
         model.flat_parameters[:] = start
         m, v = np.zeros_like(start), np.zeros_like(start)
         history = []
-        for update in range(8):
+        for update in range(size(8, 3)):
             result = model.forward_backward(batch, update=update, seed=5, label_smoothing=0.1)
             history.append((result.loss, bits(model.flat_gradients)))
             ops.clip_grad_norm_(model.flat_gradients, 1.0)
@@ -322,7 +337,7 @@ def test_gradients_and_training(rng: np.random.Generator, threads: Threads, name
 
 def test_a_whole_training_run(rng: np.random.Generator, threads: Threads, tmp_path: Path) -> None:
     """Batching, dropout, clipping, validation, the schedule that goes by it: the same weights at the end."""
-    words = [rng.integers(4, 20, rng.integers(1, 12)) for _ in range(360)]
+    words = [rng.integers(4, 20, rng.integers(1, size(12, 5))) for _ in range(360)]
     train, valid = (
         Dataset.from_sequences(part, [word[::-1].tolist() for word in part], eos_id=2)
         for part in (words[:300], words[300:])
@@ -349,16 +364,16 @@ def test_a_whole_training_run(rng: np.random.Generator, threads: Threads, tmp_pa
             batch_size=300,
             bucket_size=100,
             seed=3,
-            max_steps=36,
+            max_steps=size(36, 12),
             max_grad_norm=0.5,
             label_smoothing=0.1,
             scheduler=ReduceLROnPlateau(warmup_steps=3, threshold=0.1),
-            validate_every=6,
-            report_every=4,
+            validate_every=size(6, 2),
+            report_every=size(4, 2),
             progress=False,
         )
         result = trainer.fit(train, valid)
-        assert result.step == 36
+        assert result.step == size(36, 12)
         assert not np.array_equal(model.flat_parameters, start)
         lines = [json.loads(line) for line in (tmp_path / str(n) / "metrics.jsonl").read_text().splitlines()]
         history = [{k: v for k, v in line.items() if k not in TIMES} for line in lines]

@@ -10,7 +10,7 @@ import pytest
 
 import reference
 from checks import assert_close, double, ragged, values
-from conftest import Device
+from place import Device, size
 from reference import network, recurrent
 from seq2seq_fast import nn
 
@@ -123,18 +123,19 @@ def test_agrees_with_pytorch(
     device: Device, torch: Any, rng: np.random.Generator, cell: str, layers: int, bidirectional: bool
 ) -> None:
     """At real sizes, from PyTorch's own state dict as it is; PyTorch computes in float64."""
-    size, hidden, batch, steps = 96, 256 if layers == 1 else 128, 17, 21
+    width, batch, steps = size((96, 17, 21), (20, 6, 5))
+    hidden = size(256 if layers == 1 else 128, 70 if layers == 1 else 30)
     torch.manual_seed(layers)
     theirs = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](
-        size, hidden, num_layers=layers, bidirectional=bidirectional
+        width, hidden, num_layers=layers, bidirectional=bidirectional
     )
-    layer = make(cell, size, hidden, num_layers=layers, bidirectional=bidirectional).train()
+    layer = make(cell, width, hidden, num_layers=layers, bidirectional=bidirectional).train()
     layer.load_state_dict(theirs.state_dict())
     assert list(layer.state_dict()) == list(theirs.state_dict())
     theirs = theirs.double()
 
     lengths = ragged(rng, batch, steps)
-    x = values(rng, steps, batch, size)
+    x = values(rng, steps, batch, width)
     x[np.arange(steps)[:, None] >= lengths] = 0
     count = 2 if cell == "lstm" else 1
     initial = [values(rng, layers * (1 + bidirectional), batch, hidden) for _ in range(count)]
@@ -245,18 +246,18 @@ def test_gradients_with_dropout(
 
     def outputs(x: Any, params: Any) -> Any:
         found = []
-        for n, size in enumerate(lengths):
+        for n, length in enumerate(lengths):
             drop = network.dropout_of(0.4, seed=11, update=1, example=n)
             between = functools.partial(drop_between, drop)
             zero = [tuple(np.zeros(hidden) for _ in range(count))] * len(params)
             step = recurrent.step_of(cell)
-            found.append(recurrent.run_stack(step, x[:size, n], zero, params, directions, between)[0])
+            found.append(recurrent.run_stack(step, x[:length, n], zero, params, directions, between)[0])
         return found
 
     arguments = double([x, nested(weights, 3, directions)])
     for n, expected in enumerate(outputs(*arguments)):
         assert_close(y[: lengths[n], n], expected, f"sequence {n}")
-    cotangents = [dy[:size, n] for n, size in enumerate(lengths)]
+    cotangents = [dy[:length, n] for n, length in enumerate(lengths)]
     dx, dparams = reference.vjp(outputs, arguments, cotangents)
     actual, _ = device.run(layer.backward, dy)
     assert_close(actual, dx, "dx")

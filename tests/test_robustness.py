@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from place import size
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig, get_num_threads, nn, ops, set_num_threads
 
 sanitized = pytest.mark.skipif(
@@ -23,7 +24,7 @@ LENGTHS = np.array([5], np.int32)
 
 @pytest.fixture
 def model() -> Seq2Seq:
-    return Seq2Seq(Seq2SeqConfig(target_vocab_size=30, source_vocab_size=30, encoder_hidden=64))
+    return Seq2Seq(Seq2SeqConfig(target_vocab_size=30, source_vocab_size=30, encoder_hidden=size(64, 16)))
 
 
 def decode(model: Seq2Seq) -> list[int]:
@@ -54,24 +55,24 @@ def test_a_child_of_a_busy_process_works(model: Seq2Seq) -> None:
 
 
 def test_many_threads_share_one_model(model: Seq2Seq) -> None:
-    expected = decode(model)
+    expected, each = decode(model), size(10, 2)
     found: list[list[int]] = []
     threads = [
-        threading.Thread(target=lambda: found.extend(decode(model) for _ in range(10))) for _ in range(6)
+        threading.Thread(target=lambda: found.extend(decode(model) for _ in range(each))) for _ in range(6)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 60
+    assert len(found) == 6 * each
     assert all(tokens == expected for tokens in found)
 
 
 def test_a_change_of_the_weights_is_noticed(model: Seq2Seq) -> None:
     views = model.parameters()
-    before = model.generate(SOURCE, LENGTHS)[0][0].log_prob
+    before = model.generate(SOURCE, LENGTHS, max_decoding_length=9)[0][0].log_prob
     views["decoder.output.bias"][7] += 3.0
-    assert model.generate(SOURCE, LENGTHS)[0][0].log_prob != before
+    assert model.generate(SOURCE, LENGTHS, max_decoding_length=9)[0][0].log_prob != before
     layer = nn.LSTM(4, 8)
     x = np.ones((2, 1, 4), np.float32)
     y = layer(x)[0].copy()

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import seq2seq_fast
+from place import size
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig, TranslationResult, Translator
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.files import load_model, save_model
@@ -253,7 +254,7 @@ def test_many_threads_ask_one_translator(folder: Path, inter_threads: int) -> No
 
         def ask(thread: int) -> None:
             rng = np.random.default_rng(thread)
-            for _ in range(15):
+            for _ in range(size(15, 2)):
                 places = rng.integers(0, 24, rng.integers(1, 6))
                 asked = [batch[i] for i in places]
                 found = [plain(r) for r in translator.translate_batch(asked, **SEARCH)]
@@ -263,7 +264,7 @@ def test_many_threads_ask_one_translator(folder: Path, inter_threads: int) -> No
                 if found != [expected[i] for i in places] or scored != [scores[i] for i in places]:
                     wrong.append(places)
 
-        threads = [threading.Thread(target=ask, args=(i,)) for i in range(6)]
+        threads = [threading.Thread(target=ask, args=(i,)) for i in range(size(6, 3))]
         for thread in threads:
             thread.start()
         for thread in threads:

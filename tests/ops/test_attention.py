@@ -7,7 +7,7 @@ import pytest
 
 import reference
 from checks import SIZES, assert_close, assert_sums_close, double, ragged, values
-from conftest import Device
+from place import Device
 from seq2seq_fast import ops
 
 

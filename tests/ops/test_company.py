@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from checks import bits, values
-from conftest import Device
+from place import Device
 from seq2seq_fast import ops
 
 WIDTHS = [3, 33, 128, 1027]  # rows that begin at 16 bytes, and rows that do not

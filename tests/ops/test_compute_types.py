@@ -12,7 +12,7 @@ import pytest
 
 import reference
 from checks import values
-from conftest import Device
+from place import Device
 from reference import rounding
 from seq2seq_fast import cpu_isas, ops
 

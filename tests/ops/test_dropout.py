@@ -9,7 +9,7 @@ import pytest
 
 import reference
 from checks import SIZES, values
-from conftest import Device
+from place import Device
 from seq2seq_fast import ops
 
 KNOWN_ANSWERS = [  # kat_vectors of Random123 1.14

@@ -5,7 +5,7 @@ import pytest
 
 import reference
 from checks import SIZES, assert_close, double, values
-from conftest import Device
+from place import Device
 from seq2seq_fast import ops
 
 

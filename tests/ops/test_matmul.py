@@ -9,7 +9,7 @@ import pytest
 
 import reference
 from checks import SIZES, assert_sums_close, double, values
-from conftest import Device
+from place import Device
 from seq2seq_fast import ops
 
 # Each dimension takes every size around the vector width in turn; then sizes beyond any block.

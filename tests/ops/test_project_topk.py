@@ -7,7 +7,7 @@ import pytest
 
 import reference
 from checks import values
-from conftest import Device
+from place import Device, size
 from seq2seq_fast import ops
 
 
@@ -21,14 +21,14 @@ def check(device: Device, x: Any, weight: Any, bias: Any, k: int) -> None:
     np.testing.assert_allclose(top, np.take_along_axis(exact, columns, axis=1), rtol=1e-6, atol=1e-5)
 
 
-@pytest.mark.parametrize("columns", [1, 2, 16, 63, 80, 255, 256, 257, 512, 1000, 5000])
+@pytest.mark.parametrize("columns", [1, 2, 16, 63, 80, 255, 256, 257, 512, size(1000, 700), size(5000, 2000)])
 def test_project_topk(device: Device, rng: np.random.Generator, columns: int) -> None:
-    for rows, width in [(1, 64), (5, 33), (40, 300), (61, 1)]:
+    for rows, width in [(1, 64), (5, 33), size((40, 300), (40, 70)), (61, 1)]:
         x, weight, bias = values(rng, rows, width), values(rng, columns, width), values(rng, columns)
         for k in sorted({1, 2, 6, min(17, columns), columns if columns < 300 else 30}):
             if k <= columns:
-                check(device, x, weight, bias, k)
-                check(device, x, weight, None, k)
+                for given in size([bias, None], [bias]):
+                    check(device, x, weight, given, k)
 
 
 def test_the_reference(device: Device, rng: np.random.Generator) -> None:

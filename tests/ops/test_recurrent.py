@@ -9,7 +9,7 @@ import pytest
 
 import reference
 from checks import SIZES, assert_close, double, ragged, rnn_weights, values
-from conftest import Device
+from place import Device
 from seq2seq_fast import ops
 
 VARIANTS: dict[str, dict[str, Any]] = {

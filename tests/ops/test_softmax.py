@@ -9,7 +9,7 @@ import pytest
 
 import reference
 from checks import SIZES, WIDE, assert_sums_close, double, values
-from conftest import Device
+from place import Device
 from seq2seq_fast import ops
 
 FUNCTIONS = ["softmax", "log_softmax"]

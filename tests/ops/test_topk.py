@@ -7,7 +7,7 @@ import pytest
 
 import reference
 from checks import SIZES, WIDE, values
-from conftest import Device
+from place import Device
 from seq2seq_fast import ops
 
 

@@ -1,6 +1,6 @@
 // The weights of a block for a whole walk. What each warp multiplies first stays in its registers, as far as
 // k = kHeldDepth; the others, and what lies behind, in shared memory.
-//   float32   a warp multiplies four rows at a time, and holds two such groups
+//   float32   a warp multiplies four rows at a time, and holds one such group: two would spill
 //   16 bits   sixteen rows on tensor cores, which take the operands rounded to 16 bits; it holds one group
 //   int8      four rows, none held
 // Sums have one order: of float32 and int8 that of recurrent_dot.h, so a step-by-step walk gives the same
@@ -20,9 +20,7 @@ template <class Element>
 constexpr int kGroupRows = kOnTensorCores<Element> ? 16 : 4;
 // The second phase of a step holds none: there are no registers left.
 template <class Element, int PHASE>
-constexpr int kHeldGroups = PHASE > 0 || std::is_same_v<Element, int8_t> ? 0
-                            : kOnTensorCores<Element>                    ? 1
-                                                                         : 2;
+constexpr int kHeldGroups = PHASE > 0 || std::is_same_v<Element, int8_t> ? 0 : 1;
 
 // What persistent kernels multiply with: tensor cores take both sides in one type.
 template <class Element>
