@@ -65,6 +65,7 @@ __device__ void advance(const BeamStepArgs& x, int64_t source, int64_t step, int
     if (mine) ranks[head.row] = static_cast<int32_t>(math::beam_next_rank(x, from, rank + 1, may_end));
   }
   int survivors = 0;
+  __syncwarp();  // every lane has read live[source]
   if (lane == 0) {
     survivors = static_cast<int>(math::beam_survivors(x, source, step, chosen));
     x.live[source] = survivors;

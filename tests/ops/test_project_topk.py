@@ -25,7 +25,7 @@ def check(device: Device, x: Any, weight: Any, bias: Any, k: int) -> None:
 def test_project_topk(device: Device, rng: np.random.Generator, columns: int) -> None:
     for rows, width in [(1, 64), (5, 33), size((40, 300), (40, 70)), (61, 1)]:
         x, weight, bias = values(rng, rows, width), values(rng, columns, width), values(rng, columns)
-        for k in sorted({1, 2, 6, min(17, columns), columns if columns < 300 else 30}):
+        for k in sorted({1, *size((2, 6), ()), min(17, columns), columns if columns < 300 else 30}):
             if k <= columns:
                 for given in size([bias, None], [bias]):
                     check(device, x, weight, given, k)
