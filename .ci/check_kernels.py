@@ -87,7 +87,7 @@ def architecture_number(architecture: str) -> int:
 def demangle(names: list[str]) -> dict[str, str]:
     """Names as the source has them, after the file's: "softmax softmax_rows<float, 4>"."""
     namespaces = re.compile(r"\b(s2s|cuda)::|\(anonymous namespace\)::|\bvoid ")
-    mangled = [re.sub(r"^__nv_static_\w+?__(?=_Z)", "", name) for name in names]  # of what is linked twice
+    mangled = [re.sub(r"^__nv_static_\w+?_(?=_Z)", "", name) for name in names]  # of what is linked twice
     demangled = {}
     for name, full in zip(names, tool("c++filt", "--no-params", *mangled).splitlines(), strict=True):
         file = re.search(r"_GLOBAL__N__[0-9a-f]+_\d+_(\w+?)_(?:cu|cpp)_", name)  # nvcc's unnamed namespaces

@@ -580,6 +580,7 @@ def test_a_full_disk(tmp_path: Path, undisturbed: Any, monkeypatch: pytest.Monke
         ({"max_minutes": math.nan}, ValueError, "max_minutes of at least 0"),
         ({"max_grad_norm": -1}, ValueError, "max_grad_norm of at least 0"),
         ({"label_smoothing": 1.0}, ValueError, "label_smoothing from 0 to below 1"),
+        ({"compute_type": "float16"}, ValueError, "compute_type float32 or bfloat16, got 'float16'"),
         ({"validate_every": 0}, ValueError, "validate_every of at least 1"),
         ({"early_stopping": 1.5}, TypeError, "early_stopping as an integer"),
         ({"report_every": None}, TypeError, "report_every as an integer"),

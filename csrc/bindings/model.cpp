@@ -223,8 +223,11 @@ void bind_model(py::module_& m) {
       .def("forward_backward",
            [](Network& self, const py::object& source, const py::object& source_lengths,
               const py::object& target, const py::object& target_lengths, const py::object& example_ids,
-              uint32_t update, uint64_t seed, double label_smoothing) {
+              uint32_t update, uint64_t seed, double label_smoothing, const std::string& compute_type) {
              const char* op = "forward_backward";
+             const ComputeType type = ops::parse_compute_type(op, compute_type);
+             check(op, type == ComputeType::float32 || type == ComputeType::bfloat16,
+                   "Expected compute_type float32 or bfloat16 for training, got ", compute_type, ".");
              require_trainable(op, self);
              check_smoothing(op, label_smoothing);
              const Source s = source_from(self, op, source, source_lengths);
@@ -235,7 +238,7 @@ void bind_model(py::module_& m) {
              {
                py::gil_scoped_release unlocked;
                sums = self.forward_backward(s, t, {seed, update, examples.i64()},
-                                            static_cast<float>(label_smoothing));
+                                            static_cast<float>(label_smoothing), type);
              }
              return py::make_tuple(sums.loss, sums.tokens, sums.correct);
            })

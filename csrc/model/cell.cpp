@@ -117,11 +117,11 @@ Cell::Packed Cell::pack(int64_t begin, int64_t count, ComputeType type) const {
 }
 
 ops::Packed Cell::pack_input(int64_t begin, int64_t count, ComputeType type) const {
-  return ops::pack_transposed(w_ih_.value.columns(begin, count), 0, type);
+  return ops::pack_transposed(w_ih_.value.columns(begin, count), 0, ops::product_type(type));
 }
 
 ops::Packed Cell::pack_input_backward(int64_t begin, int64_t count) const {
-  return ops::pack(w_ih_.value.columns(begin, count));
+  return ops::pack(w_ih_.value.columns(begin, count), ops::product_type());
 }
 
 ops::PackedGru Cell::pack_hidden_backward() const {

@@ -15,9 +15,9 @@ class Linear {
   Linear(Parameter weight, Parameter bias) : weight_(weight), bias_(bias) {}
 
   ops::Packed pack(ComputeType type = ComputeType::float32) const {
-    return ops::pack_transposed(weight_.value, 0, type);
+    return ops::pack_transposed(weight_.value, 0, ops::product_type(type));
   }
-  ops::Packed pack_backward() const { return ops::pack(weight_.value); }
+  ops::Packed pack_backward() const { return ops::pack(weight_.value, ops::product_type()); }
   // bounded: x are states or averages of states.
   void forward(const ops::Packed& packed, const Tensor& x, const Tensor& y,
                Activation activation = Activation::none, bool bounded = true) const;

@@ -54,8 +54,9 @@ void Network::build() {
 }
 
 LossSums Network::forward_backward(const Source& source, const Target& target, const TrainingStep& step,
-                                   float smoothing) {
+                                   float smoothing, ComputeType compute_type) {
   const DeviceScope scope(device_);
+  const ops::ProductScope products(compute_type);
   const Dropout dropout{{config_.dropout, step.seed, step.update}};
   Encoder::Saved encoder_saved;
   const Memory memory = encoder_.forward(encoder_.pack(), source, dropout, step.example_ids, &encoder_saved);

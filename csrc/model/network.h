@@ -46,9 +46,10 @@ class Network {
   const Decoder& decoder() const { return decoder_; }
   const Output& output() const { return output_; }
 
-  // Fills the gradients with those of loss / tokens, dropout on.
+  // Fills the gradients with those of loss / tokens, dropout on. compute_type: of the plain products; the
+  // recurrences and all sums are float32.
   LossSums forward_backward(const Source& source, const Target& target, const TrainingStep& step,
-                            float smoothing);
+                            float smoothing, ComputeType compute_type = ComputeType::float32);
   LossSums loss(const Source& source, const Target& target, float smoothing) const;
   // -log p of every target token, [sum T] in the caller's order, the host's.
   Tensor score(const Source& source, const Target& target) const;

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "ops/check.h"
 #include "ops/kernels.h"
 #include "ops/scratch.h"
@@ -6,6 +8,8 @@ namespace s2s::ops {
 namespace {
 
 constexpr int64_t kWidestInt8 = 65536;  // a sum of 255 * 127 that often still fits 32 bits
+
+thread_local ComputeType products = ComputeType::float32;
 
 Packed pack_strided(const Tensor& source, PackShape shape, int64_t k_stride, int64_t n_stride) {
   Packed packed;
@@ -18,9 +22,17 @@ Packed pack_strided(const Tensor& source, PackShape shape, int64_t k_stride, int
 
 }  // namespace
 
-Packed pack(const Tensor& b) {
+ProductScope::ProductScope(ComputeType type) : before_(std::exchange(products, type)) {}
+ProductScope::~ProductScope() {
+  products = before_;
+}
+ComputeType product_type(ComputeType type) {
+  return type == ComputeType::float32 ? products : type;
+}
+
+Packed pack(const Tensor& b, ComputeType type) {
   expect_matrix("pack", "b", b);
-  return pack_strided(b, {b.dim(0), b.dim(1), 0}, b.row_stride(), 1);
+  return pack_strided(b, {b.dim(0), b.dim(1), 0, type}, b.row_stride(), 1);
 }
 
 Packed pack_transposed(const Tensor& weight, int64_t gates, ComputeType type) {
@@ -60,11 +72,12 @@ void matmul_transposed(const Tensor& a, const Tensor& b, const Tensor& c, bool a
   expect_matrix(op, "b", b);
   check(op, a.dim(0) == b.dim(0), "Expected b of ", a.dim(0), " rows like a, got ", b.dim(0), ".");
   expect(op, "c", c, {a.dim(1), b.dim(1)});
-  const Packed packed = pack(b);
+  // The CPU takes a^T by copies of its own, which are float32.
+  const Packed packed = pack(b, b.device().is_cpu() ? ComputeType::float32 : product_type());
   MatmulArgs args{};
   args.m = a.dim(1), args.n = b.dim(1), args.k = a.dim(0);
   args.a = a.f32(), args.a_row_stride = 1, args.a_k_stride = a.row_stride();
-  args.type = ComputeType::float32, args.b = packed.data.data();
+  args.type = packed.shape.type, args.b = packed.data.data();
   args.c = c.f32(), args.c_stride = c.row_stride(), args.accumulate = accumulate;
   kernels(common_device(op, {&a, &b, &c})).matmul(args);
 }

@@ -65,7 +65,21 @@ struct Packed {
   std::shared_ptr<std::atomic<int>> turned_ = std::make_shared<std::atomic<int>>(0);
 };
 
-Packed pack(const Tensor& b);  // b [K, N] as it is
+// What this thread packs matrices as that are given as float32, in plain products: float32, or in a scope
+// another type. A training step in bfloat16 rounds what it multiplies, not what it updates.
+class ProductScope {
+ public:
+  explicit ProductScope(ComputeType type);
+  ~ProductScope();
+  ProductScope(const ProductScope&) = delete;
+  ProductScope& operator=(const ProductScope&) = delete;
+
+ private:
+  ComputeType before_;
+};
+ComputeType product_type(ComputeType type = ComputeType::float32);
+
+Packed pack(const Tensor& b, ComputeType type = ComputeType::float32);  // b [K, N] as it is
 // weight [N, K], as PyTorch keeps it: b = weight^T.
 Packed pack_transposed(const Tensor& weight, int64_t gates = 0, ComputeType type = ComputeType::float32);
 

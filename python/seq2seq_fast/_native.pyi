@@ -194,6 +194,7 @@ class Model:
         update: int,
         seed: int,
         label_smoothing: float,
+        compute_type: str,
         /,
     ) -> tuple[float, int, int]: ...
     def loss(

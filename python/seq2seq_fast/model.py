@@ -288,12 +288,21 @@ class Seq2Seq:
         )
 
     def forward_backward(
-        self, batch: Batch, *, update: int = 0, seed: int = 0, label_smoothing: float = 0.0
+        self,
+        batch: Batch,
+        *,
+        update: int = 0,
+        seed: int = 0,
+        label_smoothing: float = 0.0,
+        compute_type: str = "float32",
     ) -> StepResult:
         """Loss, and the gradient of loss / tokens in `gradients()`, with dropout.
 
         Args:
             update: number of the training step; with seed and batch.example_ids it names the dropout masks.
+            compute_type: "bfloat16" rounds the factors of all products but the recurrences' own (on CUDA both
+                factors, for tensor cores, where rows are many; on the CPU the weights). Parameters, gradients
+                and sums are float32.
         """
         return StepResult(
             *self.native.forward_backward(
@@ -302,6 +311,7 @@ class Seq2Seq:
                 integer("forward_backward", "update", update, 0, 2**32 - 1),
                 integer("forward_backward", "seed", seed, 0, 2**64 - 1),
                 number("forward_backward", "label_smoothing", label_smoothing),
+                compute_type,
             )
         )
 

@@ -141,6 +141,8 @@ class Trainer:
             is reached first ends it. With none of them, and no `early_stopping`, 10 epochs.
         max_grad_norm: gradients are scaled to this 2-norm at most (0: never).
         label_smoothing: as in PyTorch; validation is always without.
+        compute_type: "bfloat16": training's products round their factors, for tensor cores; the weights that
+            are updated are float32 as ever. See `Seq2Seq.forward_backward`.
         scheduler: how the learning rate changes; default: it does not.
         early_stopping: stop after so many validations in a row that are no better (None: never).
         validate_every: in steps (None: after each epoch).
@@ -173,6 +175,7 @@ class Trainer:
         max_minutes: float | None = None,
         max_grad_norm: float = 5.0,
         label_smoothing: float = 0.0,
+        compute_type: str = "float32",
         scheduler: Scheduler | None = None,
         early_stopping: int | None = None,
         validate_every: int | None = None,
@@ -201,6 +204,7 @@ class Trainer:
         self.max_minutes = max_minutes
         self.max_grad_norm = max_grad_norm
         self.label_smoothing = label_smoothing
+        self.compute_type = compute_type
         self.scheduler = Scheduler() if scheduler is None else scheduler
         self.early_stopping = early_stopping
         self.validate_every = validate_every
@@ -231,6 +235,10 @@ class Trainer:
         if not 0 <= number("trainer", "label_smoothing", self.label_smoothing) < 1:
             raise ValueError(
                 f"[trainer] Expected label_smoothing from 0 to below 1, got {self.label_smoothing}."
+            )
+        if self.compute_type not in ("float32", "bfloat16"):
+            raise ValueError(
+                f"[trainer] Expected compute_type float32 or bfloat16, got {self.compute_type!r}."
             )
         if not (isinstance(self.metric, Metric) or self.metric in ("loss", "perplexity")):
             raise ValueError(
@@ -308,6 +316,7 @@ class Trainer:
                 "scheduler": self.scheduler.settings(),
                 "max_grad_norm": self.max_grad_norm,
                 "label_smoothing": self.label_smoothing,
+                "compute_type": self.compute_type,
                 "early_stopping": self.early_stopping,
                 "validate_every": self.validate_every,
                 "report_every": self.report_every,

@@ -205,9 +205,10 @@ class TrainingRun:
         state, trainer = self.state, self.trainer
         batches = self._batches()
         batch = self._batch(batches)
-        result = self.model.forward_backward(
-            batch, update=state.step, seed=trainer.batching.seed, label_smoothing=trainer.label_smoothing
-        )
+        options: dict[str, Any] = {"label_smoothing": trainer.label_smoothing}
+        if trainer.compute_type != "float32":  # which a model of one's own need not know
+            options["compute_type"] = trainer.compute_type
+        result = self.model.forward_backward(batch, update=state.step, seed=trainer.batching.seed, **options)
         norm = clip_grad_norm_(self.model.flat_gradients, trainer.max_grad_norm or math.inf)
         if not (math.isfinite(result.loss) and math.isfinite(norm)):
             examples = ", ".join(map(str, batch.example_ids[:8]))

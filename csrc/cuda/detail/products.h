@@ -1,7 +1,8 @@
 // Which kernel makes a product of matrices: decided here, for matmul and project_topk alike.
 //   up to few_rows_limit rows   few_rows.h   the weights are streamed once for every sixteen rows
 //   more rows                   tile.h       float32 and int8
-//                               tile_mma.h   float16 and bfloat16, the rows of a rounded to that type (float16:
+//                               tile_mma.h   float16 and bfloat16, the rows of a rounded to that type
+//                               (float16:
 //                                            infinity beyond 65504)
 //   many rows, a large product  cuBLAS       matmul only, all but int8, where there is one (cuda/cublas.h)
 //

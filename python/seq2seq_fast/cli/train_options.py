@@ -103,6 +103,7 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("early_stopping", "int", 0, "trainer.early_stopping", "Stop after so many validations without gain (0: never).", zero_is_off=True),
     _o("max_grad_norm", "float", 5.0, "trainer.max_grad_norm", "Scale gradients to this norm at most (0: never)."),
     _o("label_smoothing", "float", 0.0, "trainer.label_smoothing", "Share of the probability spread over all tokens."),
+    _o("compute_type", "text", "float32", "trainer.compute_type", "What products of training are rounded to; weights stay float32.", ("float32", "bfloat16")),
     _o("seed", "int", 0, "trainer.seed network.seed", "Of weights, order and dropout."),
     _o("valid_steps", "int", 0, "trainer.validate_every", "Validate each so many steps (0: after each epoch).", zero_is_off=True),
     _o("save_checkpoint_steps", "int", 0, "trainer.checkpoint_every", "Save each so many steps (0: after each epoch).", zero_is_off=True),

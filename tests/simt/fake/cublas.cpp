@@ -24,8 +24,8 @@ float at(const void* matrix, int operation, int64_t stride, int64_t row, int64_t
 }
 
 template <class T>
-void multiply(int transa, int transb, int m, int n, int k, const void* a, int lda, const void* b, int ldb, float beta,
-              float* c, int ldc) {
+void multiply(int transa, int transb, int m, int n, int k, const void* a, int lda, const void* b, int ldb,
+              float beta, float* c, int ldc) {
   for (int64_t j = 0; j < n; ++j) {
     for (int64_t i = 0; i < m; ++i) {
       float sum = 0.0f;
@@ -53,12 +53,13 @@ S2S_ENTRY int cublasSetWorkspace_v2(void* handle, void* memory, size_t) {
   return handle == &calls && reinterpret_cast<uintptr_t>(memory) % 256 == 0 ? kSuccess : kInvalid;
 }
 // c [m, n] = alpha op(a) [m, k] op(b) [k, n] + beta c.
-S2S_ENTRY int cublasGemmEx(void* handle, int transa, int transb, int m, int n, int k, const void* alpha, const void* a,
-                           int type_a, int lda, const void* b, int type_b, int ldb, const void* beta, void* c,
-                           int type_c, int ldc, int compute, int) {
+S2S_ENTRY int cublasGemmEx(void* handle, int transa, int transb, int m, int n, int k, const void* alpha,
+                           const void* a, int type_a, int lda, const void* b, int type_b, int ldb,
+                           const void* beta, void* c, int type_c, int ldc, int compute, int) {
   if (handle != &calls || lda < (transa == kPlain ? m : k) || ldb < (transb == kPlain ? k : n) || ldc < m)
     return kInvalid;
-  if (type_a != type_b || type_c != kFloat32 || compute != kComputeFloat32 || *static_cast<const float*>(alpha) != 1.0f)
+  if (type_a != type_b || type_c != kFloat32 || compute != kComputeFloat32 ||
+      *static_cast<const float*>(alpha) != 1.0f)
     return kNotSupported;
   const auto run = [&](auto element) {
     multiply<decltype(element)>(transa, transb, m, n, k, a, lda, b, ldb, *static_cast<const float*>(beta),
