@@ -12,6 +12,7 @@ from simt import native
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
 
+pytestmark = pytest.mark.cpu_only("programs of their own")
 BUGS = native.HERE / "bugs"
 BUG_SOURCES = [*sorted(BUGS.glob("*.cu")), BUGS / "main.cpp"]
 

@@ -21,7 +21,9 @@ def check(device: Device, x: Any, weight: Any, bias: Any, k: int) -> None:
     np.testing.assert_allclose(top, np.take_along_axis(exact, columns, axis=1), rtol=1e-6, atol=1e-5)
 
 
-@pytest.mark.parametrize("columns", [1, 2, 16, 63, 80, 255, 256, 257, 512, size(1000, 700), size(5000, 2000)])
+@pytest.mark.parametrize(
+    "columns", size([1, 2, 16, 63, 80, 255, 256, 257, 512, 1000, 5000], [1, 63, 256, 257, 2000])
+)
 def test_project_topk(device: Device, rng: np.random.Generator, columns: int) -> None:
     for rows, width in [(1, 64), (5, 33), size((40, 300), (40, 70)), (61, 1)]:
         x, weight, bias = values(rng, rows, width), values(rng, columns, width), values(rng, columns)
