@@ -407,7 +407,7 @@ def test_a_model_that_is_not_trained_has_no_gradients() -> None:
     for call in (
         lambda: native.grads,
         lambda: native.params,
-        lambda: native.forward_backward(ids, lengths, ids, lengths, None, 0, 0, 0.0),
+        lambda: native.forward_backward(ids, lengths, ids, lengths, None, 0, 0, 0.0, "float32"),
     ):
         with pytest.raises(RuntimeError, match="not trainable"):
             call()
