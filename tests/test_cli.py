@@ -30,7 +30,15 @@ from seq2seq_fast.cli.train import make_optimizer, make_scheduler
 from seq2seq_fast.cli.train_options import TRAIN_OPTIONS, arguments_for, resolve
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import OPTIMIZERS
-from seq2seq_fast.schedule import CosineDecay, ReduceLROnPlateau, Scheduler
+from seq2seq_fast.schedule import (
+    CosineDecay,
+    ExponentialDecay,
+    InverseSquareRoot,
+    Noam,
+    ReduceLROnPlateau,
+    Scheduler,
+    StepDecay,
+)
 from seq2seq_fast.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent
@@ -301,7 +309,10 @@ def test_every_target_of_an_option_exists() -> None:
         "trainer": trainer,
         "network": {"seed"},
         "optimizer": (optimizers - {"betas"}) | {"type", "beta1", "beta2"},
-        "scheduler": {field.name for kind in (ReduceLROnPlateau, CosineDecay) for field in fields(kind)},
+        "scheduler": {
+            field.name for kind in (ReduceLROnPlateau, CosineDecay, StepDecay) for field in fields(kind)
+        }
+        | {"type", "every"},
         "validation": {"metric", "beam_size", "max_decoding_length"},
         "run": {"device", "threads"},
     }
@@ -336,6 +347,38 @@ def test_defaults_are_those_of_what_is_built() -> None:
     assert make_scheduler(resolve({"valid": "v.tsv"})) == ReduceLROnPlateau()
     assert make_scheduler(options) == Scheduler()
     assert make_scheduler(resolve({"valid": "v.tsv", "cosine_steps": 7})) == CosineDecay(7)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"decay_method": "none", "valid": "v.tsv", "warmup_steps": 3}, Scheduler(warmup_steps=3)),
+        ({"decay_method": "plateau", "valid": "v.tsv", "decay_patience": 2}, ReduceLROnPlateau(patience=2)),
+        ({"decay_method": "step", "decay_steps": 5}, StepDecay(5)),
+        (
+            {"decay_method": "step", "decay_steps": 5, "start_decay_steps": 9, "min_learning_rate": 0.1},
+            StepDecay(5, 0.5, 9, 0.1),
+        ),
+        (
+            {"decay_method": "exponential", "decay_steps": 5, "learning_rate_decay": 0.9},
+            ExponentialDecay(5, 0.9),
+        ),
+        ({"decay_method": "cosine", "cosine_steps": 7, "valid": "v.tsv"}, CosineDecay(7)),
+        ({"decay_method": "rsqrt", "warmup_steps": 10}, InverseSquareRoot(warmup_steps=10)),
+        ({"decay_method": "noam", "hidden_size": 64}, Noam(64)),
+        ({"decay_method": "noam", "dec_hid_size": 32, "warmup_steps": 8}, Noam(32, warmup_steps=8)),
+    ],
+)
+def test_decay_methods(options: dict[str, Any], expected: Scheduler) -> None:
+    assert make_scheduler(resolve(options)) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "missing"), [("plateau", "valid"), ("cosine", "cosine_steps"), ("step", "decay_steps")]
+)
+def test_a_decay_method_says_what_it_needs(method: str, missing: str) -> None:
+    with pytest.raises(ValueError, match=f"--decay_method {method} needs --{missing}"):
+        make_scheduler(resolve({"decay_method": method}))
 
 
 def test_names_of_options_are_unique_and_documented() -> None:

@@ -19,7 +19,16 @@ from seq2seq_fast.optim import (
     decay_mask,
     optimizer_from_settings,
 )
-from seq2seq_fast.schedule import Best, CosineDecay, ReduceLROnPlateau, Scheduler
+from seq2seq_fast.schedule import (
+    Best,
+    CosineDecay,
+    ExponentialDecay,
+    InverseSquareRoot,
+    Noam,
+    ReduceLROnPlateau,
+    Scheduler,
+    StepDecay,
+)
 
 KINDS = [
     Adam(),
@@ -127,6 +136,11 @@ def test_defaults_are_pytorchs(kind: type[Optimizer], torch: Any) -> None:
         ),
         (lambda: Scheduler(warmup_steps=-1), "warmup_steps of at least 0"),
         (lambda: ReduceLROnPlateau(1.0), "factor between 0 and 1"),
+        (lambda: StepDecay(0), "steps of at least 1"),
+        (lambda: StepDecay(5, start=-1), "start of at least 0"),
+        (lambda: ExponentialDecay(5, 1.5), "factor between 0 and 1"),
+        (lambda: Noam(0), "model_size of at least 1"),
+        (lambda: Noam(8, warmup_steps=0), "warmup_steps of at least 1"),
         (lambda: ReduceLROnPlateau(patience=-1), "patience of at least 0"),
         (lambda: ReduceLROnPlateau(min_lr=-1), "min_lr of at least 0"),
         (lambda: ReduceLROnPlateau(threshold=math.nan), "threshold of at least 0, got nan"),
@@ -250,6 +264,56 @@ def test_plateau_agrees_with_pytorch(
         again.load_state_dict(json.loads(json.dumps(scheduler.state_dict())))
         scheduler = again
     assert rates[-1] == 0.03
+
+
+def rates(scheduler: Scheduler, steps: int) -> list[float]:
+    return [scheduler.lr(2.0, step) for step in range(1, steps + 1)]
+
+
+@pytest.mark.parametrize("start", [None, 0, 5])
+def test_steps_agree_with_pytorch(torch: Any, start: int | None) -> None:
+    theirs = torch.optim.SGD([torch.zeros(1)], lr=2.0)
+    if start is None:
+        schedule = torch.optim.lr_scheduler.StepLR(theirs, 3, gamma=0.5)
+    else:
+        schedule = torch.optim.lr_scheduler.MultiStepLR(theirs, range(start, 30, 3), gamma=0.5)
+    expected = []
+    for _ in range(20):
+        expected.append(theirs.param_groups[0]["lr"])
+        theirs.step()
+        schedule.step()
+    assert rates(StepDecay(3, 0.5, start), 20) == expected
+    assert min(rates(StepDecay(3, 0.5, start, min_lr=0.3), 20)) == 0.3
+
+
+def test_exponential_agrees_with_pytorch(torch: Any) -> None:
+    theirs = torch.optim.SGD([torch.zeros(1)], lr=2.0)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(theirs, gamma=0.5 ** (1 / 4))
+    expected = []
+    for _ in range(20):
+        expected.append(theirs.param_groups[0]["lr"])
+        theirs.step()
+        schedule.step()
+    np.testing.assert_allclose(rates(ExponentialDecay(4, 0.5), 20), expected, rtol=1e-12)
+    assert rates(ExponentialDecay(4, 0.5, min_lr=0.7), 20)[-1] == 0.7
+
+
+def test_inverse_square_root() -> None:
+    found = rates(InverseSquareRoot(warmup_steps=4), 400)
+    assert found[:4] == [0.5, 1.0, 1.5, 2.0]
+    assert found[15] == 1.0 and found[399] == pytest.approx(0.2)
+    assert rates(InverseSquareRoot(), 9)[::8] == [2.0, pytest.approx(2 / 3)]
+    assert rates(InverseSquareRoot(min_lr=0.9, warmup_steps=2), 50)[-1] == 0.9
+
+
+def test_noam() -> None:
+    """Vaswani et al. 2017, equation 3."""
+    found = rates(Noam(256, warmup_steps=100), 1000)
+    for step in (1, 50, 100, 101, 1000):
+        expected = 2.0 * 256**-0.5 * min(step**-0.5, step * 100**-1.5)
+        assert found[step - 1] == pytest.approx(expected, rel=1e-12)
+    assert max(found) == found[99]
+    assert Noam(256).warmup_steps == 4000
 
 
 def test_best() -> None:

@@ -30,6 +30,13 @@ class Best:
         return better
 
 
+def factor_below_1(factor: float) -> float:
+    factor = number("scheduler", "factor", factor)
+    if not 0 < factor < 1:
+        raise ValueError(f"[scheduler] Expected factor between 0 and 1, got {factor}.")
+    return factor
+
+
 @dataclass
 class Scheduler:
     """A constant learning rate, after a linear warm-up.
@@ -83,9 +90,7 @@ class ReduceLROnPlateau(Scheduler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.factor = number("scheduler", "factor", self.factor)
-        if not 0 < self.factor < 1:
-            raise ValueError(f"[scheduler] Expected factor between 0 and 1, got {self.factor}.")
+        self.factor = factor_below_1(self.factor)
         self.patience = integer("scheduler", "patience", self.patience, 0)
         self.threshold = number("scheduler", "threshold", self.threshold, 0.0)
         self.min_lr = number("scheduler", "min_lr", self.min_lr, 0.0)
@@ -131,3 +136,102 @@ class CosineDecay(Scheduler):
         done = min(1.0, (step - 1) / self.steps)
         floor = min(base, self.min_lr)
         return super().lr(floor + (base - floor) * 0.5 * (1.0 + math.cos(math.pi * done)), step)
+
+
+@dataclass
+class StepDecay(Scheduler):
+    """Multiply the learning rate by `factor` after `start` steps and again every `steps`.
+
+    PyTorch's StepLR where start is steps; OpenNMT-py's start_decay_steps, decay_steps, learning_rate_decay.
+
+    Args:
+        steps: from one fall to the next.
+        factor: below 1.
+        start: steps before the first fall; None: `steps`.
+        min_lr: the learning rate does not fall below this.
+    """
+
+    steps: int
+    factor: float = 0.5
+    start: int | None = None
+    min_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.steps = integer("scheduler", "steps", self.steps, 1)
+        self.factor = factor_below_1(self.factor)
+        if self.start is not None:
+            self.start = integer("scheduler", "start", self.start, 0)
+        self.min_lr = number("scheduler", "min_lr", self.min_lr, 0.0)
+
+    def lr(self, base: float, step: int) -> float:
+        since = step - 1 - (self.steps if self.start is None else self.start)
+        falls = 0 if since < 0 else 1 + since // self.steps
+        return super().lr(max(base * self.factor**falls, min(base, self.min_lr)), step)
+
+
+@dataclass
+class ExponentialDecay(Scheduler):
+    """Let the learning rate fall a little at each step, by `factor` in `steps` of them.
+
+    Args:
+        steps: in so many steps it is multiplied by factor.
+        factor: below 1.
+        min_lr: the learning rate does not fall below this.
+    """
+
+    steps: int
+    factor: float = 0.5
+    min_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.steps = integer("scheduler", "steps", self.steps, 1)
+        self.factor = factor_below_1(self.factor)
+        self.min_lr = number("scheduler", "min_lr", self.min_lr, 0.0)
+
+    def lr(self, base: float, step: int) -> float:
+        falling = base * self.factor ** ((step - 1) / self.steps)
+        return super().lr(max(falling, min(base, self.min_lr)), step)
+
+
+@dataclass
+class InverseSquareRoot(Scheduler):
+    """After the warm-up the learning rate falls with the square root of the steps (fairseq's inverse_sqrt).
+
+    Args:
+        warmup_steps: where the optimiser's learning rate is reached; without, the first step has it.
+        min_lr: the learning rate does not fall below this.
+    """
+
+    min_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.min_lr = number("scheduler", "min_lr", self.min_lr, 0.0)
+
+    def lr(self, base: float, step: int) -> float:
+        falling = base * math.sqrt(min(1.0, max(1, self.warmup_steps) / step))
+        return super().lr(max(falling, min(base, self.min_lr)), step)
+
+
+@dataclass
+class Noam(Scheduler):
+    """Vaswani et al. 2017, section 5.3: the optimiser's learning rate is the factor before it, often 1 or 2.
+
+    lr = base * model_size ** -0.5 * min(step ** -0.5, step * warmup_steps ** -1.5)
+
+    Args:
+        model_size: the width that the rate is for.
+    """
+
+    model_size: int
+    warmup_steps: int = field(default=4000, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.model_size = integer("scheduler", "model_size", self.model_size, 1)
+        self.warmup_steps = integer("scheduler", "warmup_steps", self.warmup_steps, 1)
+
+    def lr(self, base: float, step: int) -> float:
+        return float(base * self.model_size**-0.5 * min(step**-0.5, step * self.warmup_steps**-1.5))

@@ -17,7 +17,15 @@ from seq2seq_fast.device import resolve_device
 from seq2seq_fast.files import save_model
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import Optimizer, optimizer_from_settings
-from seq2seq_fast.schedule import CosineDecay, ReduceLROnPlateau, Scheduler
+from seq2seq_fast.schedule import (
+    CosineDecay,
+    ExponentialDecay,
+    InverseSquareRoot,
+    Noam,
+    ReduceLROnPlateau,
+    Scheduler,
+    StepDecay,
+)
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import SentencePieceTokenizer, Tokenizer, tokenizer_from_settings
 from seq2seq_fast.trainer import Metric, Trainer, TrainingInterrupted, TrainingResult
@@ -178,13 +186,38 @@ def make_optimizer(options: Mapping[str, Value | None]) -> Optimizer:
 
 
 def make_scheduler(options: Mapping[str, Value | None]) -> Scheduler:
-    """Make the schedule of the learning rate: a cosine, or falling on plateaus where there is validation."""
+    """Make the schedule of the learning rate that --decay_method names."""
     arguments: dict[str, Any] = arguments_for("scheduler", options)
-    if "steps" in arguments:
-        return CosineDecay(**{name: arguments[name] for name in ("steps", "min_lr", "warmup_steps")})
-    if options["valid"] is None or arguments["factor"] == 1:
-        return Scheduler(warmup_steps=arguments["warmup_steps"])
-    return ReduceLROnPlateau(**arguments)
+    method = arguments["type"]
+    if method == "auto":
+        validates = options["valid"] is not None and arguments["factor"] != 1
+        method = "cosine" if "steps" in arguments else "plateau" if validates else "none"
+    needed = {
+        "plateau": ("valid", options["valid"]),
+        "cosine": ("cosine_steps", arguments.get("steps")),
+        "step": ("decay_steps", arguments.get("every")),
+        "exponential": ("decay_steps", arguments.get("every")),
+    }
+    if method in needed and needed[method][1] is None:
+        raise ValueError(f"--decay_method {method} needs --{needed[method][0]}.")
+
+    def given(*names: str) -> dict[str, Any]:
+        return {name: arguments[name] for name in ("warmup_steps", *names) if name in arguments}
+
+    if method == "plateau":
+        return ReduceLROnPlateau(**given("factor", "patience", "threshold", "min_lr"))
+    if method == "cosine":
+        return CosineDecay(**given("steps", "min_lr"))
+    if method == "step":
+        return StepDecay(arguments["every"], **given("factor", "start", "min_lr"))
+    if method == "exponential":
+        return ExponentialDecay(arguments["every"], **given("factor", "min_lr"))
+    if method == "rsqrt":
+        return InverseSquareRoot(**given("min_lr"))
+    if method == "noam":
+        warmup = arguments["warmup_steps"] or 4000  # as in the paper
+        return Noam(arguments_for("model", options)["decoder_hidden"], warmup_steps=warmup)
+    return Scheduler(**given())
 
 
 def make_metric(options: Mapping[str, Value | None], source: TextField, target: TextField) -> str | Metric:

@@ -35,6 +35,7 @@ def _o(
 
 
 CELLS = ("lstm", "gru")
+DECAY_METHODS = ("auto", "none", "plateau", "step", "exponential", "cosine", "rsqrt", "noam")
 VALIDATION_METRICS = ("loss", "perplexity", *available_metrics())
 
 # fmt: off
@@ -87,12 +88,15 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("momentum", "float", None, "optimizer.momentum", "sgd: momentum."),
     _o("nesterov", "bool", None, "optimizer.nesterov", "sgd: Nesterov's momentum."),
     _o("adagrad_accumulator_init", "float", None, "optimizer.initial_accumulator_value", "adagrad: where the sums begin."),
-    _o("learning_rate_decay", "float", 0.5, "scheduler.factor", "Factor on the learning rate when validation gets no better (1: constant rate)."),
-    _o("decay_patience", "int", 0, "scheduler.patience", "Validations without gain before the learning rate falls."),
-    _o("decay_threshold", "float", 0.0001, "scheduler.threshold", "The least gain that counts, as a part of the best."),
+    _o("decay_method", "text", "auto", "scheduler.type", "How the learning rate falls. auto: cosine with --cosine_steps, else plateau with --valid, else none.", DECAY_METHODS),
+    _o("learning_rate_decay", "float", 0.5, "scheduler.factor", "plateau, step, exponential: factor on the learning rate (plateau: 1 for a constant rate)."),
+    _o("decay_steps", "int", 0, "scheduler.every", "step, exponential: steps from factor to factor.", zero_is_off=True),
+    _o("start_decay_steps", "int", 0, "scheduler.start", "step: steps before the first fall (0: --decay_steps).", zero_is_off=True),
+    _o("decay_patience", "int", 0, "scheduler.patience", "plateau: validations without gain before the learning rate falls."),
+    _o("decay_threshold", "float", 0.0001, "scheduler.threshold", "plateau: the least gain that counts, as a part of the best."),
     _o("min_learning_rate", "float", 0.0, "scheduler.min_lr", "The learning rate falls no lower."),
-    _o("cosine_steps", "int", 0, "scheduler.steps", "Let the learning rate fall along a cosine over so many steps, not on plateaus (0: do not).", zero_is_off=True),
-    _o("warmup_steps", "int", 0, "scheduler.warmup_steps", "Steps over which the learning rate rises."),
+    _o("cosine_steps", "int", 0, "scheduler.steps", "cosine: over so many steps.", zero_is_off=True),
+    _o("warmup_steps", "int", 0, "scheduler.warmup_steps", "Steps over which the learning rate rises (noam: 0 stands for 4000)."),
 
     _o("batch_size", "int", 2048, "trainer.batch_size", "Size of a batch, counted in --batch_type."),
     _o("batch_type", "text", "tokens", "trainer.batch_type", "What --batch_size counts.", BATCH_TYPES),
