@@ -23,17 +23,21 @@ def cuda_status() -> str:
 
 
 @functools.cache
-def offer_cublas() -> None:
-    """Tell the backend where pip has put cuBLAS, if it has: the extra [cuda], or what PyTorch brings.
-
-    It is opened when the first large product of matrices comes, and not at all where S2S_CUBLAS is 0.
-    """
+def find_cublas() -> str | None:
+    """Return where pip has put cuBLAS, if it has: the extra [cuda], or what PyTorch brings."""
     for name in ("nvidia/cu13/lib/libcublas.so.13", "nvidia/cublas/lib/libcublas.so.12"):
         for folder in sys.path:
             path = Path(folder, name)
             if path.is_file():
-                _native.set_cublas(str(path))
-                return
+                return str(path)
+    return None
+
+
+@functools.cache
+def offer_cublas() -> None:
+    """Tell the backend of it, which opens it at the first large product, never where S2S_CUBLAS is 0."""
+    if path := find_cublas():
+        _native.set_cublas(path)
 
 
 def _sentence(build: dict[str, Any], status: dict[str, Any]) -> str:

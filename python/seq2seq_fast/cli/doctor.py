@@ -37,7 +37,7 @@ def find_facts() -> dict[str, Any]:
     """Everything that `doctor` tells, by name; None where it could not be found out. Sizes are in bytes."""
     import seq2seq_fast
     from seq2seq_fast import _native
-    from seq2seq_fast.cuda import cuda_status
+    from seq2seq_fast.cuda import cuda_status, find_cublas
 
     return {
         "seq2seq_fast": seq2seq_fast.__version__,
@@ -58,6 +58,7 @@ def find_facts() -> dict[str, Any]:
             for extra, modules in EXTRAS.items()
         },
         "cuda": {"status": cuda_status(), **_native.cuda_build()},
+        "cublas": find_cublas(),
     }
 
 
@@ -76,6 +77,11 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
         "threads": f"{facts['threads']} (processors: {facts['processors']})",
         "cuda": cuda["status"],
         **({"  built with": f"{cuda['compiler']} for {cuda['architectures']}"} if cuda["built"] else {}),
+        **(
+            {"  with": facts["cublas"] or "products of our own; cuBLAS is the extra [cuda]"}
+            if cuda["built"]
+            else {}
+        ),
         "numpy": facts["numpy"],
         "safetensors": facts["safetensors"] or "not installed: pip install safetensors",
     }
