@@ -28,7 +28,7 @@ chmod +x "$work/python"
 python -m pip install --quiet --target "$work/site" --python-version "$version" --only-binary=:all: \
   --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 numpy pytest hypothesis
 
-cmake -S . -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DS2S_WERROR=ON -DSKBUILD_PROJECT_VERSION=0 \
+cmake -S . -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DS2S_WERROR=ON -DS2S_CUDA=OFF -DSKBUILD_PROJECT_VERSION=0 \
   -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
   -DCMAKE_CXX_FLAGS="-idirafter $root/usr/include" -Dpybind11_DIR="$(python -m pybind11 --cmakedir)" \
   -DPython_EXECUTABLE="$work/python" -DPython_INCLUDE_DIR="$root/usr/include/python$version"

@@ -162,11 +162,12 @@ def test_resume_takes_the_runs_options_and_ends_with_the_same_bits(
     run: Run, data: Path, tmp_path: Path
 ) -> None:
     common = ("train", "--train", data / "train.tsv", "--valid", data / "valid.tsv", *SMALL, "--dropout", 0.2)
-    assert run(*common, "--train_steps", 25, "--out", tmp_path / "whole").code == 0
-    assert run(*common, "--train_steps", 10, "--out", tmp_path / "parts").code == 0
-    result = run("train", "--out", tmp_path / "parts", "--resume", "--train_steps", 25)
+    part, whole = size((10, 25), (3, 8))
+    assert run(*common, "--train_steps", whole, "--out", tmp_path / "whole").code == 0
+    assert run(*common, "--train_steps", part, "--out", tmp_path / "parts").code == 0
+    result = run("train", "--out", tmp_path / "parts", "--resume", "--train_steps", whole)
     assert result.code == 0
-    assert "Resuming at step 10" in result.err
+    assert f"Resuming at step {part}" in result.err
     assert outcome(tmp_path / "parts") == outcome(tmp_path / "whole")
 
 
@@ -200,7 +201,8 @@ def test_gzip_sentencepiece_and_limits(run: Run, tmp_path: Path) -> None:
     common = ("train", "--train", train, "--source_tokenizer", "sentencepiece", "--target_tokenizer")
     common += ("sentencepiece", "--subword_vocab_size", 40, "--src_seq_length", 10, "--hidden_size", 8)
     out = tmp_path / "run"
-    result = run(*common, "--word_vec_size", 8, "--train_steps", 2, "--out", out)
+    common += ("--word_vec_size", 8, *size((), ("--batch_size", 100)))
+    result = run(*common, "--train_steps", 2, "--out", out)
     assert result.code == 0, result.err
     assert "empty source" in result.err
     assert run("train", "--out", out, "--resume", "--train_steps", 3).code == 0

@@ -361,7 +361,7 @@ def test_a_whole_training_run(rng: np.random.Generator, threads: Threads, tmp_pa
             model,
             AdamW(lr=0.03, weight_decay=0.01),
             out=tmp_path / str(n),
-            batch_size=300,
+            batch_size=size(300, 80),
             bucket_size=100,
             seed=3,
             max_steps=size(36, 12),
@@ -416,7 +416,7 @@ def test_training_in_bfloat16(rng: np.random.Generator, threads: Threads, name: 
 
 
 def test_a_run_in_bfloat16_learns_as_in_float32(rng: np.random.Generator) -> None:
-    words = [rng.integers(4, 12, rng.integers(1, 6)) for _ in range(200)]
+    words = [rng.integers(4, 12, rng.integers(1, 6)) for _ in range(size(200, 80))]
     data = Dataset.from_sequences(words, [word[::-1].tolist() for word in words], eos_id=2)
     config = Seq2SeqConfig(
         source_vocab_size=12,
@@ -431,7 +431,12 @@ def test_a_run_in_bfloat16_learns_as_in_float32(rng: np.random.Generator) -> Non
         model = Seq2Seq(config, seed=1)
         steps = size(60, 12)
         trainer = Trainer(
-            model, AdamW(lr=0.02), batch_size=150, max_steps=steps, compute_type=compute_type, progress=False
+            model,
+            AdamW(lr=0.02),
+            batch_size=size(150, 60),
+            max_steps=steps,
+            compute_type=compute_type,
+            progress=False,
         )
         trainer.fit(data, data)
         everything = data.batch(np.arange(len(data)))

@@ -528,6 +528,8 @@ def test_an_absent_device_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None
 def test_auto_prefers_a_device_that_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     for status, expected in [("ready: cuda:0 H100", "cuda:0"), ("emulated: a build for tests", "cpu")]:
         monkeypatch.setattr(device, "cuda_status", lambda status=status: status)
+        monkeypatch.setattr(device._native, "cuda_status", lambda: {"devices": ["H100"]})
+        monkeypatch.setattr(device, "offer_cublas", lambda: None)
         assert device.resolve_device("op", "auto", auto=True) == expected
 
 

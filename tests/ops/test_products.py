@@ -105,7 +105,7 @@ import numpy as np
 from seq2seq_fast import ops, to_device
 rng = np.random.default_rng(1)
 digest = hashlib.sha256()
-for rows, inner, outer in [(17, 40, 300), (33, 33, 130), (70, 50, 200), (130, 5, 140)]:
+for rows, inner, outer in [(17, 40, 300), (70, 50, 200), (130, 5, 140)]:
     shapes = (rows, inner), (outer, inner)
     x, weight = (to_device(rng.standard_normal(s).astype(np.float32)) for s in shapes)
     for compute_type in ("float32", "float16", "bfloat16", "int8"):

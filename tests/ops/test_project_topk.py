@@ -25,7 +25,7 @@ def check(device: Device, x: Any, weight: Any, bias: Any, k: int) -> None:
     "columns", size([1, 2, 16, 63, 80, 255, 256, 257, 512, 1000, 5000], [1, 63, 256, 257, 2000])
 )
 def test_project_topk(device: Device, rng: np.random.Generator, columns: int) -> None:
-    for rows, width in [(1, 64), (5, 33), size((40, 300), (40, 70)), (61, 1)]:
+    for rows, width in [(1, 64), (5, 33), (40, size(300, 70) if columns < 1000 else 70), (61, 1)]:
         x, weight, bias = values(rng, rows, width), values(rng, columns, width), values(rng, columns)
         for k in sorted({1, *size((2, 6), ()), min(17, columns), columns if columns < 300 else 30}):
             if k <= columns:
