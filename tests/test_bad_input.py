@@ -173,6 +173,14 @@ FUNCTIONS = {
         {"lr": RATE, "eps": RATE, "weight_decay": RATE},
         in_place=True,
     ),
+    "average_": Function(
+        ops.average_,
+        "average:P param:P",
+        {"weight": 0.5},
+        {},
+        {"weight": [*RATE, (1.5, ValueError)]},
+        in_place=True,
+    ),
     "squared_norm": Function(ops.squared_norm, "x:P"),
     "scale_": Function(ops.scale_, "x:P", {"factor": 2.0}, {}, {"factor": ["2"]}, in_place=True),
     "clip_grad_norm_": Function(
@@ -305,7 +313,7 @@ IN_PLACE = [
     for name, f in FUNCTIONS.items()
     if f.in_place
     for a in f.dimensions
-    if a not in ("mask", "grad")
+    if a not in ("mask", "grad") and (name, a) != ("average_", "param")
 ]
 
 

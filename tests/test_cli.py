@@ -18,6 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from checks import bits
@@ -25,9 +26,10 @@ from place import size
 from seq2seq_fast.batching import batches
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.cli import main
-from seq2seq_fast.cli.options import load_config
-from seq2seq_fast.cli.train import make_optimizer, make_scheduler
+from seq2seq_fast.cli.options import PRESETS, load_config, preset_file
+from seq2seq_fast.cli.train import make_optimizer, make_scheduler, planned_steps
 from seq2seq_fast.cli.train_options import TRAIN_OPTIONS, arguments_for, resolve
+from seq2seq_fast.data import Dataset
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import OPTIMIZERS
 from seq2seq_fast.schedule import (
@@ -275,7 +277,7 @@ TRAIN = "train --train {data}/train.tsv --out {bad}/run"
         ("score --model {model} --src {bad}/no_tab.tsv --tgt {bad}/empty.tsv --beam_size 3", "beam_size"),
         ("evaluate --model {model} --data none.tsv", "none.tsv: No such file"),
         ("evaluate --model {model} --data {bad}/empty.tsv", "empty.tsv: no line to evaluate"),
-        ("evaluate --model {model} --data {bad}/no_tab.tsv --metrics bleu", "there is no 'bleu'"),
+        ("evaluate --model {model} --data {bad}/no_tab.tsv --metrics blue", "there is no 'blue'"),
         ("evaluate --model {model} --data {bad}/no_tab.tsv --metrics ,", "at least one"),
         ("info --model {bad}/none", "none: no such folder"),
         ("info --model {bad}", "is not a model's folder"),
@@ -589,6 +591,19 @@ def test_evaluate(run: Run, trained: Path, data: Path, tmp_path: Path) -> None:
     assert f"{100 * values['exact_match']:.2f} %" in table
 
 
+def test_evaluate_by_metrics_of_texts(run: Run, trained: Path, data: Path) -> None:
+    pytest.importorskip("sacrebleu")
+    pytest.importorskip("rouge_score")
+    names = "exact_match,bleu_tokenized,chrf,rouge1"
+    arguments = ("evaluate", "--model", trained, "--data", data / "valid.tsv", "--metrics", names)
+    (found,) = run(*arguments, "--json").records
+    values = found["metrics"]
+    assert list(values) == names.split(",")
+    assert values["rouge1"] >= values["exact_match"] > 0.5
+    assert 50 < values["bleu_tokenized"] < 100.01 and 50 < values["chrf"] < 100.01
+    assert f"{100 * values['rouge1']:.2f} %" in run(*arguments).out
+
+
 def test_evaluate_takes_the_best_of_several_references(run: Run, trained: Path, tmp_path: Path) -> None:
     asked = ["abc", "de", "fab"]
     translated = run("translate", "--model", trained, stdin="\n".join(asked)).lines
@@ -745,7 +760,41 @@ def test_the_readmes_python_example_runs(
     assert [line.partition("]")[0] for line in lines] == ["[9, 8, 7, 6, 5, 4", "[8, 9, 10, 11, 12, 13"]
 
 
-def test_the_examples_options_are_options() -> None:
-    options = resolve({}, ("g2p.yaml", load_config(ROOT / "examples" / "g2p_cmudict" / "g2p.yaml")))
-    assert options["source_tokenizer"] == "char"
+@pytest.mark.parametrize("name", PRESETS.split(", "))
+def test_presets_are_options(name: str) -> None:
+    options = resolve({}, (name, load_config(preset_file(name))))
     Seq2SeqConfig(target_vocab_size=5, source_vocab_size=5, **arguments_for("model", options))
+    make_optimizer(options)
+    make_scheduler(options)
+
+
+def test_flags_and_files_go_before_a_preset(run: Run, data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "own.yaml"
+    config.write_text("enc_hid_size: 6\ndec_hid_size: 7\nbatch_size: 20\n")
+    common = ("train", "--train", data / "train.tsv", "--valid", data / "valid.tsv", "-c", config)
+    small = ("--dec_hid_size", 8, "--word_vec_size", 4, "--train_steps", 4, "--valid_max_length", 2)
+    out = tmp_path / "run"
+    result = run(*common, *small, "--preset", "g2p", "--out", out)
+    assert result.code == 0, result.err
+    model = json.loads((out / "last" / "config.json").read_text())["model"]
+    assert (model["encoder_hidden"], model["decoder_hidden"], model["encoder_layers"]) == (6, 8, 2)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert any("word_error_rate" in line for line in lines)
+    result = run(*common, "--preset", "pronunciation", "--out", tmp_path / "other")
+    assert result.code == 2
+    assert "there is no 'pronunciation'; there are g2p, translation" in result.err
+
+
+def test_a_cosine_over_the_whole_run() -> None:
+    sequences = [np.arange(1 + i % 3, dtype=np.int32) for i in range(10)]
+    train = Dataset.from_sequences(sequences, [s.tolist() for s in sequences], eos_id=0)
+    cut = {"decay_method": "cosine", "batch_size": 4, "batch_type": "examples"}
+    for limits, steps in [
+        ({"max_epochs": 5}, 15),
+        ({"train_steps": 7}, 7),
+        ({"max_epochs": 5, "train_steps": 99}, 15),
+        ({"max_epochs": 5, "cosine_steps": 6}, 6),
+    ]:
+        options = resolve(cut | limits)
+        assert make_scheduler(options, planned_steps(options, train)) == CosineDecay(steps)
+    assert planned_steps(resolve(cut), train) is None

@@ -277,6 +277,7 @@ def arguments() -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
         "adam_": ((p, g, m, v, 3), {"mask": mask, "weight_decay": 0.1}),
         "sgd_": ((p, g, m), {"momentum": 0.9, "mask": mask}),
         "adagrad_": ((p, g, v), {"mask": mask}),
+        "average_": ((p, g, 0.3), {}),
         "squared_norm": ((p,), {}),
         "scale_": ((p, 0.5), {}),
         "clip_grad_norm_": ((p, 0.5), {}),

@@ -209,6 +209,10 @@ def put(path: str, value: Any) -> Change:
         (put("model.dropuot", 0.1), "unknown field 'model.dropuot'"),
         (put("model.dropout", "0.1"), "field 'model.dropout': expected float, got '0.1'"),
         (put("model.dropout", True), "field 'model.dropout': expected float, got True"),
+        (
+            put("model.output_dropout", False),
+            "field 'model.output_dropout': expected float or null, got False",
+        ),
         (put("model.decoder_hidden", 5.0), "field 'model.decoder_hidden': expected int, got 5.0"),
         (put("model.bidirectional", 1), "field 'model.bidirectional': expected bool, got 1"),
         (put("model.encoder_cell", "rnn"), "config.json: .*encoder_cell"),

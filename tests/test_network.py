@@ -60,16 +60,25 @@ def test_layout(row: dict[str, Any], rng: np.random.Generator) -> None:
         assert not np.any(buffer[between])
 
 
-def dropout_rows() -> list[tuple[dict[str, Any], float]]:
-    return [(row, 0.3 if i % 2 else 0.0) for i, row in enumerate(pairwise(OPTIONS))]
+DROPOUTS: list[dict[str, Any]] = [
+    {},
+    {"dropout": 0.3},
+    {"embedding_dropout": 0.4, "variational_dropout": True},
+    {"dropout": 0.3, "embedding_dropout": 0.0, "output_dropout": 0.5},
+    {"dropout": 0.2, "output_dropout": 0.0, "variational_dropout": True},
+]
+
+
+def dropout_rows() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    return [(row, DROPOUTS[i % len(DROPOUTS)]) for i, row in enumerate(pairwise(OPTIONS))]
 
 
 @pytest.mark.parametrize(
-    ("row", "dropout"), dropout_rows(), ids=lambda x: name_of(x) if isinstance(x, dict) else str(x)
+    ("row", "dropout"), dropout_rows(), ids=lambda x: name_of(x) if "source" in x else "-".join(x)
 )
-def test_gradients(row: dict[str, Any], dropout: float, rng: np.random.Generator) -> None:
-    """Every option with every other, at small sizes; in half of the rows with the very dropout mask."""
-    model = make(small_network(row) | {"dropout": dropout}, rng, scale=2.0)
+def test_gradients(row: dict[str, Any], dropout: dict[str, Any], rng: np.random.Generator) -> None:
+    """Every option with every other, at small sizes; in most of the rows with the very dropout masks."""
+    model = make(small_network(row) | dropout, rng, scale=2.0)
     o, batch = model.config, batch_for(model.config, rng, 5, 6, 5)
     params = double({name: view.copy() for name, view in model.parameters().items()})
     tokens = len(batch.target)
@@ -77,7 +86,7 @@ def test_gradients(row: dict[str, Any], dropout: float, rng: np.random.Generator
     def mean_loss(p: Any) -> Any:
         total: Any = 0.0
         for source, target, example in batch.pairs():
-            drop = network.dropout_of(dropout, seed=(9 << 32) + 5, update=3, example=example)
+            drop = network.dropout_of(o, seed=(9 << 32) + 5, update=3, example=example)
             total = total + reference.sequence_loss(o, p, source, target, SMOOTHING, drop)
         return total / tokens
 

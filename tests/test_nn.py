@@ -241,13 +241,15 @@ def test_gradients_with_dropout(
     y, _ = layer(x, lengths=lengths)
     dy = values(rng, *y.shape)
 
+    options = reference.Options(target_vocab_size=1, dropout=0.4)
+
     def drop_between(drop: Any, k: int, z: Any) -> Any:
         return drop(network.OP_ENCODER_LAYER + k, z, 0)
 
     def outputs(x: Any, params: Any) -> Any:
         found = []
         for n, length in enumerate(lengths):
-            drop = network.dropout_of(0.4, seed=11, update=1, example=n)
+            drop = network.dropout_of(options, seed=11, update=1, example=n)
             between = functools.partial(drop_between, drop)
             zero = [tuple(np.zeros(hidden) for _ in range(count))] * len(params)
             step = recurrent.step_of(cell)

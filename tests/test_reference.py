@@ -175,7 +175,7 @@ def test_network(row: dict[str, Any], dropout: float, rng: np.random.Generator) 
     def loss(p: Any) -> Any:
         total: Any = 0.0
         for source, target, example in batch.pairs():
-            drop = network.dropout_of(o.dropout, seed=3, update=2, example=example)
+            drop = network.dropout_of(o, seed=3, update=2, example=example)
             total = total + reference.sequence_loss(o, p, source, target, 0.1, drop)
         return total
 

@@ -59,6 +59,7 @@ def train(out: str) -> None:
         max_steps=STEPS,
         max_grad_norm=1.0,
         label_smoothing=0.1,
+        average_decay=0.01,
         scheduler=ReduceLROnPlateau(patience=1),
         validate_every=13,
         checkpoint_every=5,
@@ -96,6 +97,7 @@ def outcome(out: Path) -> Any:
         [{name: value for name, value in line.items() if name not in times} for line in lines],
         [bits(load_model(out / name).model.parameters()) for name in ("best", "last")],
         sorted(path.name for path in out.iterdir()),
+        bits(checkpoint.average),
     )
 
 

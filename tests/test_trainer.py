@@ -231,6 +231,61 @@ def test_killed_at_any_step(tmp_path: Path, undisturbed: Any, update: int) -> No
     assert outcome(tmp_path) == undisturbed
 
 
+def test_moving_average(tmp_path: Path) -> None:
+    """Validation and saved models take the average; the run's own weights are those of a run without."""
+    keep = {"checkpoint_every": 1, "keep_checkpoints": 99, "max_steps": 9, "scheduler": Scheduler()}
+    model = FakeModel()
+    result = trainer(tmp_path / "a", model, average_decay=0.2, **keep).fit(TRAIN, VALID)
+    plain = FakeModel()
+    trainer(tmp_path / "b", plain, **keep).fit(TRAIN, VALID)
+    assert bits(model.flat_parameters) == bits(plain.flat_parameters)
+
+    average = FakeModel().flat_parameters.astype(np.float64)
+    for step, path in enumerate(CheckpointFolder(tmp_path / "a", keep=99).paths()):
+        checkpoint = Checkpoint.load(path)
+        if step > 0:
+            average += max(0.2, 1 - (step + 1) / (step + 10)) * (checkpoint.parameters - average)
+        np.testing.assert_allclose(checkpoint.average, average, rtol=1e-5, atol=1e-6)
+    assert step == 9
+    np.testing.assert_allclose(FakeModel.saved(tmp_path / "a" / "last"), average, rtol=1e-5, atol=1e-6)
+    model.flat_parameters[...] = average
+    measured = model.loss(VALID.batch(np.arange(len(VALID))))
+    assert result.validations[-1]["loss"] == pytest.approx(measured.nll / measured.tokens, rel=1e-5)
+    assert Checkpoint.load(CheckpointFolder(tmp_path / "b").paths()[-1]).average is None
+
+
+def test_an_average_that_begins_when_a_run_is_taken_up(tmp_path: Path) -> None:
+    trainer(tmp_path, max_steps=3).fit(TRAIN, VALID)
+    trainer(tmp_path, max_steps=6, average_decay=0.5).fit(TRAIN, VALID, resume=True)
+    (path,) = CheckpointFolder(tmp_path).paths()
+    checkpoint = Checkpoint.load(path)
+    assert checkpoint.average is not None
+    assert not np.array_equal(checkpoint.average, checkpoint.parameters)
+
+
+@pytest.mark.parametrize("where", ["measure", "save"])
+def test_ctrl_c_while_the_average_is_in_the_model(tmp_path: Path, where: str) -> None:
+    """The checkpoint holds the run's own weights, and a resumed run ends with the bits of a whole one."""
+
+    class Impatient(FakeModel):
+        def loss(self, batch: Any, **arguments: Any) -> Any:
+            if where == "measure":
+                signal.raise_signal(signal.SIGINT)
+            return super().loss(batch, **arguments)
+
+        def save(self, folder: Path) -> None:
+            if where == "save":
+                signal.raise_signal(signal.SIGINT)
+            super().save(folder)
+
+    settings = {"average_decay": 0.2, "max_steps": 8}
+    with pytest.raises(TrainingInterrupted):
+        trainer(tmp_path / "a", Impatient(), **settings).fit(TRAIN, VALID)
+    trainer(tmp_path / "a", FakeModel(), **settings).fit(TRAIN, VALID, resume=True)
+    trainer(tmp_path / "b", FakeModel(), **settings).fit(TRAIN, VALID)
+    assert outcome(tmp_path / "a") == outcome(tmp_path / "b")
+
+
 def test_killed_at_any_write(tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before each fsync and each rename of a whole run."""
     real = {name: getattr(os, name) for name in ("fsync", "replace")}
@@ -580,6 +635,8 @@ def test_a_full_disk(tmp_path: Path, undisturbed: Any, monkeypatch: pytest.Monke
         ({"max_minutes": math.nan}, ValueError, "max_minutes of at least 0"),
         ({"max_grad_norm": -1}, ValueError, "max_grad_norm of at least 0"),
         ({"label_smoothing": 1.0}, ValueError, "label_smoothing from 0 to below 1"),
+        ({"average_decay": 1.5}, ValueError, "average_decay from 0 to 1"),
+        ({"average_decay": "x"}, TypeError, "average_decay as a number"),
         ({"compute_type": "float16"}, ValueError, "compute_type float32 or bfloat16, got 'float16'"),
         ({"validate_every": 0}, ValueError, "validate_every of at least 1"),
         ({"early_stopping": 1.5}, TypeError, "early_stopping as an integer"),

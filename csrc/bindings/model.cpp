@@ -44,6 +44,11 @@ Config config_from(const py::dict& fields) {
   const auto integer = [](auto& out) {
     return [&out](const py::handle& v) { out = v.cast<std::remove_reference_t<decltype(out)>>(); };
   };
+  const auto rate = [](std::optional<float>& out) {  // or None
+    return [&out](const py::handle& v) {
+      if (!v.is_none()) out = v.cast<float>();
+    };
+  };
   const auto cell = [](const char* field, CellKind& out) {
     return [=, &out](const py::handle& v) {
       choose<CellKind>(field, v.cast<std::string>(), {{"lstm", CellKind::lstm}, {"gru", CellKind::gru}}, out);
@@ -91,6 +96,9 @@ Config config_from(const py::dict& fields) {
       {"tie_output", integer(c.tie_output)},
       {"reset_after", integer(c.reset_after)},
       {"dropout", integer(c.dropout)},
+      {"embedding_dropout", rate(c.embedding_dropout)},
+      {"output_dropout", rate(c.output_dropout)},
+      {"variational_dropout", integer(c.variational_dropout)},
       {"bos_id", integer(c.bos_id)},
       {"eos_id", integer(c.eos_id)},
       {"unk_id", integer(c.unk_id)},

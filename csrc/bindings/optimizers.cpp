@@ -35,9 +35,10 @@ Tensor state(const char* op, const char* name, const py::object& array, const Te
   return t;
 }
 
-Tensor gradient(const char* op, const py::object& array, const Tensor& param) {
-  const Tensor t = floats({op, "grad"}, array);
-  ops::expect(op, "grad", t, param.shape());
+// One that is read only.
+Tensor like(const char* op, const char* name, const py::object& array, const Tensor& param) {
+  const Tensor t = floats({op, name}, array);
+  ops::expect(op, name, t, param.shape());
   ops::common_device(op, {&param, &t});
   return t;
 }
@@ -66,7 +67,7 @@ void bind_optimizers(py::module_& m) {
          int64_t step, double lr, double beta1, double beta2, double eps, double weight_decay, bool decoupled,
          const py::object& mask) {
         const char* op = "adam_";
-        const Tensor p = writable({op, "param"}, param), g = gradient(op, grad, p),
+        const Tensor p = writable({op, "param"}, param), g = like(op, "grad", grad, p),
                      first = state(op, "m", m_, p), second = state(op, "v", v_, p);
         const Tensor blocks = mask_of(op, mask, p);
         const AdamArgs args{p.size(), p.f32(), g.f32(), first.f32(),  second.f32(), blocks.u8(), lr,
@@ -82,7 +83,7 @@ void bind_optimizers(py::module_& m) {
       [](const py::object& param, const py::object& grad, const py::object& momentum_buffer, double lr,
          double momentum, double weight_decay, bool nesterov, bool first, const py::object& mask) {
         const char* op = "sgd_";
-        const Tensor p = writable({op, "param"}, param), g = gradient(op, grad, p);
+        const Tensor p = writable({op, "param"}, param), g = like(op, "grad", grad, p);
         const Tensor buffer =
             momentum_buffer.is_none() ? Tensor() : state(op, "momentum_buffer", momentum_buffer, p);
         const Tensor blocks = mask_of(op, mask, p);
@@ -98,7 +99,7 @@ void bind_optimizers(py::module_& m) {
       [](const py::object& param, const py::object& grad, const py::object& sum, double lr, double eps,
          double weight_decay, const py::object& mask) {
         const char* op = "adagrad_";
-        const Tensor p = writable({op, "param"}, param), g = gradient(op, grad, p),
+        const Tensor p = writable({op, "param"}, param), g = like(op, "grad", grad, p),
                      s = state(op, "sum", sum, p);
         const Tensor blocks = mask_of(op, mask, p);
         const AdagradArgs args{p.size(), p.f32(), g.f32(), s.f32(), blocks.u8(), lr, eps, weight_decay};
@@ -107,6 +108,15 @@ void bind_optimizers(py::module_& m) {
       },
       py::arg("param"), py::arg("grad"), py::arg("sum"), py::arg("lr"), py::arg("eps"),
       py::arg("weight_decay"), py::arg("mask") = py::none());
+  m.def(
+      "average_",
+      [](const py::object& average, const py::object& param, double weight) {
+        const char* op = "average_";
+        const Tensor a = writable({op, "average"}, average), p = like(op, "param", param, a);
+        const Update update(a);
+        ops::average({a.size(), a.f32(), p.f32(), weight}, a.device());
+      },
+      py::arg("average"), py::arg("param"), py::arg("weight"));
   m.def("squared_norm", [](const py::object& x) {
     const Tensor t = floats({"squared_norm", "x"}, x);
     py::gil_scoped_release unlocked;

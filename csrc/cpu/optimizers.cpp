@@ -63,4 +63,13 @@ void adagrad(const AdagradArgs& x) {
   });
 }
 
+void average(const AverageArgs& x) {
+  const Vec weight = vec(x.weight);
+  for_parameters(x.count, nullptr, 0.0, [&](int64_t i, int lanes, Vec) {
+    Vec average = load(x.average + i, lanes);
+    math::average_unit(weight, average, load(x.param + i, lanes));
+    store(x.average + i, average, lanes);
+  });
+}
+
 }  // namespace s2s::S2S_ISA

@@ -58,6 +58,15 @@ __global__ void __launch_bounds__(kElementsBlock)
   store_quad(x.sum + i, sum, left, aligned);
 }
 
+__global__ void __launch_bounds__(kElementsBlock)
+    average_elements(AverageArgs x, float weight, bool aligned) {
+  const int64_t i = flat_place(), left = x.count - i;
+  if (left <= 0) return;
+  float4 average = load_quad(x.average + i, left, aligned), param = load_quad(x.param + i, left, aligned);
+  each([&](float& average, float& param) { math::average_unit(weight, average, param); }, average, param);
+  store_quad(x.average + i, average, left, aligned);
+}
+
 float rounded(double x) {
   return static_cast<float>(x);
 }
@@ -83,6 +92,12 @@ void adagrad(const AdagradArgs& x) {
   const math::Adagrad<float> adagrad{rounded(x.lr), rounded(x.eps)};
   const bool whole = aligned(x.param) && aligned(x.grad) && aligned(x.sum);
   launch(adagrad_elements, launch_flat(x.count), x, adagrad, rounded(x.weight_decay), whole);
+}
+
+void average(const AverageArgs& x) {
+  if (x.count == 0) return;
+  launch(average_elements, launch_flat(x.count), x, rounded(x.weight),
+         aligned(x.average) && aligned(x.param));
 }
 
 }  // namespace s2s::cuda

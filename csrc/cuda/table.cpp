@@ -35,6 +35,7 @@ const Kernels table = {
     adam,
     sgd,
     adagrad,
+    average,
     topk,
     project_topk,
     pack_columns,

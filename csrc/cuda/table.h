@@ -35,6 +35,7 @@ void add(const AddArgs& args);
 void adam(const AdamArgs& args);
 void sgd(const SgdArgs& args);
 void adagrad(const AdagradArgs& args);
+void average(const AverageArgs& args);
 void topk(const TopkArgs& args);
 void project_topk(const ProjectTopkArgs& args);
 void pack_columns(const PackColumnsArgs& args);

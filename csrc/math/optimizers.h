@@ -84,4 +84,10 @@ S2S_INLINE void adagrad_unit(const Adagrad<T>& o, T decay, T& param, T grad, T& 
   param = param - o.lr * grad / (square_root(sum) + o.eps);
 }
 
+// Exponential moving average.
+template <class T>
+S2S_INLINE void average_unit(T weight, T& average, T param) {
+  average = fma(weight, param - average, average);
+}
+
 }  // namespace s2s::math

@@ -24,7 +24,11 @@ void Config::validate() const {
   within("encoder_hidden", encoder_hidden, 1, kWidest);
   within("decoder_hidden", decoder_hidden, 1, kWidest);
   within("attention_dim", attention_dim, 0, kWidest);
-  check(op, dropout >= 0.0f && dropout < 1.0f, "Expected dropout from 0 to below 1, got ", dropout, ".");
+  for (const auto& [name, p] : {std::pair{"dropout", dropout},
+                                {"embedding_dropout", embedding_dropout.value_or(dropout)},
+                                {"output_dropout", output_dropout.value_or(dropout)}}) {
+    check(op, p >= 0.0f && p < 1.0f, "Expected ", name, " from 0 to below 1, got ", p, ".");
+  }
   check(op, !(attends() && score == ScoreKind::dot) || memory_width() == decoder_hidden,
         "Expected decoder_hidden equal to the width of the encoder's states for attention_score dot, got ",
         decoder_hidden, " and ", memory_width(), ".");

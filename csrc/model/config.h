@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "model/recurrent_stack.h"
 
@@ -24,6 +25,8 @@ struct Config {
   BridgeKind bridge = BridgeKind::dense;
   bool tie_output = false, reset_after = true;
   float dropout = 0.0f;
+  std::optional<float> embedding_dropout, output_dropout;  // none: as dropout
+  bool variational_dropout = false;
   int32_t bos_id = 1, eos_id = 2, unk_id = 3, pad_id = 0;
 
   bool tokens_in() const { return source_vocab_size > 0; }

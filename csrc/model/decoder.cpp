@@ -156,9 +156,9 @@ void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepa
   }
   context_.forward(prepared, h, rows.example, context, rows.weights, rows.query);
   combine_.forward(packed.combine, rows.hc, rows.combined, Activation::tanh);
-  if (dropout.active()) {
+  if (dropout.output > 0.0f) {
     ops::dropout(rows.combined, rows.attentional, rows.names.example, rows.names.time, kDropAttentional,
-                 dropout.mask);
+                 dropout.mask(kDropAttentional));
   }
 }
 
@@ -186,7 +186,7 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
   saved.ragged = Ragged(target.lengths.i32(), N);
   const Ragged& ragged = saved.ragged;
   saved.order = to_tensor(ragged.order);
-  saved.rows = make_rows(ragged.rows(), memory.longest, dropout.active(), keep);
+  saved.rows = make_rows(ragged.rows(), memory.longest, dropout.output > 0.0f, keep);
   saved.targets = Tensor::host({ragged.rows()}, DType::i32);
   const Tensor flat = flat_rows(ragged);
   for (int64_t t = 0; t < ragged.steps(); ++t) {
@@ -201,7 +201,7 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
   saved.rows.ids = saved.rows.ids.to(device);
   saved.rows.example = saved.rows.example.to(device);
   saved.order = saved.order.to(device);
-  if (dropout.active()) saved.rows.names = row_names(ragged, example_ids).to(device);
+  if (dropout.active()) saved.rows.names = row_names(ragged, example_ids, dropout).to(device);
 
   std::vector<State> now = make_states(N), next = make_states(N);
   for (size_t l = 0; l < layers(); ++l) {

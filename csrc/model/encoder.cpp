@@ -57,7 +57,7 @@ Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& sour
   const Ragged ragged(source.lengths.i32(), N);
   const Tensor from_flat = flat_rows(ragged);
   const Device device = current_device();
-  const RowNames names = dropout.active() ? row_names(ragged, example_ids).to(device) : RowNames{};
+  const RowNames names = dropout.active() ? row_names(ragged, example_ids, dropout).to(device) : RowNames{};
 
   const Tensor x = Tensor::empty({ragged.rows(), config_.encoder_input()});
   Tensor ids;

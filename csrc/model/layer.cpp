@@ -123,8 +123,8 @@ Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tenso
   Dropout dropout;
   RowNames names;
   if (saved && dropout_ > 0.0f) {
-    dropout.mask = {dropout_, seed, update};
-    names = row_names(ragged, nullptr).to(device_);
+    dropout = {.layers = dropout_, .seed = seed, .update = update};
+    names = row_names(ragged, nullptr, dropout).to(device_);
   }
   const auto packed = this->packed();
   const Tensor rows = Tensor::empty({ragged.rows(), D * H});

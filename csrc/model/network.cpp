@@ -57,7 +57,12 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
                                    float smoothing, ComputeType compute_type) {
   const DeviceScope scope(device_);
   const ops::ProductScope products(compute_type);
-  const Dropout dropout{{config_.dropout, step.seed, step.update}};
+  const Dropout dropout{.embedding = config_.embedding_dropout.value_or(config_.dropout),
+                        .layers = config_.dropout,
+                        .output = config_.output_dropout.value_or(config_.dropout),
+                        .variational = config_.variational_dropout,
+                        .seed = step.seed,
+                        .update = step.update};
   Encoder::Saved encoder_saved;
   const Memory memory = encoder_.forward(encoder_.pack(), source, dropout, step.example_ids, &encoder_saved);
   const std::vector<State> initial = bridge_.forward(bridge_.pack(), memory);

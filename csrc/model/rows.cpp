@@ -73,11 +73,11 @@ Tensor flat_offsets(const int32_t* lengths, int64_t count) {
   return offsets;
 }
 
-RowNames row_names(const Ragged& ragged, const int64_t* example_ids) {
+RowNames row_names(const Ragged& ragged, const int64_t* example_ids, const Dropout& dropout) {
   RowNames names{Tensor::host({ragged.rows()}, DType::i64), Tensor::host({ragged.rows()}, DType::i32)};
   for_rows(ragged, [&](int64_t row, int64_t t, int32_t n) {
     names.example.i64()[row] = example_ids ? example_ids[n] : n;
-    names.time.i32()[row] = static_cast<int32_t>(t);
+    names.time.i32()[row] = dropout.variational ? 0 : static_cast<int32_t>(t);
   });
   return names;
 }

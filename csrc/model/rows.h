@@ -29,18 +29,6 @@ struct RowNames {
   }
   RowNames to(Device device) const { return {example.to(device), time.to(device)}; }
 };
-RowNames row_names(const Ragged& ragged, const int64_t* example_ids);  // example_ids null: the caller's index
-
-// Dropout for one pass of training; p = 0 (inference, evaluation) does nothing.
-struct Dropout {
-  ops::Mask mask;
-  bool active() const { return mask.p > 0.0f; }
-  // In place.
-  void apply(const Tensor& x, const RowNames& names, int op) const {
-    if (active()) ops::dropout(x, x, names.example, names.time, op, mask);
-  }
-};
-
 // Which dropout of the network a mask belongs to.
 enum DropoutOp : int {
   kDropSource = 0,
@@ -49,5 +37,26 @@ enum DropoutOp : int {
   kDropEncoderLayer = 64,
   kDropDecoderLayer = 128
 };
+
+// Dropout for one pass of training; rates of 0 (inference, evaluation) do nothing.
+struct Dropout {
+  float embedding = 0.0f, layers = 0.0f, output = 0.0f;  // rates
+  bool variational = false;                              // one mask for all time steps
+  uint64_t seed = 0;
+  uint32_t update = 0;
+
+  bool active() const { return embedding > 0.0f || layers > 0.0f || output > 0.0f; }
+  ops::Mask mask(int op) const {
+    const float p = op == kDropAttentional ? output : op >= kDropEncoderLayer ? layers : embedding;
+    return {p, seed, update};
+  }
+  // In place.
+  void apply(const Tensor& x, const RowNames& names, int op) const {
+    if (mask(op).p > 0.0f) ops::dropout(x, x, names.example, names.time, op, mask(op));
+  }
+};
+
+// example_ids null: the caller's index.
+RowNames row_names(const Ragged& ragged, const int64_t* example_ids, const Dropout& dropout);
 
 }  // namespace s2s::model

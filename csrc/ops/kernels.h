@@ -52,6 +52,7 @@ struct Kernels {
   void (*adam)(const AdamArgs&);
   void (*sgd)(const SgdArgs&);
   void (*adagrad)(const AdagradArgs&);
+  void (*average)(const AverageArgs&);
   void (*topk)(const TopkArgs&);
   void (*project_topk)(const ProjectTopkArgs&);
   void (*pack_columns)(const PackColumnsArgs&);

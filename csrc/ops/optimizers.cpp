@@ -44,4 +44,10 @@ void adagrad(const AdagradArgs& args, Device device) {
   kernels(device).adagrad(args);
 }
 
+void average(const AverageArgs& args, Device device) {
+  check("average_", args.weight >= 0.0 && args.weight <= 1.0, "Expected weight from 0 to 1, got ",
+        args.weight, ".");
+  kernels(device).average(args);
+}
+
 }  // namespace s2s::ops

@@ -1,6 +1,6 @@
 // adam, sgd, adagrad: one update of a flat buffer of parameters, in place, with PyTorch's semantics
-// (math/optimizers.h). A mask holds one byte for every kMaskBlock elements: bit 0 weight decay applies, bit 1
-// the parameter is frozen.
+// (math/optimizers.h); average: their moving average. A mask holds one byte for every kMaskBlock elements:
+// bit 0 weight decay applies, bit 1 the parameter is frozen.
 #pragma once
 
 #include "core/tensor.h"
@@ -37,10 +37,18 @@ struct AdagradArgs {
   const uint8_t* mask;
   double lr, eps, weight_decay;
 };
+// average += weight * (param - average)
+struct AverageArgs {
+  int64_t count;
+  float* average;
+  const float* param;
+  double weight;  // 0 .. 1
+};
 
 namespace ops {
 void adam(const AdamArgs& args, Device device = Device::cpu());
 void sgd(const SgdArgs& args, Device device = Device::cpu());
 void adagrad(const AdagradArgs& args, Device device = Device::cpu());
+void average(const AverageArgs& args, Device device = Device::cpu());
 }  // namespace ops
 }  // namespace s2s

@@ -1,6 +1,6 @@
 """Checkpoints: all that a training run is at one step, in one safetensors file, written whole or not at all.
 
-tensors     parameters [P], optimizer.step, optimizer.<moment> [P]: the flat buffers as they are
+tensors     parameters [P], optimizer.step, optimizer.<moment> [P], average [P]: the flat buffers as they are
 metadata    state, settings, layout (JSON), device, instruction_set
 """
 
@@ -47,6 +47,8 @@ class Checkpoint:
     """Of the CPU. Bits are reproduced on this one only, where the device is the CPU."""
     device: str = "cpu"
     """What the model lay on: "cpu", or the name of a CUDA device. Bits are reproduced on its like only."""
+    average: Float32 | None = None
+    """[P] the moving average of the parameters, if the run has one."""
 
     def save(self, path: StrPath) -> None:
         """Write the checkpoint atomically.
@@ -55,6 +57,8 @@ class Checkpoint:
             OSError: it could not be written (its errno says why); a file of that name is as it was before.
         """
         tensors = {"parameters": self.parameters}
+        if self.average is not None:
+            tensors["average"] = self.average
         tensors.update({f"optimizer.{name}": values for name, values in self.optimizer.items()})
         metadata = {
             "format": FORMAT,
@@ -101,7 +105,9 @@ class Checkpoint:
                 if name.startswith("optimizer.")
             }
             device = metadata.get("device", "cpu")  # before there was another
-            return cls(file.read("parameters"), optimizer, layout, state, settings, instruction_set, device)
+            average = file.read("average") if "average" in file.specs else None
+            parameters = file.read("parameters")
+            return cls(parameters, optimizer, layout, state, settings, instruction_set, device, average)
 
     def named_parameters(self) -> dict[str, Float32]:
         """Return the parameters by name, views into `parameters`."""

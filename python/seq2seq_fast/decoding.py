@@ -11,10 +11,11 @@ from seq2seq_fast.metrics import get_metric
 from seq2seq_fast.text import TextField
 
 if TYPE_CHECKING:
+    from seq2seq_fast import metrics
     from seq2seq_fast._native import Hypothesis
     from seq2seq_fast.trainer import Metric
 
-__all__ = ["best_tokens", "decode", "decoding_metric"]
+__all__ = ["best_tokens", "compare", "decode", "decoding_metric"]
 
 BATCH_TOKENS = 4096
 
@@ -76,6 +77,19 @@ def best_tokens(
     ]
 
 
+def compare(
+    metric: metrics.Metric,
+    hypotheses: Sequence[list[str]],
+    references: Sequence[Sequence[str]],
+    target: TextField,
+) -> float:
+    """Return a metric of decoded tokens [N] and the texts that are right for each [N][1 or more]."""
+    tokenizer = target.tokenizer
+    if metric.of_text:
+        return metric([tokenizer.detokenize(tokens) for tokens in hypotheses], references)
+    return metric(hypotheses, [[tokenizer.tokenize(text) for text in texts] for texts in references])
+
+
 def decoding_metric(
     name: str,
     source: TextField,
@@ -100,10 +114,10 @@ def decoding_metric(
     metric = get_metric(name)
     if not references:
         raise ValueError("[decoding_metric] Expected references for at least one source, got none.")
-    texts = list(references)
-    right = [[target.tokenizer.tokenize(text) for text in references[source_text]] for source_text in texts]
+    texts, right = list(references), list(references.values())
 
     def measure(model: Searches) -> float:
-        return metric(best_tokens(model, source, target, texts, **{"beam_size": 1} | search), right)
+        found = best_tokens(model, source, target, texts, **{"beam_size": 1} | search)
+        return compare(metric, found, right, target)
 
     return Metric(name, measure, maximize=metric.higher_is_better)

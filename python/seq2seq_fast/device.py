@@ -55,6 +55,19 @@ def to_host(array: Any) -> NDArray[Any]:
     return array.numpy() if isinstance(array, DeviceArray) else array
 
 
+def copy_of(array: Any) -> Any:
+    """Return a copy that lies where the array does."""
+    return _native.to_device(array.numpy(), array.device) if isinstance(array, DeviceArray) else array.copy()
+
+
+def copy_into(array: Any, values: Any) -> None:
+    """Set an array of numpy or a `DeviceArray` to values of its shape, which may lie elsewhere."""
+    if isinstance(array, DeviceArray):
+        array.copy_from(values)
+    else:
+        array[...] = to_host(values)
+
+
 def resolve_device(op: str, device: Any, *, auto: bool = False) -> str:
     """Return the device that a name means: "cpu" or "cuda:N".
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -316,9 +316,11 @@ def _model_config(path: Path, settings: Any) -> Seq2SeqConfig:
     _check_fields(path, "model.", settings, required=required, optional=[f.name for f in known])
     types = get_type_hints(Seq2SeqConfig)
     for name, value in settings.items():
-        allowed = (int, float) if types[name] is float else (types[name],)
+        expected = "float or null" if types[name] == float | None else types[name].__name__
+        allowed = get_args(types[name]) or (types[name],)
+        allowed += (int,) if float in allowed else ()
         if not isinstance(value, allowed) or (isinstance(value, bool) and types[name] is not bool):
-            raise ValueError(f"{path}: field 'model.{name}': expected {types[name].__name__}, got {value!r}.")
+            raise ValueError(f"{path}: field 'model.{name}': expected {expected}, got {value!r}.")
     try:
         return Seq2SeqConfig(**settings)
     except (TypeError, ValueError) as error:

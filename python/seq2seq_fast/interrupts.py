@@ -39,7 +39,10 @@ class DeferredInterrupt:
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Code that runs to its end; a Ctrl-C that came meanwhile is raised then."""
+        """Code that runs to its end; a Ctrl-C that came meanwhile is raised then. It may be nested."""
+        if self._shielded:
+            yield
+            return
         self._shielded = self.torn = True
         try:
             yield

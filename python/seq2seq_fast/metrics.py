@@ -3,6 +3,7 @@
 Every metric takes `hypotheses`, N token sequences, and `references`, for each of them one or more token
 sequences that count as right, and returns one number for the whole set. Tokens are anything hashable (strings
 or ids). With several references the best match counts. A set of no examples has no value: the result is nan.
+Metrics `of_text` take whole texts instead; they are in text_metrics.py, by the libraries of their fields.
 
 A new metric is a function under `@register_metric`; the command line then knows it by its name.
 """
@@ -10,9 +11,11 @@ A new metric is a function under `@register_metric`; the command line then knows
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 __all__ = [
     "Metric",
@@ -28,7 +31,8 @@ __all__ = [
 
 Tokens = Sequence[Hashable]
 References = Sequence[Sequence[Tokens]]
-MetricFunction = Callable[[Sequence[Tokens], References], float]
+MetricFunction = Callable[[Sequence[Any], Sequence[Sequence[Any]]], float]
+Function = TypeVar("Function", bound=MetricFunction)
 
 
 @dataclass(frozen=True)
@@ -38,21 +42,27 @@ class Metric:
     name: str
     higher_is_better: bool
     function: MetricFunction
+    of_text: bool = False
+    """Whether hypotheses and references are texts (str) instead of token sequences."""
+    library: str = ""
+    """The module it is computed by, of the extra `metrics`."""
 
-    def __call__(self, hypotheses: Sequence[Tokens], references: References) -> float:
+    def __call__(self, hypotheses: Sequence[Any], references: Sequence[Sequence[Any]]) -> float:
         return self.function(hypotheses, references)
 
 
 _registry: dict[str, Metric] = {}
 
 
-def register_metric(name: str, *, higher_is_better: bool) -> Callable[[MetricFunction], MetricFunction]:
+def register_metric(
+    name: str, *, higher_is_better: bool, of_text: bool = False, library: str = ""
+) -> Callable[[Function], Function]:
     """Make a function known under `name`; ValueError if the name is taken by another function."""
 
-    def register(function: MetricFunction) -> MetricFunction:
+    def register(function: Function) -> Function:
         if name in _registry:
             raise ValueError(f"[register_metric] A metric named '{name}' exists already.")
-        _registry[name] = Metric(name, higher_is_better, function)
+        _registry[name] = Metric(name, higher_is_better, function, of_text, library)
         return function
 
     return register
@@ -64,9 +74,19 @@ def available_metrics() -> list[str]:
 
 
 def get_metric(name: str) -> Metric:
-    """The metric of that name; ValueError, with the nearest name, if there is none."""
+    """The metric of that name.
+
+    Raises:
+        ValueError: there is none; the message has the nearest name.
+        ImportError: the library that computes it is not installed.
+    """
     if name in _registry:
-        return _registry[name]
+        metric = _registry[name]
+        if metric.library and importlib.util.find_spec(metric.library) is None:
+            raise ImportError(
+                f"The metric {name} needs an extra, for {metric.library}: pip install 'seq2seq_fast[metrics]'"
+            )
+        return metric
     near = difflib.get_close_matches(name, _registry, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise ValueError(
@@ -166,3 +186,6 @@ def perplexity(nll: float, tokens: int) -> float:
         return math.exp(nll / tokens)
     except OverflowError:
         return math.inf
+
+
+from seq2seq_fast import text_metrics as _text_metrics  # noqa: E402, F401  (which registers its own here)

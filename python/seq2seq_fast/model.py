@@ -63,7 +63,13 @@ class Seq2SeqConfig:
     """GRU: the reset gate after the recurrent product (PyTorch, cuDNN) or before it (Keras' default,
     ONNX)."""
     dropout: float = 0.0
-    """On embeddings, between layers and on a."""
+    """On embeddings, between layers and on a; a rate of their own, where given, goes before it."""
+    embedding_dropout: float | None = None
+    output_dropout: float | None = None
+    """On a."""
+    variational_dropout: bool = False
+    """A sequence's units are dropped at all of its steps or at none (Gal & Ghahramani 2016, without their
+    dropout of the recurrent connections)."""
     bos_id: int = 1
     eos_id: int = 2
     unk_id: int = 3
@@ -77,7 +83,7 @@ class Seq2SeqConfig:
                 flag("Seq2SeqConfig", field.name, value)
             elif field.type == "int":
                 integer("Seq2SeqConfig", field.name, value, 0, 2**31 - 1)
-            elif field.type == "float":
+            elif field.type == "float" or (field.type == "float | None" and value is not None):
                 number("Seq2SeqConfig", field.name, value)
         return _native.Model(asdict(self), **options)
 

@@ -26,6 +26,7 @@ __all__ = [
     "adam_",
     "attention",
     "attention_backward",
+    "average_",
     "clip_grad_norm_",
     "cross_entropy",
     "dropout",
@@ -577,6 +578,17 @@ def adagrad_(
         number(op, "weight_decay", weight_decay),
         mask,
     )
+
+
+def average_(average: A, param: A, weight: float) -> None:
+    """Move a moving average towards param [P], in place: average += weight * (param - average).
+
+    Args:
+        average: [P], written.
+        weight: 0 to 1.
+    """
+    op = "average_"
+    _native.average_(_flat(op, "average", average), _flat(op, "param", param), number(op, "weight", weight))
 
 
 def squared_norm(x: A) -> float:

@@ -143,6 +143,9 @@ class Trainer:
         label_smoothing: as in PyTorch; validation is always without.
         compute_type: "bfloat16": training's products round their factors, for tensor cores; the weights that
             are updated are float32 as ever. See `Seq2Seq.forward_backward`.
+        average_decay: above 0 (0.0001, say), validation and saved models take an exponential moving average
+            of the weights, which moves by this part at a step, by more in the first ones: OpenNMT's
+            `average_decay`, Marian's `exponential-smoothing`.
         scheduler: how the learning rate changes; default: it does not.
         early_stopping: stop after so many validations in a row that are no better (None: never).
         validate_every: in steps (None: after each epoch).
@@ -176,6 +179,7 @@ class Trainer:
         max_grad_norm: float = 5.0,
         label_smoothing: float = 0.0,
         compute_type: str = "float32",
+        average_decay: float = 0.0,
         scheduler: Scheduler | None = None,
         early_stopping: int | None = None,
         validate_every: int | None = None,
@@ -205,6 +209,7 @@ class Trainer:
         self.max_grad_norm = max_grad_norm
         self.label_smoothing = label_smoothing
         self.compute_type = compute_type
+        self.average_decay = average_decay
         self.scheduler = Scheduler() if scheduler is None else scheduler
         self.early_stopping = early_stopping
         self.validate_every = validate_every
@@ -236,6 +241,8 @@ class Trainer:
             raise ValueError(
                 f"[trainer] Expected label_smoothing from 0 to below 1, got {self.label_smoothing}."
             )
+        if not 0 <= number("trainer", "average_decay", self.average_decay) <= 1:
+            raise ValueError(f"[trainer] Expected average_decay from 0 to 1, got {self.average_decay}.")
         if self.compute_type not in ("float32", "bfloat16"):
             raise ValueError(
                 f"[trainer] Expected compute_type float32 or bfloat16, got {self.compute_type!r}."
@@ -317,6 +324,7 @@ class Trainer:
                 "max_grad_norm": self.max_grad_norm,
                 "label_smoothing": self.label_smoothing,
                 "compute_type": self.compute_type,
+                "average_decay": self.average_decay,
                 "early_stopping": self.early_stopping,
                 "validate_every": self.validate_every,
                 "report_every": self.report_every,

@@ -22,9 +22,9 @@ import numpy.typing as npt
 
 from seq2seq_fast import _native, cpu_isa
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
-from seq2seq_fast.device import DeviceArray, device_of, to_host
+from seq2seq_fast.device import DeviceArray, copy_into, copy_of, device_of, to_host
 from seq2seq_fast.interrupts import DeferredInterrupt
-from seq2seq_fast.ops import clip_grad_norm_, squared_norm
+from seq2seq_fast.ops import average_, clip_grad_norm_, squared_norm
 from seq2seq_fast.optim import decay_mask
 from seq2seq_fast.prefetch import Prefetch
 from seq2seq_fast.progress import open_progress
@@ -58,6 +58,7 @@ class TrainingRun:
         if self.optimizer.weight_decay:
             self.decay_mask = _native.to_device(decay_mask(self.layout, self.size), self.device)
         self.state = TrainingState()
+        self.average: Any = None  # [P] the moving average of the parameters
         self.folder = (
             None if trainer.out is None else CheckpointFolder(trainer.out, keep=trainer.keep_checkpoints)
         )
@@ -89,6 +90,8 @@ class TrainingRun:
     def _open(self, *, resume: bool, overwrite: bool) -> None:
         self.settings = json.loads(json.dumps(self.trainer.settings(self.train)))
         self.optimizer.prepare(self.size, self.device)
+        if self.trainer.average_decay:
+            self.average = copy_of(self.model.flat_parameters)
         out = self.trainer.out
         if self.folder is None or out is None:
             if resume:
@@ -140,12 +143,10 @@ class TrainingRun:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         self.scheduler.load_state_dict(self.state.scheduler)
-        parameters = self.model.flat_parameters
-        if isinstance(parameters, DeviceArray):
-            parameters.copy_from(checkpoint.parameters)
-        else:
-            parameters[...] = checkpoint.parameters
-        self.model.weights_changed()
+        self._set_parameters(checkpoint.parameters)
+        if self.average is not None:  # a run that had none begins one here
+            saved_average = checkpoint.parameters if checkpoint.average is None else checkpoint.average
+            copy_into(self.average, saved_average)
         self.saved = self.state.to_json()
         self.progress.line(f"Resuming at step {self.state.step}, from {path}.")
 
@@ -153,7 +154,7 @@ class TrainingRun:
         state, out = self.state, self.trainer.out
         last = None if out is None else out / "last"
         if last is not None:
-            with self.interrupt.shielded(), self._writing(last):
+            with self.interrupt.shielded(), self._writing(last), self._averaged():
                 self._save_model(last)
         best = None if out is None or state.best_step is None else out / "best"
         ending = f"{state.step} steps, {state.epoch} epochs, {state.seconds / 60:.1f} minutes ({stopped_by})"
@@ -221,8 +222,8 @@ class TrainingRun:
                 self.model.flat_parameters, self.model.flat_gradients, lr=lr, decay_mask=self.decay_mask
             )
             self.model.weights_changed()
-            # A moving average of the weights would be one more flat buffer, updated here.
             state.step += 1
+            self._update_average()
             state.position += 1
             if state.position == len(batches):
                 state.epoch, state.position = state.epoch + 1, 0
@@ -301,7 +302,7 @@ class TrainingRun:
             if better:
                 state.best_step = state.step
                 if trainer.out is not None:
-                    with self._writing(trainer.out / "best"):
+                    with self._writing(trainer.out / "best"), self._averaged():
                         self._save_model(trainer.out / "best")
             record = {"event": "valid", "step": state.step, "epoch": self._epochs(), **values, "best": better}
             if not regular:
@@ -313,11 +314,40 @@ class TrainingRun:
         self.progress.line(f"step {state.step}  valid  {figures}" + ("  (best)" if better else ""))
 
     def _measure(self) -> dict[str, float]:
-        values = {} if self.valid is None else measure(self.model, self.valid, self.trainer.batching)
-        metric = self.trainer.metric
-        if isinstance(metric, Metric):
-            values[metric.name] = float(metric.function(self.model))
-        return values
+        with self._averaged():
+            values = {} if self.valid is None else measure(self.model, self.valid, self.trainer.batching)
+            metric = self.trainer.metric
+            if isinstance(metric, Metric):
+                values[metric.name] = float(metric.function(self.model))
+            return values
+
+    # ---- the moving average of the weights
+
+    def _update_average(self) -> None:
+        """After each step. At first the average follows the weights closely, or it would keep their start."""
+        if self.average is not None:
+            step = self.state.step
+            weight = max(self.trainer.average_decay, 1.0 - (step + 1) / (step + 10))
+            average_(self.average, self.model.flat_parameters, weight)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The model has the average for its weights meanwhile, if there is one."""
+        if self.average is None:
+            yield
+            return
+        weights = copy_of(self.model.flat_parameters)
+        try:
+            with self.interrupt.shielded():
+                self._set_parameters(self.average)
+            yield
+        finally:
+            with self.interrupt.shielded():
+                self._set_parameters(weights)
+
+    def _set_parameters(self, values: Any) -> None:
+        copy_into(self.model.flat_parameters, values)
+        self.model.weights_changed()
 
     # ---- files
 
@@ -342,6 +372,7 @@ class TrainingRun:
                     self.settings,
                     instruction_set,
                     device,
+                    None if self.average is None else to_host(self.average),
                 ),
                 state.step,
             )

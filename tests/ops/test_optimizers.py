@@ -86,6 +86,15 @@ def test_sizes(
         assert_close(actual, expected, f"{count} elements")
 
 
+def test_moving_average(device: Device, rng: np.random.Generator) -> None:
+    for count in (*SIZES, 5000):
+        average, param = values(rng, count), values(rng, count)
+        for weight in (0.0, 0.3, 1.0):
+            expected = double(average) + weight * (double(param) - double(average))
+            device.run(ops.average_, average, param, weight)
+            assert_close(average, expected, f"{count} elements, weight {weight}")
+
+
 @kinds
 def test_mask(device: Device, rng: np.random.Generator, kind: str, options: dict[str, Any]) -> None:
     """Decay in the blocks whose byte says so; frozen blocks do not move, and neither do their moments."""

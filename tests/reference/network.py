@@ -41,6 +41,9 @@ class Options:
     tie_output: bool = False
     reset_after: bool = True
     dropout: float = 0.0
+    embedding_dropout: float | None = None
+    output_dropout: float | None = None
+    variational_dropout: bool = False
     bos_id: int = 1
     eos_id: int = 2
     unk_id: int = 3
@@ -58,14 +61,19 @@ def no_dropout(op: int, x: Array, first: int) -> Array:
     return x
 
 
-def dropout_of(p: float, seed: int, update: int, example: int) -> Drop:
-    """The dropout of one example at one update; row t of x is at time first + t."""
+def dropout_of(o: Any, seed: int, update: int, example: int) -> Drop:
+    """The dropout of one example at one update; row t of x is at time first + t, or at 0 if variational."""
+
+    def rate(op: int) -> float:
+        own = {OP_COMBINE: o.output_dropout}.get(op, o.embedding_dropout if op < OP_ENCODER_LAYER else None)
+        return float(o.dropout if own is None else own)
 
     def drop(op: int, x: Array, first: int) -> Array:
         rows = x.shape[0]
-        return dropout(x, p, seed, update, op, [example] * rows, range(first, first + rows))
+        times = [0] * rows if o.variational_dropout else range(first, first + rows)
+        return dropout(x, rate(op), seed, update, op, [example] * rows, times)
 
-    return no_dropout if p == 0 else drop
+    return drop
 
 
 def memory_width(o: Any) -> int:

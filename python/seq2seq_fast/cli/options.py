@@ -11,10 +11,22 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-__all__ = ["Kind", "Option", "Value", "load_config", "takes_options"]
+__all__ = ["PRESETS", "Kind", "Option", "Value", "load_config", "preset_file", "takes_options"]
 
 Value = str | int | float | bool
 Kind = Literal["text", "path", "int", "float", "bool"]
+
+_PRESETS = Path(__file__).parent.parent / "presets"
+PRESETS = ", ".join(sorted(path.stem for path in _PRESETS.glob("*.yaml")))
+
+
+def preset_file(name: str) -> Path:
+    """Return the file of a preset, which the package ships; ValueError if there is none of that name."""
+    path = _PRESETS / f"{name}.yaml"
+    if name not in PRESETS.split(", "):
+        raise ValueError(f"--preset: there is no {name!r}; there are {PRESETS}.")
+    return path
+
 
 _TYPES: dict[Kind, type] = {"text": str, "path": str, "int": int, "float": float, "bool": bool}
 _WANTED: dict[Kind, str] = {

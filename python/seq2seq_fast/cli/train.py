@@ -10,6 +10,7 @@ from typing import Any
 
 from seq2seq_fast import set_num_threads, tsv
 from seq2seq_fast.atomic import write_bytes
+from seq2seq_fast.batching import Batching
 from seq2seq_fast.checkpoint import CheckpointFolder
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.decoding import decoding_metric
@@ -31,7 +32,7 @@ from seq2seq_fast.tokenizers import SentencePieceTokenizer, Tokenizer, tokenizer
 from seq2seq_fast.trainer import Metric, Trainer, TrainingInterrupted, TrainingResult
 from seq2seq_fast.vocab import Vocabulary
 
-from .options import Value, load_config
+from .options import Value, load_config, preset_file
 from .train_options import arguments_for, resolve
 
 OPTIONS_FILE = "options.json"
@@ -39,7 +40,12 @@ OPTIONS_FILE = "options.json"
 
 
 def run_train(
-    flags: Mapping[str, object], *, config: Path | None = None, resume: bool = False, overwrite: bool = False
+    flags: Mapping[str, object],
+    *,
+    config: Path | None = None,
+    preset: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> TrainingResult | None:
     """Train as told by flags and a file of options; None if it was interrupted (and saved).
 
@@ -49,6 +55,8 @@ def run_train(
     files: list[tuple[str, Mapping[str, object]]] = []
     if config is not None:
         files.append((str(config), load_config(config)))
+    if preset is not None:
+        files.append((f"preset {preset}", load_config(preset_file(preset))))
     options = resolve(flags, *files)
     if options["out"] is None:
         raise ValueError("train needs a folder for the run: --out DIR.")
@@ -67,11 +75,12 @@ def run_train(
 
     # Settings before data: a mistake in them should not wait until a large file is read.
     device = resolve_device("train", arguments_for("run", options)["device"], auto=True)
-    optimizer, scheduler = make_optimizer(options), make_scheduler(options)
+    optimizer, _ = make_optimizer(options), make_scheduler(options)
     trainer_arguments = arguments_for("trainer", options)
     source, target = make_fields(options, out, resume=resume)
     train = read(options, "train", source, target)
     valid = read(options, "valid", source, target) if options["valid"] is not None else None
+    scheduler = make_scheduler(options, planned_steps(options, train))
     metric = make_metric(options, source, target)
     save_options(options, out)
     model = Seq2Seq(
@@ -185,16 +194,29 @@ def make_optimizer(options: Mapping[str, Value | None]) -> Optimizer:
     return optimizer_from_settings(arguments)
 
 
-def make_scheduler(options: Mapping[str, Value | None]) -> Scheduler:
-    """Make the schedule of the learning rate that --decay_method names."""
+def planned_steps(options: Mapping[str, Value | None], train: Dataset) -> int | None:
+    """Return how many steps --train_steps and --max_epochs allow on this data; None: as many as it takes."""
+    limits = arguments_for("trainer", options)
+    cut = {name: limits[name] for name in ("batch_size", "batch_type", "bucket_size", "seed")}
+    steps = [limits["max_steps"]] if "max_steps" in limits else []
+    if "max_epochs" in limits:
+        batches = Batching(**cut).epoch(train.source_lengths, train.target_lengths, 0)
+        steps.append(limits["max_epochs"] * len(batches))
+    return min(steps, default=None)
+
+
+def make_scheduler(options: Mapping[str, Value | None], planned: int | None = None) -> Scheduler:
+    """Make the schedule of the learning rate that --decay_method names, for a run of so many steps."""
     arguments: dict[str, Any] = arguments_for("scheduler", options)
     method = arguments["type"]
+    if method == "cosine" and "steps" not in arguments and (options["train_steps"] or options["max_epochs"]):
+        arguments["steps"] = planned or 1  # before the data are read nobody knows
     if method == "auto":
         validates = options["valid"] is not None and arguments["factor"] != 1
         method = "cosine" if "steps" in arguments else "plateau" if validates else "none"
     needed = {
         "plateau": ("valid", options["valid"]),
-        "cosine": ("cosine_steps", arguments.get("steps")),
+        "cosine": ("cosine_steps, --train_steps or --max_epochs", arguments.get("steps")),
         "step": ("decay_steps", arguments.get("every")),
         "exponential": ("decay_steps", arguments.get("every")),
     }

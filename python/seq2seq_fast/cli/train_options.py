@@ -78,6 +78,9 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("share_decoder_embeddings", "bool", False, "model.tie_output", "The output projection is the target embedding."),
     _o("reset_after", "bool", True, "model.reset_after", "GRU: reset gate after the recurrent product, as in PyTorch."),
     _o("dropout", "float", 0.0, "model.dropout", "On embeddings, between layers and on the attentional vector."),
+    _o("embedding_dropout", "float", None, "model.embedding_dropout", "On embeddings, instead of --dropout."),
+    _o("output_dropout", "float", None, "model.output_dropout", "On the attentional vector, instead of --dropout."),
+    _o("variational_dropout", "bool", False, "model.variational_dropout", "One mask for all steps of a sequence."),
 
     _o("optim", "text", "adam", "optimizer.type", "Optimiser.", tuple(OPTIMIZERS)),
     _o("learning_rate", "float", 0.001, "optimizer.lr", "Learning rate."),
@@ -95,7 +98,7 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("decay_patience", "int", 0, "scheduler.patience", "plateau: validations without gain before the learning rate falls."),
     _o("decay_threshold", "float", 0.0001, "scheduler.threshold", "plateau: the least gain that counts, as a part of the best."),
     _o("min_learning_rate", "float", 0.0, "scheduler.min_lr", "The learning rate falls no lower."),
-    _o("cosine_steps", "int", 0, "scheduler.steps", "cosine: over so many steps.", zero_is_off=True),
+    _o("cosine_steps", "int", 0, "scheduler.steps", "cosine: over so many steps (0: the whole run, by --train_steps or --max_epochs).", zero_is_off=True),
     _o("warmup_steps", "int", 0, "scheduler.warmup_steps", "Steps over which the learning rate rises (noam: 0 stands for 4000)."),
 
     _o("batch_size", "int", 2048, "trainer.batch_size", "Size of a batch, counted in --batch_type."),
@@ -108,6 +111,7 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("max_grad_norm", "float", 5.0, "trainer.max_grad_norm", "Scale gradients to this norm at most (0: never)."),
     _o("label_smoothing", "float", 0.0, "trainer.label_smoothing", "Share of the probability spread over all tokens."),
     _o("compute_type", "text", "float32", "trainer.compute_type", "What products of training are rounded to; weights stay float32.", ("float32", "bfloat16")),
+    _o("average_decay", "float", 0.0, "trainer.average_decay", "Validate and save a moving average of the weights, of this decay a step (0: not)."),
     _o("seed", "int", 0, "trainer.seed network.seed", "Of weights, order and dropout."),
     _o("valid_steps", "int", 0, "trainer.validate_every", "Validate each so many steps (0: after each epoch).", zero_is_off=True),
     _o("save_checkpoint_steps", "int", 0, "trainer.checkpoint_every", "Save each so many steps (0: after each epoch).", zero_is_off=True),
