@@ -51,7 +51,8 @@ else()
     string(REGEX REPLACE "-.*" "" number "${architecture}") # 80 of 80-real
     list(APPEND codes -gencode "arch=compute_${number},code=sm_${number}")
   endforeach()
-  file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/cuda_probe.cu" "#include <cooperative_groups.h>\n__global__ void probe() {}\n")
+  file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/cuda_probe.cu" "#include <cooperative_groups.h>\n#include <cuda_runtime_api.h>\n"
+    "#if CUDART_VERSION < 13000\n#error CUDA 13.0 or newer is needed\n#endif\n__global__ void probe() {}\n")
   execute_process(
     COMMAND "${S2S_NVCC}" -std=c++20 -ccbin "${CMAKE_CUDA_HOST_COMPILER}" ${codes} ${toolkit} -Xcompiler -fPIC -shared -cudart static
       cuda_probe.cu -o cuda_probe.so

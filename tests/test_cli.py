@@ -26,7 +26,7 @@ from place import size
 from seq2seq_fast.batching import batches
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.cli import main
-from seq2seq_fast.cli.options import PRESETS, load_config, preset_file
+from seq2seq_fast.cli.options import PRESETS, Option, load_config, preset_file
 from seq2seq_fast.cli.train import make_optimizer, make_scheduler, planned_steps
 from seq2seq_fast.cli.train_options import TRAIN_OPTIONS, arguments_for, resolve
 from seq2seq_fast.data import Dataset
@@ -180,6 +180,37 @@ def test_overwrite_starts_anew(run: Run, data: Path, tmp_path: Path) -> None:
     latest = CheckpointFolder(tmp_path).latest()
     assert latest is not None
     assert "000000001" in latest.name
+
+
+def test_average_of_checkpoints(run: Run, data: Path, tmp_path: Path) -> None:
+    common = (
+        "train",
+        "--train",
+        data / "train.tsv",
+        *SMALL,
+        "--save_checkpoint_steps",
+        2,
+        "--train_steps",
+        6,
+    )
+    out, mean = tmp_path / "run", tmp_path / "mean"
+    assert run(*common, "--keep_checkpoint", 99, "--out", out).code == 0
+    result = run("average", "--run", out, "--out", mean, "--last", 2)
+    assert result.code == 0, result.err
+    assert "the mean of 2 checkpoints, of the steps 4, 6." in result.out
+    paths = CheckpointFolder(out).paths()
+    parts = [Checkpoint.load(path).named_parameters() for path in paths[-2:]]
+    for name, values in Seq2Seq.load(mean).parameters().items():
+        np.testing.assert_allclose(values, (parts[0][name] + parts[1][name]) / 2, rtol=1e-6, atol=1e-7)
+    assert run("average", "--run", out, "--out", mean).out.count("2, 4, 6") == 1
+    assert len(run("translate", "--model", mean, "--max_length", 3, stdin="ab\n").lines) == 1
+    result = run("average", "--run", out, "--out", mean, "--last", 9)
+    assert result.code == 2
+    assert "holds 3 checkpoints after training, fewer than 9" in result.err
+    for place in (out, out / "last", out / "best"):
+        result = run("average", "--run", out, "--out", place)
+        assert result.code == 2
+        assert "a folder of its own" in result.err
 
 
 def test_config_file_and_flags_over_it(run: Run, data: Path, tmp_path: Path) -> None:
@@ -390,8 +421,18 @@ def test_names_of_options_are_unique_and_documented() -> None:
     assert len(set(names)) == len(names)
     documentation = (ROOT / "docs" / "cli.md").read_text()
     for option in TRAIN_OPTIONS:
-        row = f"| `{option.name}` | {option.shown_default} | "
-        assert row in documentation, f"docs/cli.md has no line '{row}...'"
+        choices = (
+            f" One of {', '.join(f'`{choice}`' for choice in option.choices)}." if option.choices else ""
+        )
+        help = option.help.replace("<", "&lt;") + choices
+        row = f"| `{option.name}` | {option.shown_default} | {help} |"
+        assert row in documentation, f"docs/cli.md has no line '{row}'"
+
+
+@pytest.mark.parametrize("option", TRAIN_OPTIONS, ids=lambda option: option.name)
+def test_every_choice_can_be_chosen(option: Option) -> None:
+    for choice in option.choices:
+        assert option.parse(choice, "flag") == option.parse(choice.upper(), "flag") == choice
 
 
 def test_flags_win_over_files_and_earlier_files_over_later() -> None:
@@ -760,7 +801,7 @@ def test_the_readmes_python_example_runs(
     assert [line.partition("]")[0] for line in lines] == ["[9, 8, 7, 6, 5, 4", "[8, 9, 10, 11, 12, 13"]
 
 
-@pytest.mark.parametrize("name", PRESETS.split(", "))
+@pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_options(name: str) -> None:
     options = resolve({}, (name, load_config(preset_file(name))))
     Seq2SeqConfig(target_vocab_size=5, source_vocab_size=5, **arguments_for("model", options))
@@ -780,6 +821,9 @@ def test_flags_and_files_go_before_a_preset(run: Run, data: Path, tmp_path: Path
     assert (model["encoder_hidden"], model["decoder_hidden"], model["encoder_layers"]) == (6, 8, 2)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert any("word_error_rate" in line for line in lines)
+    result = run("train", "--preset", "translation", "--resume", "--train_steps", 5, "--out", out)
+    assert result.code == 0, result.err  # the run's own options go before the preset, too
+    assert json.loads((out / "last" / "config.json").read_text())["model"]["encoder_cell"] == "lstm"
     result = run(*common, "--preset", "pronunciation", "--out", tmp_path / "other")
     assert result.code == 2
     assert "there is no 'pronunciation'; there are g2p, translation" in result.err

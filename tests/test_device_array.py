@@ -186,6 +186,27 @@ def test_what_other_libraries_may_have_wrong(cuda: str) -> None:
             ops.softmax(InterfaceOnly(there, **changes))  # type: ignore[type-var]
 
 
+def test_dlpack_goes_first(cuda: str) -> None:
+    """Its producer orders the streams; PyTorch's __cuda_array_interface__ has no stream to order."""
+
+    asked = []
+
+    class Both(DLPackOnly):
+        def __dlpack__(self, stream: Any = None, **protocol: Any) -> Any:
+            asked.append(stream)
+            return super().__dlpack__(stream=stream, **protocol)
+
+        @property
+        def __cuda_array_interface__(self) -> Any:
+            pytest.fail("the other protocol was asked")
+
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    y = ops.softmax(Both(to_device(x)))  # type: ignore[type-var]
+    assert isinstance(y, DeviceArray)
+    assert_close(y.numpy(), ops.softmax(x))
+    assert asked == [1], "our stream is the legacy default one"
+
+
 def test_a_capsule_nobody_takes(cuda: str) -> None:
     there = to_device(np.arange(3, dtype=np.float32))
     for stream in (None, 1, -1):

@@ -59,7 +59,10 @@ def test_bleu() -> None:
 
 def test_chrf() -> None:
     assert metric("chrf")(["abc"], [["abc"]]) == pytest.approx(100)
-    assert 0 < metric("chrf")(["the houses"], [["the house"]]) < 100
+    # Precisions 2/2, 1/1 and recalls 2/3, 1/2 of one and two characters; beta is 2.
+    precision, recall = 1.0, (2 / 3 + 1 / 2) / 2
+    expected = 100 * 5 * precision * recall / (4 * precision + recall)
+    assert metric("chrf")(["ab"], [["abc"]]) == pytest.approx(expected)
 
 
 def test_rouge() -> None:

@@ -20,6 +20,7 @@ from fake_model import FakeModel, fake_data
 from seq2seq_fast.atomic import temporary_name
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.data import Dataset
+from seq2seq_fast.interrupts import DeferredInterrupt
 from seq2seq_fast.optim import SGD, Adagrad, Adam, AdamW
 from seq2seq_fast.schedule import ReduceLROnPlateau, Scheduler
 from seq2seq_fast.trainer import Metric, Trainer, TrainingDiverged, TrainingInterrupted
@@ -281,6 +282,31 @@ def test_ctrl_c_while_the_average_is_in_the_model(tmp_path: Path, where: str) ->
     settings = {"average_decay": 0.2, "max_steps": 8}
     with pytest.raises(TrainingInterrupted):
         trainer(tmp_path / "a", Impatient(), **settings).fit(TRAIN, VALID)
+    trainer(tmp_path / "a", FakeModel(), **settings).fit(TRAIN, VALID, resume=True)
+    trainer(tmp_path / "b", FakeModel(), **settings).fit(TRAIN, VALID)
+    assert outcome(tmp_path / "a") == outcome(tmp_path / "b")
+
+
+def test_ctrl_c_when_the_average_is_about_to_leave_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one moment that no shield covers: between validation and what puts the weights back."""
+    settings = {"average_decay": 0.2, "max_steps": 8}
+    real = DeferredInterrupt.shielded
+    run = trainer(tmp_path / "a", FakeModel(), **settings)
+    calls = []
+
+    def shielded(self: DeferredInterrupt) -> Any:
+        calls.append(sys._getframe(1).f_code.co_name)
+        if calls.count("_averaged") == 2:  # in, and out
+            calls.append("_averaged")
+            raise KeyboardInterrupt
+        return real(self)
+
+    monkeypatch.setattr(DeferredInterrupt, "shielded", shielded)
+    with pytest.raises(TrainingInterrupted):
+        run.fit(TRAIN, VALID)
+    monkeypatch.undo()
     trainer(tmp_path / "a", FakeModel(), **settings).fit(TRAIN, VALID, resume=True)
     trainer(tmp_path / "b", FakeModel(), **settings).fit(TRAIN, VALID)
     assert outcome(tmp_path / "a") == outcome(tmp_path / "b")

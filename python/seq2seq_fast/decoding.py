@@ -116,6 +116,9 @@ def decoding_metric(
         raise ValueError("[decoding_metric] Expected references for at least one source, got none.")
     texts, right = list(references), list(references.values())
 
+    # References that the metric does not take are refused now, not after an epoch.
+    compare(metric, [target.tokenizer.tokenize(right_texts[0]) for right_texts in right], right, target)
+
     def measure(model: Searches) -> float:
         found = best_tokens(model, source, target, texts, **{"beam_size": 1} | search)
         return compare(metric, found, right, target)

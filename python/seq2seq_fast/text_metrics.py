@@ -1,7 +1,8 @@
 """Metrics of whole texts, by the libraries their fields report them with (the extra `metrics`).
 
 `hypotheses` are N texts, `references` one or more texts for each. They are compared as they are, with
-their case, as the tokeniser put the tokens together. A set of no examples is nan.
+their case, as the tokeniser put the tokens together. ROUGE is for English: rouge-score keeps a to z and
+digits. A set of no examples is nan.
 """
 
 from __future__ import annotations

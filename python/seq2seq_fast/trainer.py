@@ -145,7 +145,7 @@ class Trainer:
             are updated are float32 as ever. See `Seq2Seq.forward_backward`.
         average_decay: above 0 (0.0001, say), validation and saved models take an exponential moving average
             of the weights, which moves by this part at a step, by more in the first ones: OpenNMT's
-            `average_decay`, Marian's `exponential-smoothing`.
+            `average_decay`, Marian's `exponential-smoothing`. After `fit` the model has its own weights.
         scheduler: how the learning rate changes; default: it does not.
         early_stopping: stop after so many validations in a row that are no better (None: never).
         validate_every: in steps (None: after each epoch).

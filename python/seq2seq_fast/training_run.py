@@ -59,6 +59,7 @@ class TrainingRun:
             self.decay_mask = _native.to_device(decay_mask(self.layout, self.size), self.device)
         self.state = TrainingState()
         self.average: Any = None  # [P] the moving average of the parameters
+        self.own: Any = None  # [P] the parameters themselves, while the average stands in the model
         self.folder = (
             None if trainer.out is None else CheckpointFolder(trainer.out, keep=trainer.keep_checkpoints)
         )
@@ -118,7 +119,8 @@ class TrainingRun:
 
     def _restore(self, path: Path) -> None:
         checkpoint = Checkpoint.load(path)
-        if checkpoint.layout != self.layout or checkpoint.parameters.shape != (self.size,):
+        average = checkpoint.parameters if checkpoint.average is None else checkpoint.average
+        if checkpoint.layout != self.layout or {checkpoint.parameters.shape, average.shape} != {(self.size,)}:
             raise ValueError(f"{path}: its parameters are not those of this model.")
         saved = checkpoint.settings.get("fixed", {})
         for name, value in self.settings["fixed"].items():
@@ -145,8 +147,7 @@ class TrainingRun:
         self.scheduler.load_state_dict(self.state.scheduler)
         self._set_parameters(checkpoint.parameters)
         if self.average is not None:  # a run that had none begins one here
-            saved_average = checkpoint.parameters if checkpoint.average is None else checkpoint.average
-            copy_into(self.average, saved_average)
+            copy_into(self.average, average)
         self.saved = self.state.to_json()
         self.progress.line(f"Resuming at step {self.state.step}, from {path}.")
 
@@ -336,14 +337,20 @@ class TrainingRun:
         if self.average is None:
             yield
             return
-        weights = copy_of(self.model.flat_parameters)
+        self.own = copy_of(self.model.flat_parameters)
         try:
             with self.interrupt.shielded():
                 self._set_parameters(self.average)
             yield
         finally:
             with self.interrupt.shielded():
-                self._set_parameters(weights)
+                self._take_own()
+
+    def _take_own(self) -> None:
+        """Put the model's own parameters back. A Ctrl-C in a bad moment may leave that to who saves them."""
+        if self.own is not None:
+            self._set_parameters(self.own)
+            self.own = None
 
     def _set_parameters(self, values: Any) -> None:
         copy_into(self.model.flat_parameters, values)
@@ -358,6 +365,8 @@ class TrainingRun:
         state.scheduler = self.scheduler.state_dict()
         if state.to_json() == self.saved:
             return
+        with self.interrupt.shielded():
+            self._take_own()
         if not self._finite():
             self._diverged("a parameter is not finite")
         with self.interrupt.shielded():

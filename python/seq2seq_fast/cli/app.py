@@ -95,7 +95,9 @@ def train(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option("--preset", help=f"Options for a task, which flags and --config override: {PRESETS}."),
+        typer.Option(
+            "--preset", help=f"Options for a task, which flags and --config override: {', '.join(PRESETS)}."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, with its options.")
@@ -277,6 +279,18 @@ def quantize(
     from .quantize import run_quantize
 
     run_quantize(model, out=out, compute_type=compute_type)
+
+
+@app.command()
+def average(
+    run: Annotated[Path, typer.Option("--run", help="Folder of a training run with several checkpoints.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write the model to.")],
+    last: Annotated[int, typer.Option("--last", min=0, help="So many, the newest (0: all).")] = 0,
+) -> None:
+    """Write the mean of a run's checkpoints (train --keep_checkpoint N) as a model."""
+    from .average import run_average
+
+    run_average(run, out=out, last=last)
 
 
 @app.command()

@@ -17,15 +17,14 @@ Value = str | int | float | bool
 Kind = Literal["text", "path", "int", "float", "bool"]
 
 _PRESETS = Path(__file__).parent.parent / "presets"
-PRESETS = ", ".join(sorted(path.stem for path in _PRESETS.glob("*.yaml")))
+PRESETS = tuple(sorted(path.stem for path in _PRESETS.glob("*.yaml")))
 
 
 def preset_file(name: str) -> Path:
     """Return the file of a preset, which the package ships; ValueError if there is none of that name."""
-    path = _PRESETS / f"{name}.yaml"
-    if name not in PRESETS.split(", "):
-        raise ValueError(f"--preset: there is no {name!r}; there are {PRESETS}.")
-    return path
+    if name not in PRESETS:
+        raise ValueError(f"--preset: there is no {name!r}; there are {', '.join(PRESETS)}.")
+    return _PRESETS / f"{name}.yaml"
 
 
 _TYPES: dict[Kind, type] = {"text": str, "path": str, "int": int, "float": float, "bool": bool}
@@ -89,7 +88,8 @@ class Option:
         if self.kind == "path":
             return str(value)
         if self.kind == "text":
-            return str(value).lower().replace("-", "_") if self.choices else str(value)
+            known = {choice.lower(): choice for choice in self.choices}
+            return known.get(str(value).lower().replace("-", "_"), str(value))
         try:
             number = float(value)  # from text too: YAML 1.1 reads 1e-3 as text
         except ValueError:

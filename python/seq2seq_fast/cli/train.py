@@ -16,6 +16,7 @@ from seq2seq_fast.data import Dataset
 from seq2seq_fast.decoding import decoding_metric
 from seq2seq_fast.device import resolve_device
 from seq2seq_fast.files import save_model
+from seq2seq_fast.metrics import get_metric
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import Optimizer, optimizer_from_settings
 from seq2seq_fast.schedule import (
@@ -32,6 +33,7 @@ from seq2seq_fast.tokenizers import SentencePieceTokenizer, Tokenizer, tokenizer
 from seq2seq_fast.trainer import Metric, Trainer, TrainingInterrupted, TrainingResult
 from seq2seq_fast.vocab import Vocabulary
 
+from .evaluate import LIKELIHOOD_METRICS
 from .options import Value, load_config, preset_file
 from .train_options import arguments_for, resolve
 
@@ -55,9 +57,8 @@ def run_train(
     files: list[tuple[str, Mapping[str, object]]] = []
     if config is not None:
         files.append((str(config), load_config(config)))
-    if preset is not None:
-        files.append((f"preset {preset}", load_config(preset_file(preset))))
-    options = resolve(flags, *files)
+    presets = [] if preset is None else [(f"preset {preset}", load_config(preset_file(preset)))]
+    options = resolve(flags, *files, *presets)
     if options["out"] is None:
         raise ValueError("train needs a folder for the run: --out DIR.")
     out = Path(str(options["out"]))
@@ -67,7 +68,7 @@ def run_train(
         raise ValueError(f"{out} holds a training run: go on with --resume, or start anew with --overwrite.")
     if resume and (out / OPTIONS_FILE).exists():
         files.append((str(out / OPTIONS_FILE), load_config(out / OPTIONS_FILE)))
-        options = resolve(flags, *files)
+        options = resolve(flags, *files, *presets)
     if options["train"] is None:
         raise ValueError("train needs pairs to learn from: --train FILE.tsv.")
     if threads := arguments_for("run", options).get("threads"):
@@ -75,7 +76,9 @@ def run_train(
 
     # Settings before data: a mistake in them should not wait until a large file is read.
     device = resolve_device("train", arguments_for("run", options)["device"], auto=True)
-    optimizer, _ = make_optimizer(options), make_scheduler(options)
+    optimizer = make_optimizer(options)
+    make_scheduler(options)
+    check_metric(options)
     trainer_arguments = arguments_for("trainer", options)
     source, target = make_fields(options, out, resume=resume)
     train = read(options, "train", source, target)
@@ -195,7 +198,10 @@ def make_optimizer(options: Mapping[str, Value | None]) -> Optimizer:
 
 
 def planned_steps(options: Mapping[str, Value | None], train: Dataset) -> int | None:
-    """Return how many steps --train_steps and --max_epochs allow on this data; None: as many as it takes."""
+    """Return how many steps --train_steps and --max_epochs allow on this data; None: as many as it takes.
+
+    Batches of so many tokens differ a little in number from epoch to epoch; counted are those of the first.
+    """
     limits = arguments_for("trainer", options)
     cut = {name: limits[name] for name in ("batch_size", "batch_type", "bucket_size", "seed")}
     steps = [limits["max_steps"]] if "max_steps" in limits else []
@@ -242,14 +248,21 @@ def make_scheduler(options: Mapping[str, Value | None], planned: int | None = No
     return Scheduler(**given())
 
 
+def check_metric(options: Mapping[str, Value | None]) -> None:
+    """Refuse a metric that needs what is not there: pairs to decode, a library."""
+    name: str = arguments_for("validation", options)["metric"]
+    if name not in LIKELIHOOD_METRICS:
+        get_metric(name)
+        if options["valid"] is None:
+            raise ValueError(f"--valid_metric {name} needs pairs to decode: --valid FILE.tsv.")
+
+
 def make_metric(options: Mapping[str, Value | None], source: TextField, target: TextField) -> str | Metric:
     """Make what validations go by."""
     arguments = arguments_for("validation", options)
     name: str = arguments.pop("metric")
-    if name in ("loss", "perplexity"):
+    if name in LIKELIHOOD_METRICS:
         return name
-    if options["valid"] is None:
-        raise ValueError(f"--valid_metric {name} needs pairs to decode: --valid FILE.tsv.")
     references = tsv.read_references(str(options["valid"]))
     return decoding_metric(name, source, target, references, **arguments)
 
