@@ -38,7 +38,8 @@ Device device_from(const std::string& name) {
 
 Tensor device_tensor(Argument a, const py::object& object) {
   if (py::isinstance<DeviceArray>(object)) return object.cast<const DeviceArray&>().tensor;
-  // DLPack first: its producer waits for its own stream, which PyTorch's __cuda_array_interface__ does not name.
+  // DLPack first: its producer waits for its own stream, which PyTorch's __cuda_array_interface__ does not
+  // name.
   if (py::hasattr(object, "__dlpack__") && py::hasattr(object, "__dlpack_device__"))
     return from_dlpack(a, object);
   if (py::hasattr(object, "__cuda_array_interface__")) return from_cuda_array_interface(a, object);
