@@ -115,7 +115,7 @@ def run_tests(environment: Mapping[str, str], logs: Path, until: float) -> Itera
     if functions.exists():
         first["tests/simt/functions.cu"] = [str(functions)]
     yield from _run_all(first, environment, logs, until, 1, LONGEST_FILE)
-    jobs = max(1, (os.cpu_count() or 2) // 2)
+    jobs = os.cpu_count() or 2
     yield from _run_all(commands, environment, logs, until, jobs, LONGEST_FILE)
 
 
@@ -137,7 +137,7 @@ def run_sanitizers(environment: Mapping[str, str], logs: Path, until: float) -> 
         for check in TOOLS
         for file in files
     }
-    jobs = max(1, (os.cpu_count() or 2) // 2)
+    jobs = os.cpu_count() or 2
     yield from _run_all(commands, environment, logs, until, jobs, until - time.time())
 
 
