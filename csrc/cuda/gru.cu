@@ -42,7 +42,7 @@ struct GruGradient {
 };
 
 struct GruAfterBackwardCell : GruGradient {
-  static constexpr int kPhases = 1, kGates[1] = {1}, kSegments = 2;
+  static constexpr int kPhases = 1, kGates[1] = {1}, kSegments = 2, kPuts[1] = {3};
   Matrix matrix[1][2];
 
   struct Outputs {
@@ -53,9 +53,13 @@ struct GruAfterBackwardCell : GruGradient {
   __device__ __forceinline__ Inputs load(const Step& step, int i, int u) const {
     return inputs_of(step, i, u);
   }
+  template <int PHASE>
+  __device__ __forceinline__ int put_column(int run) const {
+    return run < 2 ? run * hidden : static_cast<int>(row_pitch<float>(2 * hidden));
+  }
   template <int PHASE, class Put>
-  __device__ __forceinline__ Outputs finish(const Step& step, int i, int u, const float* sum,
-                                            const Inputs& in, const Put& put) const {
+  __device__ __forceinline__ Outputs finish(const Step& step, int i, int, const float* sum, const Inputs& in,
+                                            const Put& put) const {
     Outputs out = {};
     const float from_next = i < step.before ? in.dh + sum[0] : in.dh;
     out.dh = from_next;
@@ -63,9 +67,9 @@ struct GruAfterBackwardCell : GruGradient {
     math::gru_unit_backward_update(in.z, in.n, in.h_prev, from_next + in.dy, out.dz, out.dn, out.dh);
     out.dr = out.dn * in.hn * in.r * (1.0f - in.r);
     out.dhn = out.dn * in.r;
-    put(u, out.dr, 1.0f);
-    put(hidden + u, out.dz, 1.0f);
-    put(static_cast<int>(row_pitch<float>(2 * hidden)) + u, out.dhn, 1.0f);
+    put(0, out.dr, 1.0f);
+    put(1, out.dz, 1.0f);
+    put(2, out.dhn, 1.0f);
     return out;
   }
   template <int PHASE>
@@ -83,7 +87,7 @@ struct GruAfterBackwardCell : GruGradient {
 
 // First phase: all but the reset gate, whose gradient waits for that of r h, the second phase's product.
 struct GruBeforeBackwardCell : GruGradient {
-  static constexpr int kPhases = 2, kGates[2] = {1, 1}, kSegments = 1;
+  static constexpr int kPhases = 2, kGates[2] = {1, 1}, kSegments = 1, kPuts[2] = {1, 2};
   Matrix matrix[2][1];
 
   struct Outputs {
@@ -94,21 +98,25 @@ struct GruBeforeBackwardCell : GruGradient {
   __device__ __forceinline__ Inputs load(const Step& step, int i, int u) const {
     return inputs_of(step, i, u);
   }
+  template <int PHASE>
+  __device__ __forceinline__ int put_column(int run) const {
+    return run * hidden;
+  }
   template <int PHASE, class Put>
-  __device__ __forceinline__ Outputs finish(const Step& step, int i, int u, const float* sum,
-                                            const Inputs& in, const Put& put) const {
+  __device__ __forceinline__ Outputs finish(const Step& step, int i, int, const float* sum, const Inputs& in,
+                                            const Put& put) const {
     Outputs out = {};
     if constexpr (PHASE == 0) {
       const float from_next = i < step.before ? in.dh + sum[0] : in.dh;
       out.dh = from_next;
       if (i >= step.rows) return out;
       math::gru_unit_backward_update(in.z, in.n, in.h_prev, from_next + in.dy, out.dz, out.dn, out.dh);
-      put(u, out.dn, 1.0f);
+      put(0, out.dn, 1.0f);
     } else {
       out.dr = sum[0] * in.h_prev * in.r * (1.0f - in.r);
       out.dh = math::fma(sum[0], in.r, in.dh);
-      put(u, out.dr, 1.0f);
-      put(hidden + u, in.z, 1.0f);  // by now its gradient
+      put(0, out.dr, 1.0f);
+      put(1, in.z, 1.0f);  // by now its gradient
     }
     return out;
   }

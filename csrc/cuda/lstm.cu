@@ -11,7 +11,7 @@ namespace {
 struct LstmBackwardCell {
   using Element = float;
   static constexpr bool kBackward = true;
-  static constexpr int kPhases = 1, kGates[1] = {1}, kSegments = 1;
+  static constexpr int kPhases = 1, kGates[1] = {1}, kSegments = 1, kPuts[1] = {4};
 
   int hidden;
   Matrix matrix[1][1];
@@ -44,15 +44,19 @@ struct LstmBackwardCell {
     float gate[4], dh, dc;
   };
 
+  template <int PHASE>
+  __device__ __forceinline__ int put_column(int run) const {
+    return run * hidden;
+  }
   template <int PHASE, class Put>
-  __device__ __forceinline__ Outputs finish(const Step& step, int i, int u, const float* sum,
-                                            const Inputs& in, const Put& put) const {
+  __device__ __forceinline__ Outputs finish(const Step& step, int i, int, const float* sum, const Inputs& in,
+                                            const Put& put) const {
     Outputs out = {{in.gate[0], in.gate[1], in.gate[2], in.gate[3]}, i < step.before ? sum[0] : in.dh, in.dc};
     if (i >= step.rows) return out;
     math::lstm_unit_backward(out.gate[0], out.gate[1], out.gate[2], out.gate[3], in.c_prev, out.dh + in.dy,
                              out.dc);
 #pragma unroll
-    for (int g = 0; g < 4; ++g) put(g * hidden + u, out.gate[g], 1.0f);
+    for (int g = 0; g < 4; ++g) put(g, out.gate[g], 1.0f);
     return out;
   }
 

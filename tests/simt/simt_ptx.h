@@ -29,6 +29,22 @@ inline unsigned add_acq_rel(unsigned* p, unsigned value, S2S_SIMT_HERE) {
   if (value != 0) changed();
   return __atomic_fetch_add(p, value, __ATOMIC_ACQ_REL);
 }
+inline uint64_t load_relaxed(const uint64_t* p, S2S_SIMT_HERE) {
+  spin(S2S_SIMT_PLACE("load_relaxed"));
+  return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+inline void load_relaxed(const uint64_t* p, uint64_t (&values)[2], S2S_SIMT_HERE) {
+  const Place place = S2S_SIMT_PLACE("load_relaxed");
+  if (reinterpret_cast<uintptr_t>(p) % 16 != 0) fail(place, "the address is not a multiple of 16");
+  for (int i = 0; i < 2; ++i) {
+    spin(place);
+    values[i] = __atomic_load_n(p + i, __ATOMIC_RELAXED);
+  }
+}
+inline void store_relaxed(uint64_t* p, uint64_t value, S2S_SIMT_HERE) {
+  yield(S2S_SIMT_PLACE("store_relaxed"));
+  if (__atomic_exchange_n(p, value, __ATOMIC_RELAXED) != value) changed();
+}
 inline void backoff(S2S_SIMT_HERE) {
   spin(S2S_SIMT_PLACE("backoff"));
 }
@@ -112,6 +128,60 @@ template <int PENDING>
 void cp_async_wait() {
   Copy due;
   while (take_copy(PENDING, &due)) due.perform();
+}
+
+// --- hand-over within a cluster. The lower half of the state is the number of the phase; the upper one, from
+// bit 33 on, what is still to come in it, less what came before its number was known; bit 32: that is known.
+struct Arrival {
+  uint64_t state;
+};
+inline void arrival_start(Arrival* a, S2S_SIMT_HERE) {
+  const Place place = S2S_SIMT_PLACE("arrival_start");
+  if (reinterpret_cast<uintptr_t>(a) % 8 != 0) fail(place, "the arrival's address is not a multiple of 8");
+  __atomic_store_n(&a->state, uint64_t{0}, __ATOMIC_RELEASE);
+}
+namespace detail {
+inline void add_bytes(Arrival* a, int bytes, bool known, Place place) {
+  constexpr int64_t kMost = (1 << 20) - 1;  // of the hardware's count
+  uint64_t before = __atomic_load_n(&a->state, __ATOMIC_ACQUIRE), after;
+  do {
+    if (known && (before >> 32 & 1)) fail(place, "this phase's bytes are known already");
+    const int64_t left = (static_cast<int64_t>(before) >> 33) + bytes;
+    if (left > kMost || left < -kMost) fail(place, "more bytes than an arrival can count");
+    const bool is_known = known || (before >> 32 & 1);
+    after = is_known && left == 0
+                ? (before + 1) & 0xffffffffu
+                : static_cast<uint64_t>(left) << 33 | uint64_t{is_known} << 32 | (before & 0xffffffffu);
+  } while (
+      !__atomic_compare_exchange_n(&a->state, &before, after, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+  changed();
+}
+}  // namespace detail
+inline void arrival_expect(Arrival* a, int bytes, S2S_SIMT_HERE) {
+  const Place place = S2S_SIMT_PLACE("arrival_expect");
+  yield(place);
+  if (bytes < 0) fail(place, "the number of bytes is negative");
+  detail::add_bytes(a, bytes, true, place);
+}
+inline void arrival_wait(Arrival* a, unsigned parity, S2S_SIMT_HERE) {
+  const Place place = S2S_SIMT_PLACE("arrival_wait");
+  do {
+    spin(place);
+  } while ((__atomic_load_n(&a->state, __ATOMIC_ACQUIRE) & 1) == parity);
+}
+inline void store_async(uint4* p, const uint4& value, Arrival* a, unsigned rank, S2S_SIMT_HERE) {
+  const Place place = S2S_SIMT_PLACE("store_async");
+  yield(place);
+  if (reinterpret_cast<uintptr_t>(p) % 16 != 0) fail(place, "the address is not a multiple of 16");
+  auto* to = static_cast<uint4*>(shared_of_rank(p, rank, place));
+  to->x = value.x, to->y = value.y, to->z = value.z, to->w = value.w;
+  detail::add_bytes(static_cast<Arrival*>(shared_of_rank(a, rank, place)), -16, false, place);
+}
+inline void store_async(uint32_t* p, uint32_t value, Arrival* a, unsigned rank, S2S_SIMT_HERE) {
+  const Place place = S2S_SIMT_PLACE("store_async");
+  yield(place);
+  *static_cast<uint32_t*>(shared_of_rank(p, rank, place)) = value;
+  detail::add_bytes(static_cast<Arrival*>(shared_of_rank(a, rank, place)), -4, false, place);
 }
 
 }  // namespace simt

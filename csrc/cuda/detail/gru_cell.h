@@ -14,6 +14,11 @@ struct GruState {
   static constexpr bool kBackward = false;
   static constexpr int kSegments = 1;
 
+  template <int PHASE>
+  __device__ __forceinline__ int put_column(int) const {
+    return 0;
+  }
+
   int hidden;
   std::conditional_t<KEEP, float*, const float*> gates;
   const float* b_hh;
@@ -45,7 +50,7 @@ struct GruState {
 
 template <class E, bool KEEP>
 struct GruAfterCell : GruState<E, KEEP> {
-  static constexpr int kPhases = 1, kGates[1] = {3};
+  static constexpr int kPhases = 1, kGates[1] = {3}, kPuts[1] = {1};
   using GruState<E, KEEP>::hidden;
   Matrix matrix[1][1];
 
@@ -79,7 +84,7 @@ struct GruAfterCell : GruState<E, KEEP> {
 #pragma unroll
     for (int g = 0; g < 3; ++g) out.gate[g] = g < 2 ? in.gate[g] + part(g) : in.gate[g];
     math::gru_unit(out.gate[0], out.gate[1], out.gate[2], out.hn, in.h, out.h);
-    put(u, out.h, inverse_of(in.bound));
+    put(0, out.h, inverse_of(in.bound));
     return out;
   }
 
@@ -99,7 +104,7 @@ struct GruAfterCell : GruState<E, KEEP> {
 // First phase: r, z and r h, which the second multiplies; then n and h.
 template <class E, bool KEEP>
 struct GruBeforeCell : GruState<E, KEEP> {
-  static constexpr int kPhases = 2, kGates[2] = {2, 1};
+  static constexpr int kPhases = 2, kGates[2] = {2, 1}, kPuts[2] = {1, 1};
   using GruState<E, KEEP>::hidden;
   Matrix matrix[2][1];
   float* z;  // [N, H] unless KEEP: from one phase to the next
@@ -150,11 +155,11 @@ struct GruBeforeCell : GruState<E, KEEP> {
       out.r = math::sigmoid(in.gate[0] + part(0));
       out.z = math::sigmoid(in.gate[1] + part(1));
       out.reset = out.r * in.h;
-      put(u, out.reset, inverse_of(in.bound));
+      put(0, out.reset, inverse_of(in.bound));
     } else {
       out.n = in.gate[0] + part(2);
       math::gru_unit_reset_before(in.gate[1], out.n, in.h, out.h);
-      put(u, out.h, inverse_of(in.bound));
+      put(0, out.h, inverse_of(in.bound));
     }
     return out;
   }

@@ -45,6 +45,23 @@ __device__ __forceinline__ unsigned add_acq_rel(unsigned* p, unsigned value) {
                : "memory");
   return before;
 }
+// Words that carry their own news: eight bytes are read and written at once, so that half of them can say
+// whether the other half has come. They order nothing else. Of two neighbours each is read at once (16-byte
+// aligned).
+__device__ __forceinline__ uint64_t load_relaxed(const uint64_t* p) {
+  uint64_t value;
+  asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(value) : "l"(p) : "memory");
+  return value;
+}
+__device__ __forceinline__ void load_relaxed(const uint64_t* p, uint64_t (&values)[2]) {
+  asm volatile("ld.relaxed.gpu.global.v2.b64 {%0, %1}, [%2];"
+               : "=l"(values[0]), "=l"(values[1])
+               : "l"(p)
+               : "memory");
+}
+__device__ __forceinline__ void store_relaxed(uint64_t* p, uint64_t value) {
+  asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(p), "l"(value) : "memory");
+}
 // Between two looks of a thread that spins.
 __device__ __forceinline__ void backoff() {
   __nanosleep(20);
@@ -114,6 +131,57 @@ __device__ __forceinline__ void cp_async_commit() {
 template <int PENDING>
 __device__ __forceinline__ void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+
+// --- hand-over within a cluster (from sm_90): a block's Arrival, in its shared memory, counts the bytes that
+// others write into that memory. Its phases take turns; in each, one thread of the block says how many bytes
+// are to come (before or after they do), and all wait for them.
+struct Arrival {
+  uint64_t state;
+};
+// By one thread; the others, in all blocks, may use it after a barrier of the cluster.
+__device__ __forceinline__ void arrival_start(Arrival* a) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;\n\tfence.mbarrier_init.release.cluster;" ::"r"(
+                   detail::shared_address(a))
+               : "memory");
+}
+__device__ __forceinline__ void arrival_expect(Arrival* a, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(detail::shared_address(a)),
+               "r"(bytes)
+               : "memory");
+}
+// Until the phase with this parity is over; what came in it is seen. Phases count from 0.
+__device__ __forceinline__ void arrival_wait(Arrival* a, unsigned parity) {
+  asm volatile(
+      "{\n\t.reg .pred done;\n\t"
+      "look:\n\t"
+      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n\t"
+      "@done bra over;\n\t"
+      "bra look;\n\t"
+      "over:\n\t}" ::"r"(detail::shared_address(a)),
+      "r"(parity)
+      : "memory");
+}
+// Writes `value` where `p` would lie in block `rank` of the cluster, and counts it at the `a` of that block.
+__device__ __forceinline__ void store_async(uint4* p, const uint4& value, Arrival* a, unsigned rank) {
+  asm volatile(
+      "{\n\t.reg .b32 to, at;\n\t"
+      "mapa.shared::cluster.u32 to, %0, %6;\n\t"
+      "mapa.shared::cluster.u32 at, %1, %6;\n\t"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [to], {%2, %3, %4, %5}, [at];\n\t}" ::"r"(
+          detail::shared_address(p)),
+      "r"(detail::shared_address(a)), "r"(value.x), "r"(value.y), "r"(value.z), "r"(value.w), "r"(rank)
+      : "memory");
+}
+__device__ __forceinline__ void store_async(uint32_t* p, uint32_t value, Arrival* a, unsigned rank) {
+  asm volatile(
+      "{\n\t.reg .b32 to, at;\n\t"
+      "mapa.shared::cluster.u32 to, %0, %3;\n\t"
+      "mapa.shared::cluster.u32 at, %1, %3;\n\t"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [to], %2, [at];\n\t}" ::"r"(
+          detail::shared_address(p)),
+      "r"(detail::shared_address(a)), "r"(value), "r"(rank)
+      : "memory");
 }
 
 }  // namespace simt

@@ -50,6 +50,21 @@ bool fits(const RecurrentPlan& plan, const Chip& chip, size_t shared) {
                         : int64_t{answer} * chip.multiprocessors >= int64_t{plan.blocks} * plan.teams;
 }
 
+// A grid's slots, with words that are for no phase.
+template <class T>
+Scratch clear_words_of(TeamOperands<T>& operands, int sequences) {
+  int64_t words[2];
+  for (int s = 0; s < 2; ++s) {
+    operands.word_pitch[s] = operands.pitch[s] * static_cast<int>(sizeof(T)) / kWordBytes;
+    words[s] = int64_t{sequences} * operands.word_pitch[s];
+  }
+  Scratch memory(static_cast<size_t>(words[0] + words[1]) * sizeof(uint64_t));
+  clear(memory.as<void>(), (words[0] + words[1]) * static_cast<int64_t>(sizeof(uint64_t)));
+  operands.words[0] = memory.as<uint64_t>();
+  operands.words[1] = operands.words[0] + words[0];
+  return memory;
+}
+
 template <class Team, class Cell>
 bool run_persistent(const Cell& cell, const Walk& walk, const RecurrentPlan& plan, const Chip& chip,
                     const InitialState& from, bool in_place) {
@@ -63,15 +78,15 @@ bool run_persistent(const Cell& cell, const Walk& walk, const RecurrentPlan& pla
   Walk on_device = walk;
   if (walk.offsets) on_device.offsets = upload(walk.offsets, walk.steps + 1, offsets);
   const int pitch[2] = {team_pitch(cell, 0), team_pitch(cell, Cell::kPhases - 1)};
-  const Slots<T> slots(walk.sequences, pitch, !Team::kCluster, cell.hidden % kLoad<T> != 0,
-                       Team::kCluster ? 0 : blocks);
-  TeamOperands<T> operands{nullptr, {slots.at(0), slots.at(1)}, {slots.pitch(0), slots.pitch(1)}};
+  TeamOperands<T> operands{nullptr, {pitch[0], pitch[1]}, {}, {}};
+  Scratch words;
+  if (!Team::kCluster) words = clear_words_of(operands, walk.sequences);
   Scratch initial;
   if (!Cell::kBackward && in_place && reads_in_place<T>(from, cell.hidden)) {
     if constexpr (std::is_same_v<T, float>) operands.initial = from.h0;
   } else if (!Cell::kBackward) {
-    initial = Scratch(static_cast<size_t>(walk.sequences) * static_cast<size_t>(slots.pitch(0)) * sizeof(T));
-    place_initial(from, 0, walk.sequences, cell.hidden, initial.template as<T>(), slots.pitch(0));
+    initial = Scratch(static_cast<size_t>(walk.sequences) * static_cast<size_t>(pitch[0]) * sizeof(T));
+    place_initial(from, 0, walk.sequences, cell.hidden, initial.template as<T>(), pitch[0]);
     operands.initial = initial.template as<T>();
   }
   launch(persistent_recurrence<Cell, Team>,
@@ -80,7 +95,7 @@ bool run_persistent(const Cell& cell, const Walk& walk, const RecurrentPlan& pla
           .shared = shared,
           .cluster = Team::kCluster ? static_cast<unsigned>(plan.blocks) : 1u,
           .cooperative = !Team::kCluster},
-         cell, on_device, team, layout, operands, slots.flags());
+         cell, on_device, team, layout, operands);
   return true;
 }
 

@@ -7,9 +7,11 @@
 //   hidden, matrix[phase][segment]
 //   initial_operand()        what the first phase multiplies where a sequence begins (none if kBackward)
 //   load<PHASE>(step, i, u) -> Inputs            what unit u of sequence i needs besides its product
+//   kPuts[phase], put_column<PHASE>(run)         a unit's operands of the next phase: number `run` of unit u
+//   is
+//                                                element put_column(run) + u of a row
 //   finish<PHASE>(step, i, u, sum, inputs, put) -> Outputs
-//                                                sum[kGates]: the product; put(column, value): operand of the
-//                                                next
+//                                                sum[kGates]: the product; put(run, value, inverse)
 //   keep<PHASE>(step, i, u, inputs, outputs)     writes what the op gives back, and what the unit needs again
 //
 // A unit of a sequence is finished by the same thread in every phase and step, or by a later kernel: what no
@@ -39,6 +41,13 @@ template <class Cell, int PHASE>
 __host__ __device__ inline int finished_rows_of(const Step& step) {
   return Cell::kBackward && PHASE == 0 && step.before > step.rows ? step.before : step.rows;
 }
+
+// As constants: device code cannot index an array of them.
+template <class Cell, int PHASE>
+constexpr int kPutsOf = Cell::kPuts[PHASE];
+template <class Cell>
+constexpr int kMostPuts =
+    kPutsOf<Cell, 0> > kPutsOf<Cell, Cell::kPhases - 1> ? kPutsOf<Cell, 0> : kPutsOf<Cell, Cell::kPhases - 1>;
 
 // The places of a walk: backward, one more for the last step's product.
 template <class Cell>

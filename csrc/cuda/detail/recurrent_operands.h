@@ -63,37 +63,34 @@ bool reads_in_place(const InitialState& from, int H) {
          reinterpret_cast<uintptr_t>(from.h0) % kLoadBytes == 0;
 }
 
-static __global__ void __launch_bounds__(256) clear_words(unsigned* words, const int64_t count) {
+// 16 bytes at a time.
+static __global__ void __launch_bounds__(256) clear_words(uint4* words, const int64_t count) {
   for (int64_t w = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; w < count;
        w += int64_t{gridDim.x} * blockDim.x)
-    words[w] = 0;
+    words[w] = uint4{0, 0, 0, 0};
 }
 inline void clear(void* words, int64_t bytes) {
-  const int64_t blocks = (bytes / 4 + 1023) / 1024;
+  const int64_t count = bytes / static_cast<int64_t>(sizeof(uint4)), blocks = (count + 255) / 256;
   launch(clear_words, {.grid = static_cast<unsigned>(blocks < 1024 ? blocks : 1024), .block = 256},
-         static_cast<unsigned*>(words), bytes / 4);
+         static_cast<uint4*>(words), count);
 }
 
-// The two slots of operands in global memory, [N, pitch[.]], and before them words that are 0 at first.
+// The two slots of operands in global memory, [N, pitch[.]].
 template <class T>
 class Slots {
  public:
   // Padding is multiplied by zeros: of floats it must not be NaN.
-  Slots(int64_t N, const int (&pitch)[2], bool wanted, bool padded, int64_t flags = 0)
-      : pitch_{pitch[0], pitch[1]} {
-    const int64_t before = (flags * 4 + 255) / 256 * 256;
+  Slots(int64_t N, const int (&pitch)[2], bool wanted, bool padded) : pitch_{pitch[0], pitch[1]} {
+    if (!wanted) return;
     const int64_t bytes[2] = {N * pitch_[0] * int64_t{sizeof(T)}, N * pitch_[1] * int64_t{sizeof(T)}};
-    memory_ = Scratch(static_cast<size_t>(before + (wanted ? bytes[0] + bytes[1] : 0)));
-    char* at = memory_.template as<char>();
-    for (int s = 0; wanted && s < 2; ++s) slot_[s] = reinterpret_cast<T*>(at + before + (s ? bytes[0] : 0));
-    const int64_t cleared =
-        before + (wanted && padded && !std::is_same_v<T, int8_t> ? bytes[0] + bytes[1] : 0);
-    if (cleared > 0) clear(at, cleared);
+    memory_ = Scratch(static_cast<size_t>(bytes[0] + bytes[1]));
+    for (int s = 0; s < 2; ++s)
+      slot_[s] = reinterpret_cast<T*>(memory_.template as<char>() + (s ? bytes[0] : 0));
+    if (padded && !std::is_same_v<T, int8_t>) clear(slot_[0], bytes[0] + bytes[1]);
   }
 
   T* at(int s) const { return slot_[s]; }
   int pitch(int s) const { return pitch_[s]; }
-  unsigned* flags() const { return memory_.template as<unsigned>(); }
 
  private:
   Scratch memory_;

@@ -68,6 +68,12 @@ inline int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
+// Hidden units of a block, at most: it has whole granules of them (recurrent_teams.h).
+inline int64_t units_of(const RecurrentShape& s, int64_t blocks, bool cluster) {
+  const int64_t bytes = cluster ? 16 : 4, granule = bytes > s.element_bytes ? bytes / s.element_bytes : 1;
+  return ceil_div(ceil_div(s.hidden, granule), blocks) * granule;
+}
+
 // Bytes of a phase's weights that stay in a block's shared memory, the others being in registers.
 inline int64_t shared_weights(const RecurrentShape& s, const RecurrentPhase& p, int64_t units) {
   const int64_t rows = units * p.gates, held = rows < p.held ? rows : p.held;
@@ -78,10 +84,11 @@ inline int64_t shared_weights(const RecurrentShape& s, const RecurrentPhase& p, 
 inline int64_t shared_bytes(const RecurrentShape& s, int64_t units, int64_t operand_rows, int64_t tile,
                             bool cluster) {
   const RecurrentPhase &first = s.phase[0], &last = s.phase[s.phases - 1];
-  const int64_t most = first.operand_bytes > last.operand_bytes ? first.operand_bytes : last.operand_bytes;
-  const int64_t operands = operand_rows * (cluster ? first.operand_bytes + last.operand_bytes : most);
+  const int64_t operands = operand_rows * (cluster || s.phases == 2 ? first.operand_bytes + last.operand_bytes
+                                                                    : first.operand_bytes);
+  const int64_t handed = cluster ? 16 : tile * units * 4 * s.element_bytes;  // four of a unit, at most
   const int64_t gates = first.gates > last.gates ? first.gates : last.gates;
-  int64_t bytes = operands + 2 * tile * units * gates * 4;
+  int64_t bytes = operands + handed + 2 * tile * units * gates * 4;
   for (int p = 0; p < s.phases; ++p)
     bytes += shared_weights(s, s.phase[p], units) + (s.element_bytes == 1 ? units * s.phase[p].gates * 4 : 0);
   return bytes;
@@ -128,7 +135,7 @@ inline double handed_bytes(const RecurrentShape& s, int64_t rows) {
 // Teams of `blocks`; 0 teams: they do not fit.
 inline RecurrentPlan grid_plan(const RecurrentShape& s, const Chip& chip, int blocks, int teams) {
   RecurrentPlan none{Route::grid, blocks, 0};
-  const int64_t units = ceil_div(s.hidden, blocks), rows = ceil_div(s.rows, teams);
+  const int64_t units = units_of(s, blocks, false), rows = ceil_div(s.rows, teams);
   if (units > kMostUnits || teams > s.rows || int64_t{blocks} * teams > chip.multiprocessors) return none;
   for (int tile = kTile; tile > 0; tile /= 2) {
     if (tile > 1 && tile / 2 >= rows) continue;
@@ -145,7 +152,7 @@ inline RecurrentPlan grid_plan(const RecurrentShape& s, const Chip& chip, int bl
 
 inline RecurrentPlan cluster_plan(const RecurrentShape& s, const Chip& chip, int blocks, int teams) {
   RecurrentPlan none{Route::cluster, blocks, 0};
-  const int64_t units = ceil_div(s.hidden, blocks), rows = ceil_div(s.rows, teams);
+  const int64_t units = units_of(s, blocks, true), rows = ceil_div(s.rows, teams);
   const int tile = rows > 4 ? 8 : rows > 2 ? 4 : static_cast<int>(rows);
   if (chip.capability < 90 || units > kMostUnits || teams > s.rows || blocks > chip.multiprocessors)
     return none;

@@ -72,8 +72,10 @@ __global__ void __launch_bounds__(kStepThreads, 3)
     if (products > first) tile_product(source, weights, min(kTileRows, products - first), sums);
     __syncthreads();
     if (finishes) {
-      const auto put = [&](int column, float value, float inverse) {
-        if (operands.to) operands.to[int64_t{i} * operands.to_pitch + column] = operand_of<T>(value, inverse);
+      const auto put = [&](int run, float value, float inverse) {
+        if (operands.to)
+          operands.to[int64_t{i} * operands.to_pitch + cell.template put_column<PHASE>(run) + u] =
+              operand_of<T>(value, inverse);
       };
       const auto outputs =
           cell.template finish<PHASE>(step, i, u, sums + r * weights + (u - u0) * kGates, inputs, put);

@@ -197,62 +197,87 @@ class BlockWeights {
           std::is_same_v<Element, int8_t> ? static_cast<float>(total) * scales[m] : static_cast<float>(total);
   }
 
-  // --- sixteen rows at a time, on tensor cores
+  // --- sixteen rows at a time, on tensor cores. A sum has four chains, two of even and two of odd blocks, so
+  // that no mma waits for the one before it; loads run ahead of them.
+  using Sums = float[4][4];
+  static constexpr int kAhead = 2;  // blocks that are loaded together
+
   __device__ __forceinline__ void by_tensor_cores(const T* operands, int pitch, int count, int rows,
                                                   float* sums) const {
     // The operand row of this lane, or any: sums of rows that do not exist are dropped.
     const T* mine = operands + min(lane() / 4, rows - 1) * pitch;
     if constexpr (kGroups > 0) {
       if (first_row(0) < count) {
-        float sum[2][4] = {};
+        Sums sum = {};
+        uint4 operand[2][kAhead];
+        load_operands(mine, 0, operand[0]);
 #pragma unroll
-        for (int block = 0; block < kBlocks; ++block) {
+        for (int block = 0; block < kBlocks; block += kAhead) {
           if (block * kBlockDepth >= layout_.depth) break;
-          multiply_block(held_[2 * block], held_[2 * block + 1], mine, block * kBlockDepth + lane_depth(),
-                         sum);
+          const int turn = block / kAhead % 2;
+          if (block + kAhead < kBlocks) load_operands(mine, block + kAhead, operand[1 - turn]);
+#pragma unroll
+          for (int b = 0; b < kAhead; ++b)
+            multiply_block(held_[2 * (block + b)], held_[2 * (block + b) + 1], operand[turn][b], b, sum);
         }
         finish_mma(first_row(0), kHeldDepth, mine, count, rows, sum, sums);
       }
     }
 #pragma unroll 1
     for (int m = first_row(kGroups); m < count; m += kPersistentWarps * kRows) {
-      float sum[2][4] = {};
+      Sums sum = {};
       finish_mma(m, 0, mine, count, rows, sum, sums);
     }
   }
 
+  // This lane's part of some blocks of an operand row; zeros past its end.
+  __device__ __forceinline__ void load_operands(const T* row, int block, uint4 (&to)[kAhead]) const {
+#pragma unroll
+    for (int b = 0; b < kAhead; ++b) {
+      const int k = (block + b) * kBlockDepth + lane_depth();
+      to[b] = k < layout_.depth ? *reinterpret_cast<const uint4*>(row + k) : uint4{0, 0, 0, 0};
+    }
+  }
+
   // Two mmas: 32 k of sixteen weight rows and eight operand rows.
-  __device__ __forceinline__ void multiply_block(uint4 upper, uint4 lower, const T* operand, int k,
-                                                 float (&sum)[2][4]) const {
+  static __device__ __forceinline__ void multiply_block(uint4 upper, uint4 lower, uint4 operand, int block,
+                                                        Sums& sum) {
     using Mma = std::conditional_t<std::is_same_v<Element, Half>, __half, __nv_bfloat16>;
-    uint4 b = {0, 0, 0, 0};
-    if (k < layout_.depth) b = *reinterpret_cast<const uint4*>(operand + k);
     const uint32_t even[4] = {upper.x, lower.x, upper.y, lower.y},
                    odd[4] = {upper.z, lower.z, upper.w, lower.w};
-    const uint32_t even_b[2] = {b.x, b.y}, odd_b[2] = {b.z, b.w};
-    simt::mma_m16n8k16<Mma>(sum[0], even, even_b, sum[0]);
-    simt::mma_m16n8k16<Mma>(sum[1], odd, odd_b, sum[1]);
+    const uint32_t even_b[2] = {operand.x, operand.y}, odd_b[2] = {operand.z, operand.w};
+    float (&first)[4] = sum[block % 2 * 2];
+    float (&second)[4] = sum[block % 2 * 2 + 1];
+    simt::mma_m16n8k16<Mma>(first, even, even_b, first);
+    simt::mma_m16n8k16<Mma>(second, odd, odd_b, second);
   }
 
   __device__ __forceinline__ void finish_mma(int first, int start, const T* operand, int count, int rows,
-                                             float (&sum)[2][4], float* sums) const {
+                                             Sums& sum, float* sums) const {
     const int m = first + lane() / 4;
     const Element* upper = shared_ + layout_.at(min(m, count - 1));
     const Element* lower = shared_ + layout_.at(min(m + 8, count - 1));
-#pragma unroll 2
-    for (int block = start; block < layout_.depth; block += kBlockDepth) {
-      const int k = block + lane_depth();
-      uint4 w[2] = {};
-      if (k < layout_.depth) {
-        w[0] = *reinterpret_cast<const uint4*>(upper + k);
-        w[1] = *reinterpret_cast<const uint4*>(lower + k);
-      }
-      multiply_block(w[0], w[1], operand, k, sum);
+#pragma unroll 1
+    for (int block = start / kBlockDepth; block * kBlockDepth < layout_.depth; block += kAhead) {
+      uint4 b[kAhead], w[kAhead][2];
+      load_operands(operand, block, b);
+      load_operands(upper, block, w, 0);
+      load_operands(lower, block, w, 1);
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) multiply_block(w[i][0], w[i][1], b[i], i, sum);
     }
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int row = m + e / 2 * 8, r = lane() % 4 * 2 + e % 2;
-      if (r < rows && row < count) sums[r * count + row] = sum[0][e] + sum[1][e];
+      if (r < rows && row < count) sums[r * count + row] = (sum[0][e] + sum[1][e]) + (sum[2][e] + sum[3][e]);
+    }
+  }
+  __device__ __forceinline__ void load_operands(const Element* row, int block, uint4 (&to)[kAhead][2],
+                                                int half) const {
+#pragma unroll
+    for (int b = 0; b < kAhead; ++b) {
+      const int k = (block + b) * kBlockDepth + lane_depth();
+      to[b][half] = k < layout_.depth ? *reinterpret_cast<const uint4*>(row + k) : uint4{0, 0, 0, 0};
     }
   }
 
