@@ -153,17 +153,38 @@ def test_counting_blocks(kernels: Kernels, name: str, blocks: int) -> None:
     np.testing.assert_array_equal(sums, words.sum(axis=0))
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 8, 16])
-def test_clusters_share_their_memory(kernels: Kernels, blocks: int) -> None:
+@pytest.mark.parametrize(("blocks", "rounds"), [(1, 3), (2, 50), (13, 9), (64, 5)])
+def test_words_that_say_their_number(kernels: Kernels, blocks: int, rounds: int) -> None:
+    got = np.zeros((blocks, rounds), np.uint32)
+    kernels("words", blocks, rounds, got)
+    sums = ((np.arange(blocks) + 1) * 1000).sum() + blocks * (np.arange(rounds) + 1)
+    np.testing.assert_array_equal(got, np.broadcast_to(sums, got.shape))
+
+
+def in_cluster(kernels: Kernels, name: str, blocks: int, *arguments: int | np.ndarray) -> None:
     if kernels.capability() < 90:
         pytest.skip("Clusters need compute capability 9.0.")
-    got = np.zeros((blocks, 2, blocks, WARP), np.uint32)
     try:
-        kernels("cluster", blocks, got)
+        kernels(name, blocks, *arguments)
     except RuntimeError as error:
         if blocks <= 8:  # what every device with clusters has
             raise
         pytest.skip(f"This device has no clusters of {blocks} blocks: {error}")
+
+
+@pytest.mark.parametrize(("blocks", "rounds"), [(1, 3), (2, 50), (8, 7), (16, 6)])
+def test_counted_stores(kernels: Kernels, blocks: int, rounds: int) -> None:
+    got = np.zeros((blocks, rounds, WARP), np.uint32)
+    in_cluster(kernels, "pieces", blocks, rounds, got)
+    words = (np.arange(blocks)[:, None, None] + 1) * 1000 + LANE + np.arange(rounds)[:, None]
+    sums = np.where(np.arange(rounds)[:, None] % 2, words, 4 * words + 6)
+    np.testing.assert_array_equal(got, sums.sum(axis=0) - sums)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 8, 16])
+def test_clusters_share_their_memory(kernels: Kernels, blocks: int) -> None:
+    got = np.zeros((blocks, 2, blocks, WARP), np.uint32)
+    in_cluster(kernels, "cluster", blocks, got)
     rank = np.arange(blocks)
     words = (rank[:, None] + 1) * 1000 + LANE  # of the block that wrote
     for reader in range(blocks):

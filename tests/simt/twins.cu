@@ -124,6 +124,70 @@ __global__ void __launch_bounds__(kWarp) exchange_in_cluster(unsigned* out) {
 #endif
 }
 
+// Rounds of a hand-over without a barrier: in each a block writes a word, the round's number in its upper
+// half, and reads those of all, two at a time where there are two; out [blocks][rounds]: their sum.
+__global__ void __launch_bounds__(kWarp) exchange_words(uint64_t* slots, int rounds, unsigned* out) {
+  const unsigned blocks = gridDim.x, rank = blockIdx.x;
+  for (int r = 0; r < rounds; ++r) {
+    uint64_t* slot = slots + static_cast<unsigned>(r % 2) * (blocks + blocks % 2);
+    const auto number = static_cast<unsigned>(r + 1);
+    if (threadIdx.x == 0) simt::store_relaxed(slot + rank, uint64_t{number} << 32 | word_of(rank, number));
+    unsigned sum = 0;
+    for (unsigned b = 2 * threadIdx.x; b + 1 < blocks; b += 2 * kWarp) {
+      uint64_t both[2];
+      do {
+        simt::load_relaxed(slot + b, both);
+      } while (both[0] >> 32 != number || both[1] >> 32 != number);
+      sum += static_cast<unsigned>(both[0]) + static_cast<unsigned>(both[1]);
+    }
+    if (blocks % 2 == 1 && threadIdx.x == 0) {
+      uint64_t last;
+      do {
+        last = simt::load_relaxed(slot + blocks - 1);
+      } while (last >> 32 != number);
+      sum += static_cast<unsigned>(last);
+    }
+    for (int distance = kWarp / 2; distance > 0; distance /= 2)
+      sum += __shfl_xor_sync(0xffffffffu, sum, distance);
+    if (threadIdx.x == 0) out[rank * static_cast<unsigned>(rounds) + static_cast<unsigned>(r)] = sum;
+  }
+}
+
+// The same in a cluster, by counted stores: 16 bytes from each lane of a block to each other, four from each
+// where the round is odd. out [blocks][rounds][32]: each lane's sum of what came for it.
+__global__ void __launch_bounds__(kWarp) exchange_pieces(int rounds, unsigned* out) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  S2S_SHARED(uint4[2][16][kWarp], pieces);  // no cluster is larger
+  S2S_SHARED(simt::Arrival[2], arrival);
+  const cg::cluster_group cluster = cg::this_cluster();
+  const unsigned rank = cluster.block_rank(), blocks = cluster.num_blocks(), lane = threadIdx.x;
+  if (lane < 2) simt::arrival_start(&arrival[lane]);
+  cluster.sync();  // all have begun
+  for (int r = 0; r < rounds; ++r) {
+    const int s = r % 2;
+    const unsigned word = word_of(rank, lane) + static_cast<unsigned>(r), bytes = r % 2 ? 4 : 16;
+    if (lane == 0) simt::arrival_expect(&arrival[s], static_cast<int>((blocks - 1) * kWarp * bytes));
+    for (unsigned b = 0; b < blocks; ++b) {
+      if (b == rank) continue;
+      if (r % 2)
+        simt::store_async(&pieces[s][rank][lane].x, word, &arrival[s], b);
+      else
+        simt::store_async(&pieces[s][rank][lane], make_uint4(word, word + 1, word + 2, word + 3), &arrival[s],
+                          b);
+    }
+    simt::arrival_wait(&arrival[s], static_cast<unsigned>(r / 2 % 2));
+    unsigned sum = 0;
+    for (unsigned b = 0; b < blocks; ++b) {
+      const uint4 piece = pieces[s][b][lane];
+      if (b != rank) sum += r % 2 ? piece.x : piece.x + piece.y + piece.z + piece.w;
+    }
+    out[(rank * static_cast<unsigned>(rounds) + static_cast<unsigned>(r)) * kWarp + lane] = sum;
+    __syncwarp();  // all have read, before one hands on what lets the others write here again
+  }
+  cluster.sync();  // none has ended
+#endif
+}
+
 template <class Kernel>
 const char* add_up(const Kernel& kernel, int blocks, unsigned* before, unsigned* sums) {
   return guarded([&] {
@@ -210,6 +274,31 @@ S2S_ENTRY const char* s2s_test_cluster(int blocks, unsigned* out) {
             .block = dim3(kWarp),
             .cluster = static_cast<unsigned>(blocks)},
            memory.as<unsigned>());
+    fetch(out, memory, n);
+  });
+}
+
+S2S_ENTRY const char* s2s_test_words(int blocks, int rounds, unsigned* out) {
+  return guarded([&] {
+    const Scratch slots = zeros(static_cast<size_t>(blocks + 1) * 16);
+    const int64_t n = int64_t{blocks} * rounds;
+    const Scratch memory(static_cast<size_t>(n) * 4);
+    launch(exchange_words,
+           {.grid = dim3(static_cast<unsigned>(blocks)), .block = dim3(kWarp), .cooperative = true},
+           slots.as<uint64_t>(), rounds, memory.as<unsigned>());
+    fetch(out, memory, n);
+  });
+}
+
+S2S_ENTRY const char* s2s_test_pieces(int blocks, int rounds, unsigned* out) {
+  return guarded([&] {
+    const int64_t n = int64_t{blocks} * rounds * kWarp;
+    const Scratch memory(static_cast<size_t>(n) * 4);
+    launch(exchange_pieces,
+           {.grid = dim3(static_cast<unsigned>(blocks)),
+            .block = dim3(kWarp),
+            .cluster = static_cast<unsigned>(blocks)},
+           rounds, memory.as<unsigned>());
     fetch(out, memory, n);
   });
 }
