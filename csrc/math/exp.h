@@ -26,17 +26,36 @@ S2S_INLINE T exp(T x) {
   return select_less(x, low, c(0.0f), p * power_of_two(magic));
 }
 
+// e^x and a / b as sigmoid and tanh need them: an absolute error of their results below 2e-7 is all that
+// comes of what a GPU's own instructions lose, which take a fifth of the time.
+template <class T>
+S2S_INLINE T bounded_exp(T x) {
+#if defined(__CUDA_ARCH__)
+  return __expf(x);
+#else
+  return exp(x);
+#endif
+}
+template <class T>
+S2S_INLINE T bounded_quotient(T a, T b) {
+#if defined(__CUDA_ARCH__)
+  return __fdividef(a, b);
+#else
+  return a / b;
+#endif
+}
+
 template <class T>
 S2S_INLINE T sigmoid(T x) {
   const T one = constant(1.0f, x);
-  return one / (one + exp(-x));
+  return bounded_quotient(one, one + bounded_exp(-x));
 }
 
 template <class T>
 S2S_INLINE T tanh(T x) {
   const auto c = [&](float v) { return constant(v, x); };
   const T size = absolute(x);
-  const T far = c(1.0f) - c(2.0f) / (exp(size + size) + c(1.0f));
+  const T far = c(1.0f) - bounded_quotient(c(2.0f), bounded_exp(size + size) + c(1.0f));
   const T z = x * x;
   T p = fma(c(-5.6973840e-3f), z, c(2.0632546e-2f));
   p = fma(p, z, c(-5.3737797e-2f));

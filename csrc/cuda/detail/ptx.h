@@ -155,7 +155,7 @@ __device__ __forceinline__ void arrival_wait(Arrival* a, unsigned parity) {
   asm volatile(
       "{\n\t.reg .pred done;\n\t"
       "look:\n\t"
-      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n\t"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n\t"
       "@done bra over;\n\t"
       "bra look;\n\t"
       "over:\n\t}" ::"r"(detail::shared_address(a)),

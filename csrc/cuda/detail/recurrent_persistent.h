@@ -23,7 +23,7 @@ struct SharedLayout {
   int weights[2], scales[2], operands[2];  // of each phase; of each slot
   int own;                                 // of a grid: what the block hands over
   int arrivals;                            // of a cluster
-  int sums[2];                             // two tiles, used in turn
+  int sums[2];                             // two tiles, used in turn, of one part or two
   int total;
 };
 template <class Cell>
@@ -53,7 +53,8 @@ SharedLayout shared_layout(const Cell& cell, const TeamShape& team, bool cluster
   layout.operands[1] = cluster || Cell::kPhases == 2 ? take(rows * second) : layout.operands[0];
   layout.own = take(cluster ? 0 : int64_t{team.tile} * kMostPuts<Cell> * units * size);
   layout.arrivals = take(cluster ? 2 * sizeof(simt::Arrival) : 0);
-  for (int tile = 0; tile < 2; ++tile) layout.sums[tile] = take(int64_t{team.tile} * most * 4);
+  for (int tile = 0; tile < 2; ++tile)
+    layout.sums[tile] = take(int64_t{team.tile} * most * 4 * layout.matrix[0].splits);
   layout.total = at;
   return layout;
 }
@@ -120,6 +121,10 @@ struct PersistentBlock {
   }
 
  private:
+  // Whether a phase's sums may have two parts.
+  template <int PHASE>
+  static constexpr bool kParts = kOnTensorCores<Element> && PHASE == 0;
+
   // A number of sequences, and how many of them are the team's: a division, so it is made at changes only.
   struct Count {
     int all, local;
@@ -162,7 +167,7 @@ struct PersistentBlock {
     constexpr bool kLeft = Cell::kBackward && PHASE == 0;  // the product is of what the last step left
     constexpr bool kInitial = !Cell::kBackward && PHASE == 0;
     const int finished = kLeft ? max(rows, old) : rows, products = kLeft ? old : rows;
-    const int units = team.units, slot = static_cast<int>(phases % 2);
+    const int units = team.units, slot = static_cast<int>(phases % 2), part = shape.tile * units * G;
     ++phases;
     for (int first = 0; first < finished; first += shape.tile) {
       typename Cell::Inputs inputs[kFinished] = {};
@@ -182,20 +187,25 @@ struct PersistentBlock {
         const T* operands =
             team.template rows<PHASE>(phases - 1, slot, first, together, kInitial ? old : products);
         weights<PHASE>().multiply(operands, team.pitch(slot), units * G, together,
-                                  reinterpret_cast<const float*>(shared + layout.scales[PHASE]), sum);
+                                  reinterpret_cast<const float*>(shared + layout.scales[PHASE]), sum, part);
       }
       __syncthreads();
       typename Cell::Outputs outputs[kFinished] = {};
 #pragma unroll
       for (int f = 0; f < kFinished; ++f) {
         const int local = first + row[f];
-        if (finishes(f, first, finished))
-          outputs[f] = cell.template finish<PHASE>(
-              step, team.part.sequence(local), team.u0 + unit[f], sum + (row[f] * units + unit[f]) * G,
-              inputs[f], [&](int run, float value, float inverse) {
-                team.template put<PHASE>(1 - slot, row[f], local, run, unit[f],
-                                         operand_of<T>(value, inverse));
-              });
+        if (!finishes(f, first, finished)) continue;
+        float product[G];
+#pragma unroll
+        for (int g = 0; g < G; ++g) {
+          const float* own = sum + (row[f] * units + unit[f]) * G + g;
+          product[g] = kParts<PHASE> && layout.matrix[PHASE].splits == 2 ? own[0] + own[part] : own[0];
+        }
+        outputs[f] = cell.template finish<PHASE>(
+            step, team.part.sequence(local), team.u0 + unit[f], product, inputs[f],
+            [&](int run, float value, float inverse) {
+              team.template put<PHASE>(1 - slot, row[f], local, run, unit[f], operand_of<T>(value, inverse));
+            });
       }
       if (first < sent)
         team.template hand_over<PHASE>(phases, 1 - slot, first, min(shape.tile, sent - first));

@@ -74,10 +74,15 @@ inline int64_t units_of(const RecurrentShape& s, int64_t blocks, bool cluster) {
   return ceil_div(ceil_div(s.hidden, granule), blocks) * granule;
 }
 
+// Warps that share a group of weight rows (recurrent_weights.h, WeightsLayout).
+inline int64_t splits(const RecurrentShape& s, const RecurrentPhase& p, int64_t units) {
+  return s.element_bytes == 2 && units * p.gates <= p.held / 2 ? 2 : 1;
+}
+
 // Bytes of a phase's weights that stay in a block's shared memory, the others being in registers.
 inline int64_t shared_weights(const RecurrentShape& s, const RecurrentPhase& p, int64_t units) {
   const int64_t rows = units * p.gates, held = rows < p.held ? rows : p.held;
-  const int64_t tail = p.row_bytes - kHeldDepth * s.element_bytes;
+  const int64_t tail = p.row_bytes - kHeldDepth * splits(s, p, units) * s.element_bytes;
   return held * (tail > 0 ? tail + 128 : 0) + (rows - held) * p.row_bytes;
 }
 
@@ -88,7 +93,7 @@ inline int64_t shared_bytes(const RecurrentShape& s, int64_t units, int64_t oper
                                                                     : first.operand_bytes);
   const int64_t handed = cluster ? 16 : tile * units * 4 * s.element_bytes;  // four of a unit, at most
   const int64_t gates = first.gates > last.gates ? first.gates : last.gates;
-  int64_t bytes = operands + handed + 2 * tile * units * gates * 4;
+  int64_t bytes = operands + handed + 2 * tile * units * gates * 4 * splits(s, first, units);
   for (int p = 0; p < s.phases; ++p)
     bytes += shared_weights(s, s.phase[p], units) + (s.element_bytes == 1 ? units * s.phase[p].gates * 4 : 0);
   return bytes;

@@ -26,25 +26,32 @@ constexpr int kHeldGroups = PHASE > 0 || std::is_same_v<Element, int8_t> ? 0 : 1
 template <class Element>
 using TeamOperand = std::conditional_t<kOnTensorCores<Element>, Element, OperandOf<Element>>;
 
+// Elements of a row that are multiplied: tensor cores take zeros behind its end rather than ask for it.
+template <class T>
+S2S_INLINE int multiplied_depth(int depth) {
+  return kOnTensorCores<T> ? (depth + 127) / 128 * 128 : depth;
+}
 // Elements from row to row in shared memory. The lanes of an mma read eight rows at once: no two meet in a
 // bank if neighbours lie 64 bytes apart, modulo 128.
 template <class T>
-__host__ __device__ inline int spread_pitch(int64_t width) {
-  const int64_t pitch = row_pitch<T>(width);
-  return static_cast<int>(kOnTensorCores<T> ? (pitch + 31) / 64 * 64 + 32 : pitch);
+S2S_INLINE int spread_pitch(int64_t width) {
+  const int pitch = static_cast<int>(row_pitch<T>(width));
+  return kOnTensorCores<T> ? multiplied_depth<T>(pitch) + 32 : pitch;
 }
 
-// Row m lies at row * pitch of the first ones, from kHeldDepth on, where it is held, else whole behind them.
+// Row m lies at row * pitch of the first ones, from held_depth on, where it is held, else whole behind them.
 struct WeightsLayout {
   int depth;        // elements of a row, all segments
   int pitch, tail;  // elements from row to row: of whole rows, of the held ones' tails
   int held;         // rows
+  int splits;       // warps that share a group of rows: each second block of k is the second one's
   int elements;
 
-  __host__ __device__ int first(int m) const { return m < held ? kHeldDepth : 0; }
+  __host__ __device__ int held_depth() const { return kHeldDepth * splits; }
+  __host__ __device__ int first(int m) const { return m < held ? held_depth() : 0; }
   // Where element 0 of row m lies, or would.
   __host__ __device__ int at(int m) const {
-    return m < held ? m * tail - kHeldDepth : held * tail + (m - held) * pitch;
+    return m < held ? m * tail - held_depth() : held * tail + (m - held) * pitch;
   }
 };
 template <int PHASE, class Cell>
@@ -53,8 +60,10 @@ WeightsLayout weights_layout(const Cell& cell, int units) {
   const int rows = units * Cell::kGates[PHASE],
             most = kHeldGroups<Element, PHASE> * kPersistentWarps * kGroupRows<Element>;
   const int depth = phase_pitch<Element>(cell, PHASE), pitch = spread_pitch<Element>(depth);
-  WeightsLayout layout = {depth, pitch, depth > kHeldDepth ? spread_pitch<Element>(depth - kHeldDepth) : 0,
-                          rows < most ? rows : most, 0};
+  WeightsLayout layout = {depth, pitch, 0, rows < most ? rows : most, 1, 0};
+  if (kOnTensorCores<Element> && rows <= most / 2) layout.splits = 2;
+  const int behind = depth - layout.held_depth();
+  layout.tail = behind > 0 ? spread_pitch<Element>(behind) : 0;
   layout.elements = layout.held * layout.tail + (rows - layout.held) * pitch;
   return layout;
 }
@@ -83,26 +92,29 @@ class BlockWeights {
       : layout_(layout), shared_(shared) {}
 
   __device__ __forceinline__ void load(const GlobalRows<Element>& from, int count) {
-    const int words = layout_.depth / kLoad<Element>;
-    for (int e = static_cast<int>(threadIdx.x); e < count * words; e += kPersistentThreads) {
-      const int m = e / words, k = e % words * kLoad<Element>;
-      if (k >= layout_.first(m)) *reinterpret_cast<uint4*>(shared_ + layout_.at(m) + k) = from.load(m, k);
+    const int end = multiplied_depth<Element>(layout_.depth);
+    for (int m = warp(); m < count; m += kPersistentWarps) {
+      for (int k = layout_.first(m) + lane() * kLoad<Element>; k < end; k += 32 * kLoad<Element>)
+        *reinterpret_cast<uint4*>(shared_ + layout_.at(m) + k) = load_or_zeros(from, m, k);
     }
     if constexpr (kGroups > 0) {
 #pragma unroll
       for (int h = 0; h < kHeldLoads; ++h) {
-        const int m = held_row(h), k = held_depth(h);
-        held_[h] = m < count && k < layout_.depth ? from.load(m, k) : uint4{0, 0, 0, 0};
+        const int m = held_row(h);
+        held_[h] = m < count ? load_or_zeros(from, m, held_depth(h)) : uint4{0, 0, 0, 0};
       }
     }
   }
 
   // sums[r * count + m] of `count` rows and the operand rows r < rows, at most kTileRows; `scales` of int8.
-  // The caller synchronises.
+  // Where two warps share a group, the second one's part lies `part` further. The caller synchronises.
   __device__ __forceinline__ void multiply(const T* operands, int pitch, int count, int rows,
-                                           const float* scales, float* sums) const {
+                                           const float* scales, float* sums, int part) const {
     if constexpr (kOnTensorCores<Element>) {
-      by_tensor_cores(operands, pitch, count, rows, sums);
+      if (layout_.splits == 2)
+        by_tensor_cores<2>(operands, pitch, count, rows, sums + (warp() / kSplitGroups) * part);
+      else
+        by_tensor_cores<1>(operands, pitch, count, rows, sums);
     } else if (rows == 1) {
       by_dots<1>(operands, pitch, count, rows, scales, sums);
     } else if (rows <= 4) {
@@ -120,17 +132,26 @@ class BlockWeights {
 
   static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
   static __device__ __forceinline__ int warp() { return static_cast<int>(threadIdx.x) / 32; }
+  static constexpr int kSplitGroups = kPersistentWarps / 2;  // of rows, where two warps share one
   static __device__ __forceinline__ int first_row(int group) {
     return (group * kPersistentWarps + warp()) * kRows;
   }
+  __device__ __forceinline__ uint4 load_or_zeros(const GlobalRows<Element>& from, int m, int k) const {
+    return k < layout_.depth ? from.load(m, k) : uint4{0, 0, 0, 0};
+  }
   // Of load h = (group * kBlocks + block) * kLoads + number. An mma's lane has rows lane / 4 and that plus 8,
   // and eight elements of each, which make half of two mmas' fragments: both sides take k in this order.
-  static __device__ __forceinline__ int held_row(int h) {
+  __device__ __forceinline__ int held_row(int h) const {
     const int group = h / (kBlocks * kLoads), number = h % kLoads;
-    return first_row(group) + (kOnTensorCores<Element> ? lane() / 4 + 8 * number : number);
+    if constexpr (kOnTensorCores<Element>)
+      return (layout_.splits == 2 ? warp() % kSplitGroups * kRows : first_row(group)) + lane() / 4 +
+             8 * number;
+    return first_row(group) + number;
   }
-  static __device__ __forceinline__ int held_depth(int h) {
-    return h / kLoads % kBlocks * kBlockDepth + lane_depth();
+  __device__ __forceinline__ int held_depth(int h) const {
+    int block = h / kLoads % kBlocks;
+    if (layout_.splits == 2) block = 2 * block + warp() / kSplitGroups;
+    return block * kBlockDepth + lane_depth();
   }
   static __device__ __forceinline__ int lane_depth() {
     return kOnTensorCores<Element> ? lane() % 4 * 8 : lane() * 4;
@@ -197,46 +218,53 @@ class BlockWeights {
           std::is_same_v<Element, int8_t> ? static_cast<float>(total) * scales[m] : static_cast<float>(total);
   }
 
-  // --- sixteen rows at a time, on tensor cores. A sum has four chains, two of even and two of odd blocks, so
-  // that no mma waits for the one before it; loads run ahead of them.
+  // --- sixteen rows at a time, on tensor cores. A sum has four chains, two of even and two of odd blocks of
+  // k, so that no mma waits for the one before it, and two warps can share it; loads run ahead of them.
   using Sums = float[4][4];
   static constexpr int kAhead = 2;  // blocks that are loaded together
 
+  template <int SPLITS>
   __device__ __forceinline__ void by_tensor_cores(const T* operands, int pitch, int count, int rows,
                                                   float* sums) const {
+    constexpr int kStride = SPLITS * kBlockDepth;  // from one of this warp's blocks to the next
+    const int skipped = SPLITS == 2 ? warp() / kSplitGroups * kBlockDepth : 0;
     // The operand row of this lane, or any: sums of rows that do not exist are dropped.
-    const T* mine = operands + min(lane() / 4, rows - 1) * pitch;
+    const T* mine = operands + min(lane() / 4, rows - 1) * pitch + skipped + lane_depth();
     if constexpr (kGroups > 0) {
-      if (first_row(0) < count) {
+      const int first = SPLITS == 2 ? warp() % kSplitGroups * kRows : first_row(0);
+      if (first < count) {
         Sums sum = {};
         uint4 operand[2][kAhead];
-        load_operands(mine, 0, operand[0]);
+        load_blocks<kStride>(mine, operand[0]);
 #pragma unroll
         for (int block = 0; block < kBlocks; block += kAhead) {
-          if (block * kBlockDepth >= layout_.depth) break;
+          if (block * kStride >= layout_.depth) break;
           const int turn = block / kAhead % 2;
-          if (block + kAhead < kBlocks) load_operands(mine, block + kAhead, operand[1 - turn]);
+          const int next = block + kAhead;
+          if (next < kBlocks && next * kStride < layout_.depth)
+            load_blocks<kStride>(mine + next * kStride, operand[1 - turn]);
 #pragma unroll
           for (int b = 0; b < kAhead; ++b)
-            multiply_block(held_[2 * (block + b)], held_[2 * (block + b) + 1], operand[turn][b], b, sum);
+            multiply_block(held_[2 * (block + b)], held_[2 * (block + b) + 1], operand[turn][b],
+                           SPLITS == 2 ? 0 : b, sum);
         }
-        finish_mma(first_row(0), kHeldDepth, mine, count, rows, sum, sums);
+        finish_mma<kStride>(first, kHeldDepth * SPLITS, skipped + lane_depth(), mine, count, rows, sum, sums);
       }
     }
+    if constexpr (SPLITS == 1) {
 #pragma unroll 1
-    for (int m = first_row(kGroups); m < count; m += kPersistentWarps * kRows) {
-      Sums sum = {};
-      finish_mma(m, 0, mine, count, rows, sum, sums);
+      for (int m = first_row(kGroups); m < count; m += kPersistentWarps * kRows) {
+        Sums sum = {};
+        finish_mma<kStride>(m, 0, lane_depth(), mine, count, rows, sum, sums);
+      }
     }
   }
 
-  // This lane's part of some blocks of an operand row; zeros past its end.
-  __device__ __forceinline__ void load_operands(const T* row, int block, uint4 (&to)[kAhead]) const {
+  // This lane's part of some blocks of a row, which has zeros behind its end.
+  template <int STRIDE, class From>
+  static __device__ __forceinline__ void load_blocks(const From* from, uint4 (&to)[kAhead]) {
 #pragma unroll
-    for (int b = 0; b < kAhead; ++b) {
-      const int k = (block + b) * kBlockDepth + lane_depth();
-      to[b] = k < layout_.depth ? *reinterpret_cast<const uint4*>(row + k) : uint4{0, 0, 0, 0};
-    }
+    for (int b = 0; b < kAhead; ++b) to[b] = *reinterpret_cast<const uint4*>(from + b * STRIDE);
   }
 
   // Two mmas: 32 k of sixteen weight rows and eight operand rows.
@@ -252,32 +280,29 @@ class BlockWeights {
     simt::mma_m16n8k16<Mma>(second, odd, odd_b, second);
   }
 
-  __device__ __forceinline__ void finish_mma(int first, int start, const T* operand, int count, int rows,
-                                             Sums& sum, float* sums) const {
+  // From shared memory what lies behind k = start; `lane_at`: where this lane begins in a block.
+  template <int STRIDE>
+  __device__ __forceinline__ void finish_mma(int first, int start, int lane_at, const T* operand, int count,
+                                             int rows, Sums& sum, float* sums) const {
     const int m = first + lane() / 4;
-    const Element* upper = shared_ + layout_.at(min(m, count - 1));
-    const Element* lower = shared_ + layout_.at(min(m + 8, count - 1));
+    const Element* upper = shared_ + layout_.at(min(m, count - 1)) + lane_at;
+    const Element* lower = shared_ + layout_.at(min(m + 8, count - 1)) + lane_at;
 #pragma unroll 1
-    for (int block = start / kBlockDepth; block * kBlockDepth < layout_.depth; block += kAhead) {
-      uint4 b[kAhead], w[kAhead][2];
-      load_operands(operand, block, b);
-      load_operands(upper, block, w, 0);
-      load_operands(lower, block, w, 1);
+    for (int k = start; k < layout_.depth; k += kAhead * STRIDE) {
+      uint4 b[kAhead], w[2][kAhead];
+      load_blocks<STRIDE>(operand + k, b);
+      load_blocks<STRIDE>(upper + k, w[0]);
+      load_blocks<STRIDE>(lower + k, w[1]);
 #pragma unroll
-      for (int i = 0; i < kAhead; ++i) multiply_block(w[i][0], w[i][1], b[i], i, sum);
+      for (int i = 0; i < kAhead; ++i)
+        multiply_block(w[0][i], w[1][i], b[i], STRIDE > kBlockDepth ? 0 : i, sum);
     }
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int row = m + e / 2 * 8, r = lane() % 4 * 2 + e % 2;
-      if (r < rows && row < count) sums[r * count + row] = (sum[0][e] + sum[1][e]) + (sum[2][e] + sum[3][e]);
-    }
-  }
-  __device__ __forceinline__ void load_operands(const Element* row, int block, uint4 (&to)[kAhead][2],
-                                                int half) const {
-#pragma unroll
-    for (int b = 0; b < kAhead; ++b) {
-      const int k = (block + b) * kBlockDepth + lane_depth();
-      to[b][half] = k < layout_.depth ? *reinterpret_cast<const uint4*>(row + k) : uint4{0, 0, 0, 0};
+      if (r < rows && row < count)
+        sums[r * count + row] =
+            STRIDE > kBlockDepth ? sum[0][e] + sum[1][e] : (sum[0][e] + sum[1][e]) + (sum[2][e] + sum[3][e]);
     }
   }
 
