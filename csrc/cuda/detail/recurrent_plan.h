@@ -1,7 +1,7 @@
 // Which route a recurrence takes: a small model of what each costs, a function of the shape and the device
-// alone. Its constants are predictions, taken from NVIDIA's figures for an H100 and from published latencies;
-// no GPU has measured them yet. S2S_CUDA_RECURRENCE=step|grid|cluster overrides the choice where the route
-// fits; "grid:8x2": teams of 8 blocks, 2 of them.
+// alone. Its constants were fitted to what an H100 took for some 300 teams of 16 layers: nearly all of a step
+// is latency, of the warp that has most to do. S2S_CUDA_RECURRENCE=step|grid|cluster overrides the choice
+// where the route fits; "grid:8x2": teams of 8 blocks, 2 of them.
 #pragma once
 
 #include <cstdint>
@@ -47,22 +47,26 @@ struct RecurrentChoice {
 
 namespace plan {
 
-// --- predicted, in microseconds and bytes per microsecond
-constexpr double kCycles = 1755;               // of a microsecond
-constexpr double kLaunch = 2.5;                // from one kernel of a stream to the next
-constexpr double kPersistentLaunch = 6;        // with the flags' and the initial operands' kernel
-constexpr double kStepBytes = 3e6;             // weights from the L2 cache, all processors
-constexpr double kLoadBytesEach = 3e4;         // weights into one block's shared memory, at the start
-constexpr double kGridBarrier = 0.9;           // flags, and the first load after them
-constexpr double kBroadcastBytes = 5.5e6;      // operands from the L2 cache, all processors
-constexpr double kClusterBarrier = 0.25;       // and the latency of a remote write
-constexpr double kRemoteBytes = 32 * kCycles;  // operands that one block receives
-constexpr double kFinish = 0.1;                // gates
-constexpr double kMmaRate =
-    16 * 16 / 6.4 * 4;             // weights that tensor cores multiply by a tile's rows, a cycle
+// --- microseconds, and bytes and elements per microsecond
+constexpr double kLaunch = 3.4;  // from one step's kernel to the next, its latencies included
+constexpr double kStepBytes[2] = {1.9e6, 2.8e6};  // of weights that a step's kernel streams, for eight
+                                                  // sequences: of up to 16 bits, of float32
+constexpr double kPersistentLaunch = 10;          // beyond a kernel's, with what clears or places operands
+constexpr double kLoadBytesEach = 3e4;            // weights into one block, at the start
+constexpr double kHandOver = 0.35;                // of a phase
+constexpr double kTileTime = 0.9;                 // of a tile of sequences: gates, and the way in and out
+constexpr double kSecondUnit = 0.25;              // where a thread finishes two units
+constexpr double kFetch = 0.15;                   // of a grid: 16 bytes of words for each thread
+constexpr double kHeldBlock = 0.017;           // 32 k of a group of weight rows on tensor cores, in registers
+constexpr double kSharedBlock = 0.04;          // and in shared memory
+constexpr double kSums = 0.13;                 // of a group of four weight rows, by lanes
+constexpr double kDots[3] = {0.1, 0.22, 0.5};  // 128 k of it, with 1, up to 4, up to 8 sequences
+constexpr double kOfBytes = 0.6;               // the same of int8, as a share
+
 constexpr int kSharedSpare = 512;  // what rounding up may take
 
-constexpr int kMostUnits = 64, kTile = 8, kHeldDepth = 512;  // of recurrent_persistent.h, recurrent_weights.h
+// Of recurrent_persistent.h and recurrent_weights.h.
+constexpr int kMostUnits = 64, kTile = 8, kHeldDepth = 512, kThreads = 256, kWarps = 8;
 
 inline int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -99,42 +103,47 @@ inline int64_t shared_bytes(const RecurrentShape& s, int64_t units, int64_t oper
   return bytes;
 }
 
-// One block's products of a step: what it reads from shared memory, or its arithmetic, whichever is slower.
-// Operands are read again for every four weight rows, or sixteen by tensor cores.
+// What the warp with most to do takes for the products of one tile of `rows` sequences.
 inline double products(const RecurrentShape& s, int64_t units, int64_t rows) {
-  const double tiles = static_cast<double>(ceil_div(rows, kTile));
-  const double padded = rows > kTile ? tiles * kTile : rows > 4 ? 8 : rows > 1 ? 4 : 1;
-  double cycles = 150 * tiles * s.phases;  // the lanes' sums, and the way in and out
+  double time = 0;
   for (int i = 0; i < s.phases; ++i) {
     const RecurrentPhase& p = s.phase[i];
-    const double products = static_cast<double>(units * p.gates) * p.depth;
-    const double weights = tiles * static_cast<double>(shared_weights(s, p, units));
-    const double together = s.element_bytes == 2 ? 16 : 4,
-                 read_rows = s.element_bytes == 2 ? 8 * tiles : padded;
-    const double operands = products * read_rows / together * (s.element_bytes == 4 ? 4 : s.element_bytes);
-    const double arithmetic = s.element_bytes == 2   ? products * tiles / kMmaRate
-                              : s.element_bytes == 1 ? products * padded / 256
-                                                     : products * padded / 128;
-    const double read = (weights + operands) / 128;
-    cycles += read > arithmetic ? read : arithmetic;
+    const int64_t weight_rows = units * p.gates;
+    if (s.element_bytes == 2) {
+      const int64_t parts = splits(s, p, units), blocks = ceil_div(p.depth, 64) * 2 / parts,
+                    groups = ceil_div(ceil_div(weight_rows, 16) * parts, kWarps);
+      const int64_t most = p.held > 0 ? kHeldDepth / 32 : 0, held = blocks < most ? blocks : most;
+      time += static_cast<double>(held) * kHeldBlock;
+      time += static_cast<double>(groups * blocks - held) * kSharedBlock;
+    } else {
+      const double dots = static_cast<double>(ceil_div(p.depth, 128)) * kDots[rows > 4   ? 2
+                                                                              : rows > 1 ? 1
+                                                                                         : 0];
+      time += static_cast<double>(ceil_div(ceil_div(weight_rows, 4), kWarps)) *
+              (kSums + dots * (s.element_bytes == 1 ? kOfBytes : 1));
+    }
   }
-  return cycles / kCycles;
+  return time;
 }
 
-inline double step_cost(const RecurrentShape& s, const Chip& chip) {
+inline double step_cost(const RecurrentShape& s) {
   const double weights = static_cast<double>(s.hidden * s.unit_bytes),
                tiles = static_cast<double>(ceil_div(s.rows, kTile));
-  const double rows = s.rows > kTile ? tiles * kTile : s.rows;
-  const double work = weights / s.element_bytes * rows;
-  const double compute = work / (chip.multiprocessors * 64.0 * kCycles), read = weights / kStepBytes;
-  return s.places * (s.phases * kLaunch + (compute > read ? compute : read));
+  return s.places * (s.phases * kLaunch + tiles * weights / kStepBytes[s.element_bytes == 4]);
 }
 
-// Bytes of operands that every block of a team receives in a step.
-inline double handed_bytes(const RecurrentShape& s, int64_t rows) {
-  int64_t bytes = 0;
-  for (int p = 0; p < s.phases; ++p) bytes += s.phase[p].operand_bytes * rows;
-  return static_cast<double>(bytes);
+// A step of a team with `rows` sequences, `tile` at a time.
+inline double persistent_step(const RecurrentShape& s, int64_t units, int64_t rows, int64_t tile,
+                              bool cluster) {
+  double each =
+      s.phases * (kTileTime + (units * tile > kThreads ? kSecondUnit : 0)) + products(s, units, tile);
+  for (int p = 0; p < s.phases && !cluster; ++p)
+    each += kFetch * static_cast<double>(ceil_div(tile * s.phase[p].depth * s.element_bytes, kThreads * 8));
+  return s.phases * kHandOver + static_cast<double>(ceil_div(rows, tile)) * each;
+}
+
+inline double load_time(const RecurrentShape& s, int64_t units) {
+  return static_cast<double>(units * s.unit_bytes) / kLoadBytesEach;
 }
 
 // Teams of `blocks`; 0 teams: they do not fit.
@@ -145,14 +154,16 @@ inline RecurrentPlan grid_plan(const RecurrentShape& s, const Chip& chip, int bl
   for (int tile = kTile; tile > 0; tile /= 2) {
     if (tile > 1 && tile / 2 >= rows) continue;
     if (shared_bytes(s, units, tile, tile, false) > chip.shared_per_block - kSharedSpare) continue;
-    const double hand_over =
-        s.phases * kGridBarrier + handed_bytes(s, rows) * blocks * teams / kBroadcastBytes;
-    const double each =
-        hand_over + products(s, units, rows) + s.phases * kFinish * static_cast<double>(ceil_div(rows, tile));
-    const double load = static_cast<double>(units * s.unit_bytes) / kLoadBytesEach;
-    return {Route::grid, blocks, teams, tile, kPersistentLaunch + load + s.places * each};
+    const double each = persistent_step(s, units, rows, tile, false);
+    return {Route::grid, blocks, teams, tile, kPersistentLaunch + load_time(s, units) + s.places * each};
   }
   return none;
+}
+
+// A cluster lies in one of the device's groups of multiprocessors, which have not all a multiple of its size.
+inline int clusters_at_once(const Chip& chip, int blocks) {
+  const int most = chip.multiprocessors / blocks;
+  return blocks > 2 && most > 1 ? most - 1 : most;
 }
 
 inline RecurrentPlan cluster_plan(const RecurrentShape& s, const Chip& chip, int blocks, int teams) {
@@ -162,18 +173,10 @@ inline RecurrentPlan cluster_plan(const RecurrentShape& s, const Chip& chip, int
   if (chip.capability < 90 || units > kMostUnits || teams > s.rows || blocks > chip.multiprocessors)
     return none;
   if (shared_bytes(s, units, rows, tile, true) > chip.shared_per_block - kSharedSpare) return none;
-  const double waves = static_cast<double>(ceil_div(teams, chip.multiprocessors / blocks));
-  const double hand_over =
-      blocks == 1 ? 0.05 * s.phases : s.phases * kClusterBarrier + handed_bytes(s, rows) / kRemoteBytes;
-  const double each =
-      hand_over + products(s, units, rows) + s.phases * kFinish * static_cast<double>(ceil_div(rows, tile));
-  const double load = static_cast<double>(units * s.unit_bytes) / kLoadBytesEach;
-  return {Route::cluster, blocks, teams, tile, kPersistentLaunch + waves * (load + s.places * each)};
-}
-
-// Not every number of teams is tried: planning takes time, too.
-inline int more(int teams) {
-  return teams < 4 ? teams + 1 : teams * 3 / 2;
+  const double waves = static_cast<double>(ceil_div(teams, clusters_at_once(chip, blocks)));
+  const double each = persistent_step(s, units, rows, tile, true);
+  return {Route::cluster, blocks, teams, tile,
+          kPersistentLaunch + waves * (load_time(s, units) + s.places * each)};
 }
 
 inline void keep_better(RecurrentPlan& best, const RecurrentPlan& other) {
@@ -186,25 +189,22 @@ inline void keep_better(RecurrentPlan& best, const RecurrentPlan& other) {
 inline RecurrentPlan plan_route(const RecurrentShape& s, const Chip& chip, Route route,
                                 const RecurrentChoice& choice = {}) {
   RecurrentPlan best{route, 0, 0};
-  if (route == Route::step) return {route, 1, 1, plan::kTile, plan::step_cost(s, chip)};
-  if (route == Route::grid) {
-    for (int teams = 1; teams <= chip.multiprocessors && teams <= s.rows;
-         teams = choice.teams > 0 ? teams + 1 : plan::more(teams)) {
-      const int most = chip.multiprocessors / teams < s.hidden ? chip.multiprocessors / teams : s.hidden;
-      if (choice.teams > 0 && teams != choice.teams) continue;
-      for (int blocks = most; blocks > 0; blocks = blocks > 8 ? blocks * 3 / 4 : blocks - 1)
-        if (choice.blocks == 0) plan::keep_better(best, plan::grid_plan(s, chip, blocks, teams));
-      if (choice.blocks > 0) plan::keep_better(best, plan::grid_plan(s, chip, choice.blocks, teams));
-    }
-    return best;
-  }
-  for (int blocks = 1; blocks <= 16; blocks *= 2) {
-    if (choice.blocks > 0 && blocks != choice.blocks) continue;
-    for (int rows = 1;; rows = rows < plan::kTile ? 2 * rows : rows + plan::kTile) {  // of a team
+  if (route == Route::step) return {route, 1, 1, plan::kTile, plan::step_cost(s)};
+  const auto try_teams = [&](int blocks) {
+    const auto make = route == Route::grid ? plan::grid_plan : plan::cluster_plan;
+    for (int64_t rows = 1;; rows *= 2) {  // of a team
       const int teams = choice.teams > 0 ? choice.teams : static_cast<int>(plan::ceil_div(s.rows, rows));
-      plan::keep_better(best, plan::cluster_plan(s, chip, blocks, teams));
-      if (teams == 1 || choice.teams > 0) break;
+      plan::keep_better(best, make(s, chip, blocks, teams));
+      if (teams == 1 || choice.teams > 0) return;
     }
+  };
+  if (choice.blocks > 0) {
+    try_teams(choice.blocks);
+  } else if (route == Route::grid) {
+    for (int units = 1; units <= plan::kMostUnits; units *= 2)
+      try_teams(static_cast<int>(plan::ceil_div(s.hidden, units)));
+  } else {
+    for (int blocks = 1; blocks <= 16; blocks *= 2) try_teams(blocks);
   }
   return best;
 }
