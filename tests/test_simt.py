@@ -38,6 +38,8 @@ RACES = {
     "two_writers": "grid.cu",
     "block_barrier_for_cluster": "cluster.cu",
     "arrived_but_not_waited": "cluster.cu",
+    "counted_stores_not_waited_for": "cluster.cu",
+    "counted_stores_of_another_phase": "cluster.cu",
     "stage_overwritten": "tile.cu",
 }
 # Mistakes that are no matter of luck: the emulator itself says what is wrong, in every build. (In order.)
@@ -49,6 +51,7 @@ SENTENCES = {
     "waits_for_absent_blocks": "endless: every thread that can run only looks, and nothing changes",
     "grid_too_large": "blocks are to be resident, but only",
     "endless_spin": "endless: every thread that can run only looks, and nothing changes",
+    "more_bytes_expected_than_come": "endless: every thread that can run only looks, and nothing changes",
     "copy_past_the_end": "a copy's memory is not where its kind says, or ends before the copy does",
     "host_memory_as_device": "a copy's memory is not where its kind says, or ends before the copy does",
     "rank_beyond_the_cluster": "map_shared_rank: the cluster has no such block",

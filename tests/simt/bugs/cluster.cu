@@ -60,12 +60,42 @@ std::string leaves_while_others_read() {
   return expect(out.get(), want);
 }
 
+// The same by counted stores, which need no barrier but the first and the last.
+enum class Counted { right, no_wait, wrong_phase, too_many };
+template <Counted C>
+__global__ void __launch_bounds__(32) tell_next_counted(int* out) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  const cg::cluster_group cluster = cg::this_cluster();
+  S2S_SHARED(uint32_t[32], mail);
+  S2S_SHARED(simt::Arrival[1], arrival);
+  const unsigned rank = cluster.block_rank(), next = (rank + 1) % cluster.num_blocks();
+  if (threadIdx.x == 0) simt::arrival_start(arrival);
+  cluster.sync();
+  if (threadIdx.x == 0) simt::arrival_expect(arrival, C == Counted::too_many ? 33 * 4 : 32 * 4);
+  simt::store_async(&mail[threadIdx.x], rank, arrival, next);
+  if (C != Counted::no_wait) simt::arrival_wait(arrival, C == Counted::wrong_phase ? 1 : 0);
+  out[blockIdx.x * 32 + threadIdx.x] = static_cast<int>(mail[threadIdx.x]);
+  cluster.sync();
+#endif
+}
+template <Counted C>
+std::string counted() {
+  const DeviceArray<int> out(8 * 32);
+  launch(tell_next_counted<C>, {.grid = 8, .block = 32, .cluster = 4}, out.data());
+  std::vector<int> want(8 * 32);
+  for (int i = 0; i < 8 * 32; ++i) want[i] = (i / 32 + 3) % 4;
+  return expect(out.get(), want);
+}
+
 }  // namespace
 
 const std::vector<Case> cluster_cases = {
     {"block_barrier_for_cluster", ring<Ring::right>, ring<Ring::block_barrier>},
     {"rank_beyond_the_cluster", ring<Ring::right>, ring<Ring::beyond>},
     {"arrived_but_not_waited", ring<Ring::right>, ring<Ring::no_wait>},
+    {"counted_stores_not_waited_for", counted<Counted::right>, counted<Counted::no_wait>},
+    {"counted_stores_of_another_phase", counted<Counted::right>, counted<Counted::wrong_phase>},
+    {"more_bytes_expected_than_come", counted<Counted::right>, counted<Counted::too_many>},
     {"leaves_while_others_read", leaves_while_others_read<false>, leaves_while_others_read<true>},
 };
 
