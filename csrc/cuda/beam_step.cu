@@ -104,6 +104,7 @@ __device__ bool arrives_last(int32_t* arrived, int lane) {
 }
 
 __global__ void __launch_bounds__(kWarp) beam_sources(BeamStepArgs x) {
+  simt::wait_for_earlier();
   S2S_SHARED(int32_t[kNearRanks], near);
   const int64_t source = blockIdx.x, step = *x.step, live = x.live[source];
   if (step < 0) return;
@@ -124,7 +125,8 @@ __global__ void __launch_bounds__(kWarp) beam_sources(BeamStepArgs x) {
 }  // namespace
 
 void beam_step(const BeamStepArgs& x) {
-  launch(beam_sources, {.grid = dim3(static_cast<unsigned>(x.sources)), .block = dim3(kWarp)}, x);
+  launch(beam_sources,
+         {.grid = dim3(static_cast<unsigned>(x.sources)), .block = dim3(kWarp), .overlaps = true}, x);
 }
 
 }  // namespace s2s::cuda
