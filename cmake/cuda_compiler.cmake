@@ -78,18 +78,10 @@ if(NOT S2S_CUDA_WHY)
   set(s2s_cuda_options "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;-O3;-Xptxas=${ptxas};\
 -Xcompiler=-Wall,-Wextra$<$<BOOL:${S2S_WERROR}>:,-Werror>>")
 
-  # The host code launches kernels, too. A graph's loop speaks to the device's own runtime, which takes a device link: of
-  # that one file, since other kernels are the better for none.
+  # The host code launches kernels, too.
   set_source_files_properties(${S2S_CUDA_HOST} PROPERTIES LANGUAGE CUDA)
-  list(FILTER S2S_CUDA_HOST EXCLUDE REGEX "/graph\\.cpp$")
-  add_library(s2s_cuda_graph OBJECT csrc/cuda/graph.cpp)
-  set_target_properties(s2s_cuda_graph PROPERTIES CUDA_SEPARABLE_COMPILATION ON)
-  add_library(_cuda_backend MODULE ${S2S_CUDA_KERNELS} ${S2S_CUDA_HOST} $<TARGET_OBJECTS:s2s_cuda_graph>)
-  target_link_libraries(s2s_cuda_graph PRIVATE s2s_flags)
-  set_target_properties(_cuda_backend PROPERTIES CUDA_RESOLVE_DEVICE_SYMBOLS ON)
-  foreach(target s2s_cuda_graph _cuda_backend)
-    set_target_properties(${target} PROPERTIES CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden CUDA_STANDARD_REQUIRED OFF)
-    target_include_directories(${target} SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
-    target_compile_options(${target} PRIVATE "${s2s_cuda_options}")
-  endforeach()
+  add_library(_cuda_backend MODULE ${S2S_CUDA_KERNELS} ${S2S_CUDA_HOST})
+  set_target_properties(_cuda_backend PROPERTIES CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden CUDA_STANDARD_REQUIRED OFF)
+  target_include_directories(_cuda_backend SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  target_compile_options(_cuda_backend PRIVATE "${s2s_cuda_options}")
 endif()

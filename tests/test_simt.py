@@ -50,6 +50,7 @@ SENTENCES = {
     "divergent_shuffle": "lanes of one warp are at different operations",
     "waits_for_absent_blocks": "endless: every thread that can run only looks, and nothing changes",
     "grid_too_large": "blocks are to be resident, but only",
+    "overlap_without_wait": "40 of 64 threads called wait_for_earlier()",
     "endless_spin": "endless: every thread that can run only looks, and nothing changes",
     "more_bytes_expected_than_come": "endless: every thread that can run only looks, and nothing changes",
     "copy_past_the_end": "a copy's memory is not where its kind says, or ends before the copy does",

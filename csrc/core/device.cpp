@@ -31,12 +31,11 @@ const DeviceApi& device_api(Device device) {
   return api;
 }
 
-void repeat_on(Device device, void (*step)(void*), void* context, const int32_t* again, int64_t most) {
-  if (!device.is_cpu()) return device_api(device).repeat(step, context, again, most);
-  for (int64_t i = 0; i < most; ++i) {
-    step(context);
-    if (*again == 0) return;
-  }
+int64_t repeat_on(Device device, void (*step)(void*, int32_t*), void* context, int64_t most) {
+  if (!device.is_cpu()) return device_api(device).repeat(step, context, most);
+  int32_t done = 0;
+  for (int64_t i = 0; i < most && done >= 0; ++i) step(context, &done);
+  return done < 0 ? -done : done;
 }
 
 void count_device_write() {

@@ -31,9 +31,12 @@ struct DeviceApi {
   void (*copy_in)(void* to, const void* host, size_t bytes);     // host memory may change after the call
   void (*copy_out)(void* host, const void* from, size_t bytes);  // waits until it is there
   void (*synchronize)();
-  // Calls step(context) until the int32 `again`, on the device, is 0 after it, `most` times at most. A device
-  // may record one call and repeat that by itself: a step does the same work each time, on the same memory.
-  void (*repeat)(void (*step)(void*), void* context, const int32_t* again, int64_t most);
+  // Calls step(context, done) until the loop has ended, `most` times at most, and returns how many steps it
+  // took. At its end a step writes to *done, which host and device reach, how many steps are done, and minus
+  // that number where it was the last one. A device may be behind the host's calls: steps after the last one
+  // leave *done, and what the loop is for, as they are. Steps copy nothing from or to the host, and none
+  // takes more memory than the first.
+  int64_t (*repeat)(void (*step)(void* context, int32_t* done), void* context, int64_t most);
 };
 
 // The backend of a device, which this thread then uses; throws std::runtime_error where it is absent.
@@ -42,7 +45,7 @@ const DeviceApi& device_api(Device device);
 void set_device_backend(Device::Kind kind, const DeviceApi& (*find)());
 
 // The same on any device.
-void repeat_on(Device device, void (*step)(void*), void* context, const int32_t* again, int64_t most);
+int64_t repeat_on(Device device, void (*step)(void*, int32_t*), void* context, int64_t most);
 
 // What Python writes to memory of devices is counted, so that whoever keeps copies of such memory (packed
 // weights) knows when they are old. While other libraries share some of it, they may write unseen.

@@ -51,14 +51,16 @@ void advance(const BeamStepArgs& x, int64_t source, int64_t step) {
 
 void beam_step(const BeamStepArgs& x) {
   const int64_t given = x.sources * x.beam * x.k, step = *x.step;
-  std::memcpy(x.kept_log_probs + step * given, x.log_probs, static_cast<size_t>(given) * sizeof(float));
-  std::memcpy(x.kept_columns + step * given, x.columns, static_cast<size_t>(given) * sizeof(int32_t));
-  *x.again = 0;
+  if (step < 0) return;
+  float* kept = x.kept + 2 * step * given;
+  std::memcpy(kept, x.log_probs, static_cast<size_t>(given) * sizeof(float));
+  std::memcpy(kept + given, x.columns, static_cast<size_t>(given) * sizeof(int32_t));
+  bool any = false;
   for (int64_t source = 0; source < x.sources; ++source) {
     if (x.live[source] > 0) advance(x, source, step);
-    if (x.live[source] > 0) *x.again = 1;
+    any = any || x.live[source] > 0;
   }
-  *x.step += 1;
+  *x.step = *x.done = static_cast<int32_t>(any ? step + 1 : -(step + 1));
 }
 
 }  // namespace s2s::S2S_ISA

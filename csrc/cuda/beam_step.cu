@@ -1,5 +1,5 @@
 // A warp for each source: every lane has the heads of its rows, and the warp takes the best of all, again and
-// again. A second, small kernel counts the step, once every source has read its number.
+// again. The last warp to be done counts the step.
 #include "cuda/detail/simt.h"
 #include "cuda/table.h"
 #include "math/beam.h"
@@ -10,6 +10,7 @@ namespace {
 
 constexpr int kWarp = 32;
 constexpr unsigned kAll = 0xffffffffu;
+constexpr int kNearRanks = 256;  // so many ranks of a source are kept in shared memory
 
 struct Head {
   double sum;
@@ -31,11 +32,12 @@ __device__ Head best_of_warp(Head mine) {
   return mine;
 }
 
-// The first lane writes what belongs to the source; each lane what belongs to its rows.
-__device__ void advance(const BeamStepArgs& x, int64_t source, int64_t step, int lane) {
-  const int64_t first = source * x.beam, live = x.live[source];
+// The first lane writes what belongs to the source; each lane what belongs to its rows. ranks [beam]:
+// scratch, of which a lane uses its rows' alone.
+__device__ void advance(const BeamStepArgs& x, int64_t source, int64_t step, int64_t live, int32_t* ranks,
+                        int lane) {
+  const int64_t first = source * x.beam;
   const bool may_end = step >= x.min_length;
-  int32_t* ranks = x.ranks + first;
   for (int64_t i = lane; i < live; i += kWarp)
     ranks[i] = static_cast<int32_t>(math::beam_next_rank(x, first + i, 0, may_end));
   int64_t chosen = 0;
@@ -82,32 +84,49 @@ __device__ void advance(const BeamStepArgs& x, int64_t source, int64_t step, int
   }
 }
 
-__global__ void __launch_bounds__(kWarp) beam_sources(BeamStepArgs x) {
-  const int64_t source = blockIdx.x, step = *x.step, given = x.beam * x.k;
-  const int lane = static_cast<int>(threadIdx.x);
-  const int64_t from = source * given, to = step * x.sources * given + from;
-  for (int64_t i = lane; i < given; i += kWarp) {
-    x.kept_log_probs[to + i] = x.log_probs[from + i];
-    x.kept_columns[to + i] = x.columns[from + i];
-  }
-  if (x.live[source] > 0) advance(x, source, step, lane);
+// The step is done; whoever is the last to know counts it.
+__device__ void count_step(const BeamStepArgs& x, int64_t step, int lane) {
+  int any = 0;
+  for (int64_t source = lane; source < x.sources; source += kWarp) any |= x.live[source] > 0;
+  any = __any_sync(kAll, any);
+  if (lane == 0) *x.step = *x.done = static_cast<int32_t>(any ? step + 1 : -(step + 1));
 }
 
-__global__ void __launch_bounds__(kWarp) beam_count(BeamStepArgs x) {
-  int any = 0;
-  for (int64_t source = threadIdx.x; source < x.sources; source += kWarp) any |= x.live[source] > 0;
-  any = __any_sync(kAll, any);
-  if (threadIdx.x == 0) {
-    *x.again = any;
-    *x.step += 1;
+__device__ bool arrives_last(int32_t* arrived, int lane) {
+  __syncwarp();
+  unsigned before = 0;
+  if (lane == 0) before = simt::add_acq_rel(reinterpret_cast<unsigned*>(arrived), 1);
+  before = __shfl_sync(kAll, before, 0);
+  __syncwarp();
+  if (before + 1 < gridDim.x) return false;
+  if (lane == 0) *arrived = 0;
+  return true;
+}
+
+__global__ void __launch_bounds__(kWarp) beam_sources(BeamStepArgs x) {
+  simt::wait_for_earlier();
+  S2S_SHARED(int32_t[kNearRanks], near);
+  const int64_t source = blockIdx.x, step = *x.step, live = x.live[source];
+  if (step < 0) return;
+  const int lane = static_cast<int>(threadIdx.x);
+  const int64_t given = x.beam * x.k, all = x.sources * given, from = source * given;
+  float* kept_log_probs = x.kept + 2 * step * all + from;
+  int32_t* kept_columns = reinterpret_cast<int32_t*>(kept_log_probs + all);
+  for (int64_t i = lane; i < given; i += kWarp) {
+    const float log_prob = x.log_probs[from + i];
+    const int32_t column = x.columns[from + i];
+    kept_log_probs[i] = log_prob;
+    kept_columns[i] = column;
   }
+  if (live > 0) advance(x, source, step, live, x.beam <= kNearRanks ? near : x.ranks + source * x.beam, lane);
+  if (gridDim.x == 1 || arrives_last(x.arrived, lane)) count_step(x, step, lane);
 }
 
 }  // namespace
 
 void beam_step(const BeamStepArgs& x) {
-  launch(beam_sources, {.grid = dim3(static_cast<unsigned>(x.sources)), .block = dim3(kWarp)}, x);
-  launch(beam_count, {.grid = dim3(1), .block = dim3(kWarp)}, x);
+  launch(beam_sources,
+         {.grid = dim3(static_cast<unsigned>(x.sources)), .block = dim3(kWarp), .overlaps = true}, x);
 }
 
 }  // namespace s2s::cuda

@@ -31,6 +31,7 @@ struct Result {
 template <class Element>
 __global__ void __launch_bounds__(kFewThreads, 2)
     multiply_few_rows(Activations a, Weights<Element> b, int block_rows, Result result) {
+  simt::wait_for_earlier();
   S2S_DYNAMIC_SHARED(char, shared);
   const int64_t first = int64_t{blockIdx.y} * block_rows;
   FewRows<Element> few(a, b, first, static_cast<int>(min(a.rows - first, int64_t{block_rows})), shared);
@@ -78,9 +79,10 @@ void few_rows(const Activations& a, const Weights<Element>& b, const Result& res
   // Blocks that go on to other columns keep the rows that they have staged.
   const int64_t most = 4 * int64_t{multiprocessors()}, turns = ceil_div(groups, most);
   const dim3 grid(blocks(ceil_div(groups, turns)), blocks(ceil_div(a.rows, rows)));
-  launch(multiply_few_rows<Element>,
-         {.grid = grid, .block = kFewThreads, .shared = few_rows_shared<Element>(rows, a.K)}, a, b, rows,
-         result);
+  launch(
+      multiply_few_rows<Element>,
+      {.grid = grid, .block = kFewThreads, .shared = few_rows_shared<Element>(rows, a.K), .overlaps = true},
+      a, b, rows, result);
 }
 
 template <class Tile, class Element>

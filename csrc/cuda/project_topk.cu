@@ -16,6 +16,7 @@ constexpr int kFewPitch = kRecordColumns + kPitchRest;
 template <class Element>
 __global__ void __launch_bounds__(kFewThreads, 2)
     few_rows_topk(Activations a, Weights<Element> b, int block_rows, const float* bias, Records records) {
+  simt::wait_for_earlier();
   S2S_DYNAMIC_SHARED(char, shared);
   float* logits = reinterpret_cast<float*>(shared);
   const int64_t first = int64_t{blockIdx.y} * block_rows;
@@ -87,7 +88,7 @@ struct Memory {
   }
 
   void merge(const ProjectTopkArgs& x) const {
-    launch(merge_records, {.grid = blocks(x.m), .block = kMergeThreads}, records, heads,
+    launch(merge_records, {.grid = blocks(x.m), .block = kMergeThreads, .overlaps = true}, records, heads,
            static_cast<int>(x.best), x.values, x.indices);
   }
 };
@@ -100,7 +101,8 @@ void few_rows(const ProjectTopkArgs& x, const Activations& a, const Weights<Elem
   launch(few_rows_topk<Element>,
          {.grid = grid,
           .block = kFewThreads,
-          .shared = rows * kFewPitch * sizeof(float) + few_rows_shared<Element>(rows, a.K)},
+          .shared = rows * kFewPitch * sizeof(float) + few_rows_shared<Element>(rows, a.K),
+          .overlaps = true},
          a, b, rows, x.bias, memory.records);
   memory.merge(x);
 }

@@ -7,6 +7,7 @@ namespace s2s::cuda {
 namespace {
 
 __global__ void __launch_bounds__(kElementsBlock) copy_rows(Gather x, bool aligned) {
+  simt::wait_for_earlier();
   const auto [r, c] = row_place(x.width);
   if (r >= x.rows || c >= x.width) return;
   const int64_t from = x.index[r], left = x.width - c;
@@ -20,7 +21,9 @@ __global__ void __launch_bounds__(kElementsBlock) copy_rows(Gather x, bool align
 void gather(const Gather& x) {
   if (x.rows == 0 || x.width == 0) return;
   const bool whole = aligned(x.from, x.from_stride) && aligned(x.to, x.to_stride);
-  launch(copy_rows, launch_rows_of(x.rows, x.width), x, whole);
+  Launch how = launch_rows_of(x.rows, x.width);
+  how.overlaps = true;
+  launch(copy_rows, how, x, whole);
 }
 
 void gather_rows(const GatherRowsArgs& x) {

@@ -29,10 +29,9 @@ class OutOfMemory : public std::bad_alloc {
 
 thread_local Arena* arena = nullptr;
 
-// A step that the device repeats by itself can take nothing from the host, and give it nothing.
+// The steps of a loop are launched ahead of the device: a copy from or to the host would wait for it.
 void host_is_free() {
-  if (arena && arena->closed())
-    throw std::logic_error("[repeat] A step that is recorded for the device copies from or to the host.");
+  if (arena && arena->closed()) throw std::logic_error("[repeat] A step copies from or to the host.");
 }
 
 // The device's pool keeps what is freed until release_memory(): asking the driver again would wait for the

@@ -21,11 +21,11 @@ void copy(void* to, const void* from, size_t bytes);
 void copy_in(void* to, const void* host, size_t bytes);
 void copy_out(void* host, const void* from, size_t bytes);
 void synchronize();
-void repeat(void (*step)(void*), void* context, const int32_t* again, int64_t most);
+int64_t repeat(void (*step)(void*, int32_t*), void* context, int64_t most);
 void release_memory();
 
-// Where the memory comes from that calls of this thread take while a step is measured and then recorded
-// (graph.cpp): at first the pool, whose bytes are counted; once it has memory of its own, from there.
+// Where the memory comes from that calls of this thread take in the steps of a loop (repeat.cpp): at first
+// the pool, whose bytes are counted; once it has memory of its own, from there.
 class Arena {
  public:
   void* take(size_t bytes);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <cstring>
+#include <utility>
+#include <vector>
 
 #include "model/candidates.h"
 #include "ops/beam_step.h"
@@ -25,20 +27,40 @@ int64_t continuations(const SearchOptions& o, int64_t columns) {
   return std::min(columns, (greedy ? 1 : o.beam_size + ends) + (o.min_decoding_length > 0 ? ends : 0));
 }
 
-template <class T>
-Tensor upload(const std::vector<T>& values, DType dtype) {
-  const Tensor host = Tensor::host({static_cast<int64_t>(values.size())}, dtype);
-  std::copy(values.begin(), values.end(), static_cast<T*>(host.data()));
-  return host.to(current_device());
-}
+// Small arrays that are made on the host and brought to the device in one copy.
+class Arrays {
+ public:
+  // Where the array will be; its address is at<T>() once all have been brought there.
+  template <class T>
+  size_t add(const std::vector<T>& values) {
+    const size_t place = (host_.size() + kAlign - 1) / kAlign * kAlign, bytes = values.size() * sizeof(T);
+    host_.resize(place + bytes);
+    std::memcpy(host_.data() + place, values.data(), bytes);
+    return place;
+  }
+  template <class T>
+  size_t add(int64_t count, T value) {
+    return add(std::vector<T>(static_cast<size_t>(count), value));
+  }
+  void bring() {
+    const Tensor host = Tensor::host({static_cast<int64_t>(host_.size())}, DType::u8);
+    std::memcpy(host.data(), host_.data(), host_.size());
+    there_ = host.to(current_device());
+  }
+  template <class T>
+  T* at(size_t place) const {
+    return reinterpret_cast<T*>(there_.u8() + place);
+  }
+  // A view, for as long as this lives.
+  Tensor view(size_t place, int64_t count) const {
+    return Tensor::wrap(at<int32_t>(place), {count}, DType::i32, nullptr, there_.device());
+  }
 
-// Doubles have no DType: they are pairs of int32 to the rest of the program.
-Tensor doubles(int64_t count) {
-  return Tensor::zeros({2 * count}, DType::i32);
-}
-double* f64(const Tensor& t) {
-  return static_cast<double*>(t.data());
-}
+ private:
+  static constexpr size_t kAlign = 16;
+  std::vector<uint8_t> host_;
+  Tensor there_;
+};
 
 class Loop {
  public:
@@ -53,22 +75,19 @@ class Loop {
         memory_(network.encoder().forward(packed.encoder, source, {}, nullptr, nullptr)),
         prepared_(network.decoder().context().prepare(packed.context, memory_)),
         ragged_(Ragged::single_step(rows_)) {
-    make_rows();
     make_search(options, shortlist);
+    make_rows();
   }
 
   // Runs until no source lives; how many steps it took.
   int64_t run() {
-    repeat_on(
-        current_device(), [](void* self) { static_cast<Loop*>(self)->step(); }, this, args_.again,
+    return repeat_on(
+        current_device(), [](void* self, int32_t* done) { static_cast<Loop*>(self)->step(done); }, this,
         args_.max_length);
-    const Tensor steps = step_.to(Device::cpu());
-    return steps.i32()[0];
   }
 
-  // [steps, rows, k]
-  Tensor log_probs(int64_t steps) const { return kept_log_probs_.rows(0, steps).to(Device::cpu()); }
-  Tensor columns(int64_t steps) const { return kept_columns_.rows(0, steps).to(Device::cpu()); }
+  // [steps, 2, rows, k] of the host's
+  Tensor kept(int64_t steps) const { return kept_.rows(0, steps).to(Device::cpu()); }
   int64_t sources() const { return sources_; }
 
  private:
@@ -76,15 +95,16 @@ class Loop {
     const Decoder& decoder = network_.decoder();
     const Config& config = network_.config();
     step_rows_ = decoder.make_rows(rows_, memory_.longest, false, false);
-    std::vector<int32_t> source_of(static_cast<size_t>(rows_));
-    for (size_t r = 0; r < source_of.size(); ++r)
-      source_of[r] = static_cast<int32_t>(r) / static_cast<int32_t>(beam_);
-    step_rows_.example = upload(source_of, DType::i32);
-    step_rows_.ids = upload(std::vector<int32_t>(static_cast<size_t>(rows_), config.bos_id), DType::i32);
-    initial_ = decoder.make_states(rows_);
+    step_rows_.example = arrays_.view(example_, rows_);
+    step_rows_.ids = arrays_.view(tokens_, rows_);
     written_ = decoder.make_states(rows_);
-    const std::vector<State> first = network_.bridge().forward(packed_.bridge, memory_);
-    move(first, step_rows_.example);
+    std::vector<State> first = network_.bridge().forward(packed_.bridge, memory_);
+    if (beam_ == 1) {
+      initial_ = std::move(first);
+    } else {
+      initial_ = decoder.make_states(rows_);
+      move(first, step_rows_.example);
+    }
     if (config.input_feeding) feed_ = Tensor::zeros({rows_, config.feed_width()});
   }
 
@@ -96,30 +116,36 @@ class Loop {
     best_log_probs_ = Tensor::empty({rows_, args_.k});
     best_columns_ = Tensor::empty({rows_, args_.k}, DType::i32);
     args_.log_probs = best_log_probs_.f32(), args_.columns = best_columns_.i32();
-    if (shortlist) vocabulary_ = upload(shortlist->ids, DType::i32), args_.vocabulary = vocabulary_.i32();
-    end_tokens_ = upload(o.end_tokens, DType::i32);
-    args_.end_tokens = end_tokens_.i32(), args_.ends = end_tokens_.size();
+    kept_ = Tensor::empty({o.max_decoding_length, 2, rows_, args_.k});
+    args_.kept = kept_.f32();
 
-    const Tensor scales = Tensor::host({2 * (o.max_decoding_length + 2)}, DType::i32);
-    for (int64_t l = 0; l < o.max_decoding_length + 2; ++l)
-      f64(scales)[l] = std::pow(static_cast<double>(l > 0 ? l : 1), o.length_penalty);
-    scales_ = scales.to(current_device());
-    args_.scales = f64(scales_);
+    std::vector<double> scales(static_cast<size_t>(o.max_decoding_length + 2), 1.0);
+    for (size_t l = 1; l < scales.size(); ++l) scales[l] = std::pow(static_cast<double>(l), o.length_penalty);
+    std::vector<int32_t> source_of(static_cast<size_t>(rows_));
+    for (size_t r = 0; r < source_of.size(); ++r)
+      source_of[r] = static_cast<int32_t>(r) / static_cast<int32_t>(beam_);
 
-    step_ = Tensor::zeros({1}, DType::i32);
-    again_ = upload(std::vector<int32_t>{1}, DType::i32);
-    live_ = upload(std::vector<int32_t>(static_cast<size_t>(sources_), 1), DType::i32);
-    finished_ = Tensor::zeros({sources_}, DType::i32);
-    parents_ = Tensor::zeros({rows_}, DType::i32);
-    ranks_ = Tensor::zeros({rows_}, DType::i32);
-    sums_ = doubles(rows_), scratch_ = doubles(rows_), best_ = doubles(sources_ * o.num_hypotheses);
-    kept_log_probs_ = Tensor::empty({o.max_decoding_length, rows_, args_.k});
-    kept_columns_ = Tensor::empty({o.max_decoding_length, rows_, args_.k}, DType::i32);
-    args_.step = step_.i32(), args_.again = again_.i32(), args_.live = live_.i32();
-    args_.finished = finished_.i32(), args_.parents = parents_.i32(), args_.tokens = step_rows_.ids.i32();
-    args_.ranks = ranks_.i32();
-    args_.sums = f64(sums_), args_.scratch = f64(scratch_), args_.best = f64(best_);
-    args_.kept_log_probs = kept_log_probs_.f32(), args_.kept_columns = kept_columns_.i32();
+    Arrays& a = arrays_;
+    const size_t scale = a.add(scales), sums = a.add(rows_, 0.0), scratch = a.add(rows_, 0.0),
+                 best = a.add(sources_ * o.num_hypotheses, 0.0);
+    const size_t vocabulary = a.add(shortlist ? shortlist->ids : std::vector<int32_t>()),
+                 ends = a.add(o.end_tokens), step = a.add(1, int32_t{0}), arrived = a.add(1, int32_t{0}),
+                 live = a.add(sources_, int32_t{1}), finished = a.add(sources_, int32_t{0}),
+                 ranks = a.add(rows_, int32_t{0});
+    const size_t parents = a.add(rows_, int32_t{0});
+    tokens_ = a.add(rows_, network_.config().bos_id);
+    example_ = a.add(source_of);
+    a.bring();
+    parents_ = a.view(parents, rows_);
+
+    args_.scales = a.at<double>(scale), args_.sums = a.at<double>(sums);
+    args_.scratch = a.at<double>(scratch), args_.best = a.at<double>(best);
+    if (shortlist) args_.vocabulary = a.at<int32_t>(vocabulary);
+    args_.end_tokens = a.at<int32_t>(ends), args_.ends = static_cast<int64_t>(o.end_tokens.size());
+    args_.step = a.at<int32_t>(step), args_.arrived = a.at<int32_t>(arrived);
+    args_.live = a.at<int32_t>(live), args_.finished = a.at<int32_t>(finished);
+    args_.ranks = a.at<int32_t>(ranks), args_.parents = parents_.i32();
+    args_.tokens = a.at<int32_t>(tokens_);
   }
 
   // initial_[r] = from[index[r]]
@@ -130,12 +156,19 @@ class Loop {
     }
   }
 
-  // In the first step a_0 is zero, which is what input feeding without a previous step comes to.
-  void step() {
+  // In the first step a_0 is zero, which is what input feeding without a previous step comes to. A single row
+  // continues itself: what it wrote is where the next step reads.
+  void step(int32_t* done) {
+    args_.done = done;
     network_.decoder().forward_block(packed_.decoder, prepared_, ragged_, step_rows_, feed_, initial_,
                                      written_, {});
     Output::best(output_, step_rows_.attentional, best_log_probs_, best_columns_);
     ops::beam_step(args_, current_device());
+    if (beam_ == 1) {
+      std::swap(initial_, written_);
+      if (feed_.defined()) feed_ = step_rows_.attentional;
+      return;
+    }
     move(written_, parents_);
     if (feed_.defined()) ops::gather_rows(step_rows_.attentional, parents_, feed_);
   }
@@ -149,22 +182,17 @@ class Loop {
   const Ragged ragged_;
   Decoder::Rows step_rows_;
   std::vector<State> initial_, written_;
-  Tensor feed_;
-  Tensor best_log_probs_, best_columns_, vocabulary_, end_tokens_, scales_, step_, again_, live_, finished_,
-      parents_, ranks_, sums_, scratch_, best_, kept_log_probs_, kept_columns_;
+  Arrays arrays_;
+  size_t tokens_ = 0, example_ = 0;  // places in arrays_
+  Tensor feed_, parents_, best_log_probs_, best_columns_, kept_;
   BeamStepArgs args_{};
 };
 
 // What the device computed, as if it were computed now. Of each source the live rows come first.
 class Replay final : public Stepper {
  public:
-  Replay(int64_t vocabulary, int64_t beam, const Tensor& log_probs, const Tensor& columns,
-         std::span<const int32_t> shortlist)
-      : vocabulary_(vocabulary),
-        beam_(beam),
-        log_probs_(log_probs),
-        columns_(columns),
-        shortlist_(shortlist) {}
+  Replay(int64_t vocabulary, int64_t beam, const Tensor& kept, std::span<const int32_t> shortlist)
+      : vocabulary_(vocabulary), beam_(beam), kept_(kept), shortlist_(shortlist) {}
 
   int64_t vocabulary() const override { return vocabulary_; }
 
@@ -178,15 +206,15 @@ class Replay final : public Stepper {
 
   void candidates(int64_t rows, int64_t k, const Processors& processors, float* log_probs,
                   int32_t* tokens) override {
-    const int64_t best = log_probs_.dim(2);
-    if (step_ >= log_probs_.dim(0)) throw std::logic_error("[search] The device stopped before the host.");
+    const int64_t best = kept_.dim(3), given = kept_.dim(2) * best;
+    if (step_ >= kept_.dim(0)) throw std::logic_error("[search] The device stopped before the host.");
     int64_t place = 0;
     for (int64_t r = 0; r < rows; ++r) {
       place =
           r > 0 && sources_[static_cast<size_t>(r)] == sources_[static_cast<size_t>(r - 1)] ? place + 1 : 0;
       const int64_t row = sources_[static_cast<size_t>(r)] * beam_ + place;
-      const int64_t at = (step_ * log_probs_.dim(1) + row) * best;
-      take_allowed({1, best, log_probs_.f32() + at, columns_.i32() + at}, shortlist_, processors.forbidden(),
+      const int64_t at = 2 * step_ * given + row * best;
+      take_allowed({1, best, kept_.f32() + at, kept_.i32() + at + given}, shortlist_, processors.forbidden(),
                    k, log_probs + r * k, tokens + r * k);
     }
   }
@@ -196,7 +224,7 @@ class Replay final : public Stepper {
 
  private:
   const int64_t vocabulary_, beam_;
-  const Tensor log_probs_, columns_;  // [steps, rows, best]
+  const Tensor kept_;  // [steps, 2, rows, best]: log-probabilities, then columns
   const std::span<const int32_t> shortlist_;
   std::vector<int32_t> sources_;  // of each live row
   int64_t step_ = -1;
@@ -217,8 +245,7 @@ SearchResults search_on_device(const Network& network, const std::shared_ptr<con
       options.vocabulary ? &workspace.shortlist.of_vocabulary(packed, *options.vocabulary) : nullptr;
   Loop loop(network, *packed, source, options, shortlist);
   const int64_t steps = loop.run();
-  Replay replay(network.config().target_vocab_size, options.beam_size, loop.log_probs(steps),
-                loop.columns(steps),
+  Replay replay(network.config().target_vocab_size, options.beam_size, loop.kept(steps),
                 shortlist ? std::span<const int32_t>(shortlist->ids) : std::span<const int32_t>());
   return s2s::generate(replay, loop.sources(), options, workspace.search);
 }

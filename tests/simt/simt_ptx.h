@@ -49,6 +49,13 @@ inline void backoff(S2S_SIMT_HERE) {
   spin(S2S_SIMT_PLACE("backoff"));
 }
 
+// --- kernels that begin before the one ahead has ended: here none does, but the launch counts the threads
+// that waited (simt_runtime.cpp)
+inline thread_local uint64_t threads_that_waited = 0;
+inline void wait_for_earlier() {
+  ++threads_that_waited;
+}
+
 // --- tensor cores
 struct Fragments {
   uint32_t a[4], b[2];

@@ -9,6 +9,7 @@
 
 #include "simt_arena.h"
 #include "simt_memory.h"
+#include "simt_ptx.h"
 #include "simt_state.h"
 
 namespace simt {
@@ -61,10 +62,12 @@ cudaError_t check_pointer(int argument, const void* p) {
 
 cudaError_t run_kernel(const cudaLaunchConfig_t& launch, Body body, void* argument) {
   unsigned cluster = 1;
-  bool cooperative = false;
+  bool cooperative = false, overlaps = false;
   for (unsigned i = 0; i < launch.numAttrs; ++i) {
     const cudaLaunchAttribute& a = launch.attrs[i];
     if (a.id == cudaLaunchAttributeCooperative) cooperative = a.val.cooperative != 0;
+    if (a.id == cudaLaunchAttributeProgrammaticStreamSerialization)
+      overlaps = a.val.programmaticStreamSerializationAllowed != 0;
     if (a.id == cudaLaunchAttributeClusterDimension) {
       cluster = a.val.clusterDim.x;
       if (a.val.clusterDim.y != 1 || a.val.clusterDim.z != 1)
@@ -89,7 +92,11 @@ cudaError_t run_kernel(const cudaLaunchConfig_t& launch, Body body, void* argume
         cudaErrorCooperativeLaunchTooLarge,
         std::to_string(blocks) + " blocks are to be resident, but only " + std::to_string(resident) + " fit");
   const OnDevice access;
+  threads_that_waited = 0;
   std::string sentence = run_launch(launch, cluster, cooperative, body, argument);
+  if (sentence.empty() && overlaps && threads_that_waited != threads * blocks)
+    sentence = "the kernel may overlap with the one ahead, but " + std::to_string(threads_that_waited) +
+               " of " + std::to_string(threads * blocks) + " threads called wait_for_earlier()";
   return sentence.empty() ? cudaSuccess : refuse(cudaErrorLaunchFailure, std::move(sentence));
 }
 

@@ -71,6 +71,7 @@ struct PairSums {
 // source.
 template <class Term>
 __global__ void __launch_bounds__(kStripBlock) pair_sums(PairSums x) {
+  simt::wait_for_earlier();
   constexpr int K = Term::kKeys, Q = Term::kQueries;
   const int64_t row = blockIdx.x;
   const int queries = run_from<Q>(x.pairs, row);
@@ -111,7 +112,7 @@ template <class Term>
 void launch_pair_sums(PairSums x) {
   x.aligned = aligned(x.a, x.a_stride) && aligned(x.keys, x.width) && (!x.b || aligned(x.b, x.b_stride));
   const dim3 grid(blocks(x.pairs.rows), blocks(ceil_div(x.pairs.longest, kStripWarps * Term::kKeys)));
-  launch(pair_sums<Term>, {.grid = grid, .block = kStripBlock}, x);
+  launch(pair_sums<Term>, {.grid = grid, .block = kStripBlock, .overlaps = true}, x);
 }
 
 struct WeightedSums {
@@ -130,6 +131,7 @@ struct WeightedSums {
 // made the weights of one query for all.
 template <bool SOFTMAX>
 __global__ void __launch_bounds__(kStripBlock) weighted_sums(WeightedSums x) {
+  simt::wait_for_earlier();
   constexpr int kQueries = kStripWarps, kTile = 128;
   const int64_t row = blockIdx.x;
   const int queries = run_from<kQueries>(x.pairs, row);
@@ -187,7 +189,8 @@ __global__ void __launch_bounds__(kStripBlock) weighted_sums(WeightedSums x) {
 template <bool SOFTMAX>
 void launch_weighted_sums(WeightedSums x) {
   x.aligned = aligned(x.values, x.width) && aligned(x.out, x.out_stride);
-  launch(weighted_sums<SOFTMAX>, {.grid = strips(x.pairs.rows, x.width), .block = kStripBlock}, x);
+  launch(weighted_sums<SOFTMAX>,
+         {.grid = strips(x.pairs.rows, x.width), .block = kStripBlock, .overlaps = true}, x);
 }
 
 }  // namespace s2s::cuda

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -29,6 +30,8 @@ struct Launch {
   size_t shared = 0;         // bytes of dynamic shared memory
   unsigned cluster = 1;      // blocks of a cluster, along x
   bool cooperative = false;  // all blocks are on the device at once: they may wait for each other
+  bool overlaps = false;     // begins before the kernel ahead has ended: its first statement is
+                             // simt::wait_for_earlier()
   Site site = {};
 };
 
@@ -64,7 +67,32 @@ void allow(void (*kernel)(P...), size_t shared, unsigned cluster, Site site) {
           site);
 }
 
-// `attributes` (2 of them) must outlive the configuration.
+inline int device_attribute(cudaDeviceAttr attribute, Site site) {
+  int device = 0, value = 0;
+  check(cudaGetDevice(&device), site);
+  check(cudaDeviceGetAttribute(&value, attribute, device), site);
+  return value;
+}
+
+// Whether this device can begin a kernel before the one ahead has ended: from 9.0 on. S2S_CUDA_OVERLAP=0
+// forbids it, for measurements.
+inline bool can_overlap(Site site) {
+  static thread_local int asked = -1;
+  static thread_local bool answer = false;
+  int device = 0;
+  check(cudaGetDevice(&device), site);
+  if (device != asked) {
+    const char* wanted = std::getenv("S2S_CUDA_OVERLAP");
+    answer = !(wanted && std::string_view(wanted) == "0") &&
+             device_attribute(cudaDevAttrComputeCapabilityMajor, site) >= 9;
+    asked = device;
+  }
+  return answer;
+}
+
+constexpr int kMostAttributes = 3;
+
+// `attributes` (kMostAttributes) must outlive the configuration.
 inline cudaLaunchConfig_t configuration(const Launch& l, cudaLaunchAttribute* attributes) {
   cudaLaunchConfig_t c = {};
   c.gridDim = l.grid;
@@ -81,14 +109,11 @@ inline cudaLaunchConfig_t configuration(const Launch& l, cudaLaunchAttribute* at
     attributes[c.numAttrs].val.clusterDim.y = 1;
     attributes[c.numAttrs++].val.clusterDim.z = 1;
   }
+  if (l.overlaps && can_overlap(l.site)) {
+    attributes[c.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[c.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+  }
   return c;
-}
-
-inline int device_attribute(cudaDeviceAttr attribute, Site site) {
-  int device = 0, value = 0;
-  check(cudaGetDevice(&device), site);
-  check(cudaDeviceGetAttribute(&value, attribute, device), site);
-  return value;
 }
 
 }  // namespace detail
@@ -97,7 +122,7 @@ inline int device_attribute(cudaDeviceAttr attribute, Site site) {
 template <class... P, class... A>
 void launch(void (*kernel)(P...), const Launch& l, A&&... arguments) {
   detail::allow(kernel, l.shared, l.cluster, l.site);
-  cudaLaunchAttribute attributes[2];
+  cudaLaunchAttribute attributes[detail::kMostAttributes];
   cudaLaunchConfig_t c = detail::configuration(l, attributes);
   c.stream = current_stream();
   check(cudaLaunchKernelEx(&c, kernel, static_cast<P>(arguments)...), l.site);
@@ -141,7 +166,7 @@ int max_active_clusters(void (*kernel)(P...), const Launch& l) {
   Launch one = l;
   one.grid = dim3(l.cluster);
   one.cooperative = false;
-  cudaLaunchAttribute attributes[2];
+  cudaLaunchAttribute attributes[detail::kMostAttributes];
   const cudaLaunchConfig_t c = detail::configuration(one, attributes);
   int clusters = 0;
   const cudaError_t error =

@@ -67,6 +67,16 @@ __device__ __forceinline__ void backoff() {
   __nanosleep(20);
 }
 
+// The first statement of a kernel that is launched with .overlaps: lets the next kernel's blocks come, then
+// waits until the kernels ahead in the stream have ended and what they wrote is seen. All threads say it,
+// those with nothing to do as well: the next kernel waits for this one alone.
+__device__ __forceinline__ void wait_for_earlier() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 namespace detail {
 __device__ __forceinline__ unsigned shared_address(const void* p) {
   return static_cast<unsigned>(__cvta_generic_to_shared(p));

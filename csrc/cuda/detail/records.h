@@ -125,6 +125,7 @@ constexpr int kMergeThreads = 256;
 // Each row's records -> the result, by a block. heads [rows, ranges]: scratch.
 __global__ void __launch_bounds__(kMergeThreads)
     merge_records(Records records, int* heads, int best, float* values, int32_t* indices) {
+  simt::wait_for_earlier();
   S2S_SHARED(Key[2][kMergeThreads / 32], of_warp);
   const int64_t row = blockIdx.x;
   const int thread = static_cast<int>(threadIdx.x);

@@ -54,6 +54,7 @@ template <class Cell, int PHASE>
 __global__ void __launch_bounds__(kStepThreads, 3)
     recurrent_step(const Cell cell, const StepOperands<OperandOf<typename Cell::Element>> operands,
                    const Step step, const int units) {
+  simt::wait_for_earlier();
   using T = OperandOf<typename Cell::Element>;
   constexpr int kGates = Cell::kGates[PHASE];
   S2S_DYNAMIC_SHARED(float, sums);  // [kTileRows][units * kGates]
@@ -99,7 +100,8 @@ void launch_step(const Cell& cell, const StepOperands<T>& operands, const Step& 
   launch(recurrent_step<Cell, PHASE>,
          {.grid = dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(share < tiles ? share : tiles)),
           .block = kStepThreads,
-          .shared = sizeof(float) * kTileRows * static_cast<size_t>(units) * kGates},
+          .shared = sizeof(float) * kTileRows * static_cast<size_t>(units) * kGates,
+          .overlaps = true},
          cell, operands, step, units);
 }
 

@@ -203,6 +203,20 @@ std::string misaligned_shared_vector() {
   return expect(y.get(), std::vector<float>(32, 4.0f));
 }
 
+// A kernel that may begin before the one ahead has ended; threads that have nothing to do wait, too.
+template <bool BUG>
+__global__ void __launch_bounds__(64) overlapping(int* out, int n) {
+  if (BUG && threadIdx.x >= static_cast<unsigned>(n)) return;
+  simt::wait_for_earlier();
+  if (threadIdx.x < static_cast<unsigned>(n)) out[threadIdx.x] = 1;
+}
+template <bool BUG>
+std::string overlap_without_wait() {
+  const DeviceArray<int> out(40);
+  launch(overlapping<BUG>, {.grid = 1, .block = 64, .overlaps = true}, out.data(), 40);
+  return expect(out.get(), std::vector<int>(40, 1));
+}
+
 #define S2S_CASE(name) {#name, name<false>, name<true>}
 
 }  // namespace
@@ -214,7 +228,7 @@ const std::vector<Case> block_cases = {
     S2S_CASE(missing_syncwarp),         S2S_CASE(shared_past_the_end),
     S2S_CASE(dynamic_shared_too_short), S2S_CASE(shared_not_written),
     S2S_CASE(global_past_the_end),      S2S_CASE(misaligned_vector),
-    S2S_CASE(misaligned_shared_vector),
+    S2S_CASE(misaligned_shared_vector), S2S_CASE(overlap_without_wait),
 };
 
 }  // namespace s2s::cuda
