@@ -38,8 +38,12 @@ if(NOT S2S_CUDA_ARCHITECTURES)
 endif()
 
 # Does it compile a kernel for them, with this C++ compiler? CMake would end the whole build at a compiler that does not.
-if(NOT CMAKE_CUDA_HOST_COMPILER AND NOT DEFINED ENV{CUDAHOSTCXX})
-  set(CMAKE_CUDA_HOST_COMPILER "${CMAKE_CXX_COMPILER}")
+if(NOT CMAKE_CUDA_HOST_COMPILER)
+  if("$ENV{CUDAHOSTCXX}" STREQUAL "")
+    set(CMAKE_CUDA_HOST_COMPILER "${CMAKE_CXX_COMPILER}")
+  else()
+    set(CMAKE_CUDA_HOST_COMPILER "$ENV{CUDAHOSTCXX}") # enable_language would read it, too, but only after the probe
+  endif()
 endif()
 if(MSVC OR NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
   set(S2S_CUDA_WHY "the CUDA backend is for Linux")

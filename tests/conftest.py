@@ -35,6 +35,13 @@ def torch() -> Any:
 
 
 @pytest.fixture
+def own_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cuBLAS: large products are made by our own kernels, whose rows do not show their company. For tests
+    that compare bits; of the CPU it changes nothing."""
+    monkeypatch.setenv("S2S_CUBLAS", "0")
+
+
+@pytest.fixture
 def threads() -> Iterator[Callable[[int], None]]:
     """`threads(n)` sets the number of threads until the test ends."""
     seq2seq_fast: Any = importlib.import_module("seq2seq_fast")

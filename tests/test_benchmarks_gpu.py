@@ -288,6 +288,7 @@ def test_the_twins_come_first() -> None:
     files = checks.test_files()
     assert files[0] == "tests/test_cuda_ptx.py"
     assert "tests/ops/test_softmax.py" in files and len(files) == len(set(files))
+    assert set(files[1 : 1 + len(checks.LONG)]) == set(checks.LONG), "the longest that are named, all there"
 
 
 # --- the command itself

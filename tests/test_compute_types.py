@@ -118,6 +118,7 @@ def test_the_weights_are_rounded(
 
 @variants
 @pytest.mark.parametrize("compute_type", ["float32", *SMALLER])
+@pytest.mark.usefixtures("own_products")
 def test_company_changes_nothing(
     device: Device, rng: np.random.Generator, threads: Threads, compute_type: str, variant: str
 ) -> None:

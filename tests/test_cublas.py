@@ -56,6 +56,20 @@ def test_linear(
     assert np.all(np.abs(y - (wide[0] @ wide[1].T + bias)) <= (allowed + 1e-5) * magnitudes)
 
 
+def test_company_shows_where_the_library_takes_a_product(
+    device: Device, rng: np.random.Generator, calls: Callable[[], int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sums have an order of their own. Without it, from one product to the next, a row is its own."""
+    x, weight = values(rng, ROWS, INNER), values(rng, OUTER, INNER)
+    alone = device.run(ops.linear, x[:1], weight)
+    if calls() is not None:  # NVIDIA's may happen to round alike
+        assert not np.array_equal(device.run(ops.linear, x, weight)[:1], alone)
+    monkeypatch.setenv("S2S_CUBLAS", "0")
+    before = calls()
+    assert np.array_equal(device.run(ops.linear, x, weight)[:1], alone)
+    assert calls() == before
+
+
 def test_gradients(device: Device, rng: np.random.Generator, calls: Callable[[], int | None]) -> None:
     """The right operand as it is stored, and a left one whose rows lie across."""
     x, weight, dy = values(rng, ROWS, INNER), values(rng, OUTER, INNER), values(rng, ROWS, OUTER)

@@ -20,6 +20,8 @@ from seq2seq_fast import AdamW, Seq2Seq, Seq2SeqConfig, Trainer, nn, ops
 from seq2seq_fast.data import Batch, Dataset
 from seq2seq_fast.schedule import ReduceLROnPlateau
 
+pytestmark = pytest.mark.usefixtures("own_products")
+
 Threads = Callable[[int], None]
 BATCH = size(64, 9)
 TIMES = ("seconds", "tokens_per_second")

@@ -124,6 +124,8 @@ class Runner:
 
     def conclude(self) -> None:
         """Tables and verdicts of all that the folder holds."""
+        if self.environment and str(build.SITE) not in sys.path:
+            sys.path.insert(0, str(build.SITE))  # these import the package, which may be nowhere else
         from . import cells, plan, report
         from .goals import verdicts
 

@@ -73,12 +73,16 @@ class Library {
   std::map<int, Handle> handles_;  // by device; null: it could not be made
 };
 
+// Asked at each product, so that a process may have some with the library and some without.
+bool kept_out() {
+  const char* wanted = std::getenv("S2S_CUBLAS");
+  return wanted && std::strcmp(wanted, "0") == 0;
+}
+
 // What is opened stays open.
 void Library::search() {
   if (searched_) return;
   searched_ = true;
-  const char* wanted = std::getenv("S2S_CUBLAS");
-  if (wanted && std::strcmp(wanted, "0") == 0) return;
   const char* const names[] = {"libcublas.so.13", "libcublas.so.12"};
   const auto open = [&](const char* name, int flags) {
     return found_ || (found_ = find_all(dlopen(name, RTLD_NOW | RTLD_LOCAL | flags), functions_));
@@ -89,6 +93,7 @@ void Library::search() {
 }
 
 Handle Library::handle() {
+  if (kept_out()) return nullptr;
   search();
   if (!found_) return nullptr;
   int device = 0;

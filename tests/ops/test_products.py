@@ -1,4 +1,4 @@
-"""Every way to make a product of matrices: sizes around those at which another kernel takes over."""
+"""Every way of our own to make a product: sizes around those at which another kernel takes over."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from checks import assert_sums_close, values
 from place import Device, size
 from reference import rounding
 from seq2seq_fast import ops
+
+pytestmark = pytest.mark.usefixtures("own_products")
 
 TYPES = ["float32", "float16", "bfloat16", "int8"]
 ROUNDING = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}

@@ -161,7 +161,7 @@ void test_numbers() {
       static_cast<unsigned>(127 * 127 + 1 * -2 + -1 * 2 + -128 * 127 + 10),
       127u * 127u + 1u * 254u + 255u * 2u + 128u * 127u + 10u,
       0x87050301u,
-      0xff00ff00u,
+      0x87008700u,
       0x80000000u,
       31u + 400u,
       product_high,

@@ -175,14 +175,13 @@ inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
   return static_cast<unsigned>((uint64_t{high} << 32 | low) >> (shift & 31u));
 }
 // Byte i of the result is byte (s >> 4 i) & 7 of y:x; with bit 3 set, its sign in all eight bits.
+// Three bits select a byte: the fourth, with which PTX's prmt repeats a sign, is not looked at.
 inline unsigned __byte_perm(unsigned x, unsigned y, unsigned s) {
   const uint64_t both = uint64_t{y} << 32 | x;
   unsigned result = 0;
   for (int i = 0; i < 4; ++i) {
-    const unsigned selector = s >> 4 * i & 15u;
-    unsigned byte = static_cast<unsigned>(both >> 8 * (selector & 7u)) & 255u;
-    if (selector & 8u) byte = byte & 128u ? 255u : 0u;
-    result |= byte << 8 * i;
+    const unsigned selector = s >> 4 * i & 7u;
+    result |= (static_cast<unsigned>(both >> 8 * selector) & 255u) << 8 * i;
   }
   return result;
 }
