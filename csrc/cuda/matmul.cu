@@ -1,6 +1,6 @@
 // detail/products.h says which of the products below is taken. A block has some columns and up to eight rows,
 // or a tile.
-#include "cuda/cublas.h"
+#include "cuda/detail/library.h"
 #include "cuda/detail/products.h"
 #include "cuda/table.h"
 #include "math/exp.h"
@@ -95,22 +95,10 @@ void tiles(const typename Tile::Left& a, const Weights<Element>& b, const Result
 // False: the library cannot.
 template <class Element>
 bool library(const Activations& a, const Weights<Element>& b, const Result& result) {
-  LibraryProduct product{};
-  product.m = a.rows, product.n = b.N, product.k = a.K;
-  product.type = sizeof(Element) == 4            ? ComputeType::float32
-                 : std::is_same_v<Element, Half> ? ComputeType::float16
-                                                 : ComputeType::bfloat16;
-  product.b = b.rows, product.b_stride = b.pitch;
-  product.c = result.c, product.c_stride = result.stride, product.accumulate = result.accumulate;
-  bool done = false;
-  if constexpr (sizeof(Element) == 4) {
-    product.a = a.data, product.a_row_stride = a.row_stride, product.a_k_stride = a.k_stride;
-    done = library_matmul(product);
-  } else if (has_library()) {
-    const RoundedRows<Element> rounded(a);
-    product.a = rounded.rows, product.a_row_stride = b.pitch, product.a_k_stride = 1;
-    done = library_matmul(product);
-  }
+  const bool done = with_library(a, b, [&](LibraryProduct product) {
+    product.c = result.c, product.c_stride = result.stride, product.accumulate = result.accumulate;
+    return library_matmul(product);
+  });
   if (done && (result.bias || result.activation != Activation::none)) {
     launch(finish_library,
            {.grid = blocks(ceil_div(a.rows * b.N, 4 * kFinishThreads)), .block = kFinishThreads}, a.rows, b.N,

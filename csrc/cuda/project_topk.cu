@@ -1,6 +1,8 @@
 // A block has some columns, 64 at a time, and up to eight rows, or a tile (detail/products.h: the same
-// product as matmul's, so the same logits, unless matmul's is cuBLAS). Their logits stay in shared memory
-// until their record is made (detail/records.h); a second kernel merges the records of each row.
+// product as matmul's, so the same logits, unless cuBLAS makes one of them). Their logits stay in shared
+// memory until their record is made (detail/records.h); a second kernel merges the records of each row.
+// Large products go to cuBLAS, some rows at a time, and a block makes records of the logits it reads.
+#include "cuda/detail/library.h"
 #include "cuda/detail/products.h"
 #include "cuda/detail/records.h"
 #include "cuda/table.h"
@@ -63,6 +65,53 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   }
 }
 
+// Logits of the library [rows, pitch]; pitch: a multiple of kRecordColumns.
+struct Logits {
+  const float* data;
+  int64_t pitch, N;
+  int64_t first, rows;  // which of the product's rows they are
+  const float* bias;
+  bool vectors;  // a quad of the bias can be loaded at once
+};
+
+constexpr int kReadRows = 64, kReadThreads = 256;
+
+// Rows [row, row + rows) and some columns, the bias added -> shared memory; past N anything.
+__device__ __forceinline__ void stage_logits(const Logits& from, int64_t row, int rows, int64_t column,
+                                             float* to) {
+  constexpr int kQuads = kRecordColumns / kQuad;
+  const int thread = static_cast<int>(threadIdx.x), c = thread % kQuads * kQuad;
+  float4 bias = {};
+  if (from.bias && column + c < from.N)
+    bias = load_quad(from.bias + column + c, static_cast<int>(min(from.N - column - c, int64_t{kQuad})),
+                     from.vectors);
+#pragma unroll
+  for (int i = 0; i < kReadRows; i += kReadThreads / kQuads) {
+    const int r = thread / kQuads + i;
+    if (r >= rows) break;
+    float4 x = load_quad(from.data + (row + r) * from.pitch + column + c, kQuad, true);
+    each([](float& sum, float b) { sum += b; }, x, bias);
+    *reinterpret_cast<float4*>(to + r * kFewPitch + c) = x;
+  }
+}
+
+__global__ void __launch_bounds__(kReadThreads, 4) logits_topk(Logits logits, Records records) {
+  S2S_SHARED(float4[kReadRows * kFewPitch / kQuad], staged);
+  float* tile_logits = reinterpret_cast<float*>(staged);
+  const int64_t row = int64_t{blockIdx.x} * kReadRows;
+  const int rows = static_cast<int>(min(logits.rows - row, int64_t{kReadRows}));
+  int64_t tile = blockIdx.y * records.range_tiles;
+  const int64_t end = min(tile + records.range_tiles, records.tiles);
+  for (; tile < end; ++tile) {
+    const int64_t column = tile * kRecordColumns;
+    stage_logits(logits, row, rows, column, tile_logits);
+    __syncthreads();
+    const int width = static_cast<int>(min(logits.N - column, int64_t{kRecordColumns}));
+    record_tile<8>(tile_logits, kFewPitch, rows, width, logits.first + row, tile, records);
+    __syncthreads();
+  }
+}
+
 // The records of a product whose blocks have `block_rows` rows and `block_columns` columns at a time, in one
 // piece of memory.
 struct Memory {
@@ -70,13 +119,13 @@ struct Memory {
   Scratch scratch;
   int* heads = nullptr;  // merge_records
 
-  Memory(const ProjectTopkArgs& x, int64_t block_rows, int64_t block_columns) {
+  // rows: of one launch. There shall be `at_once` blocks for each multiprocessor.
+  Memory(const ProjectTopkArgs& x, int64_t rows, int64_t block_rows, int64_t block_columns, int at_once = 2) {
     Records& r = records;
     r.tiles = ceil_div(x.n, kRecordColumns);
     r.length = static_cast<int>(x.best < kRecordColumns ? x.best : kRecordColumns);
-    // Ranges of so many tiles that two blocks of each multiprocessor have one.
-    const int64_t step = block_columns / kRecordColumns, row_blocks = ceil_div(x.m, block_rows);
-    const int64_t wanted = 2 * int64_t{multiprocessors()}, steps = ceil_div(r.tiles, step);
+    const int64_t step = block_columns / kRecordColumns, row_blocks = ceil_div(rows, block_rows);
+    const int64_t wanted = at_once * int64_t{multiprocessors()}, steps = ceil_div(r.tiles, step);
     r.range_tiles = x.best > kMergedBest ? 1 : step * ceil_div(steps * row_blocks, wanted);
     r.ranges = ceil_div(r.tiles, r.range_tiles);
     const int64_t keys = x.m * r.ranges * r.length, largest = x.m * r.tiles;
@@ -96,7 +145,7 @@ struct Memory {
 template <class Element>
 void few_rows(const ProjectTopkArgs& x, const Activations& a, const Weights<Element>& b) {
   const int rows = few_rows_of_block(a.rows);
-  const Memory memory(x, rows, kRecordColumns);
+  const Memory memory(x, x.m, rows, kRecordColumns);
   const dim3 grid(blocks(memory.records.ranges), blocks(ceil_div(a.rows, rows)));
   launch(few_rows_topk<Element>,
          {.grid = grid,
@@ -109,17 +158,52 @@ void few_rows(const ProjectTopkArgs& x, const Activations& a, const Weights<Elem
 
 template <class Tile, class Element>
 void tiles(const ProjectTopkArgs& x, const typename Tile::Left& a, const Weights<Element>& b) {
-  const Memory memory(x, Tile::kRows, Tile::kColumns);
+  const Memory memory(x, x.m, Tile::kRows, Tile::kColumns);
   const dim3 grid(blocks(ceil_div(x.m, Tile::kRows)), blocks(memory.records.ranges));
   launch(tile_topk<Tile, Element>, {.grid = grid, .block = Tile::kThreads, .shared = Tile::kShared}, a, b,
          x.bias, memory.records);
   memory.merge(x);
 }
 
+// Logits that are in memory at a time: about what the L2 cache holds, and enough rows for the library.
+constexpr int64_t kLogitBytes = int64_t{64} << 20;
+constexpr int64_t kLeastRows = 128;  // and their multiples: the library's tiles
+constexpr int kReadersAtOnce = 4;    // each waits for its logits
+
+inline int64_t rows_at_once(int64_t M, int64_t pitch) {
+  const int64_t fit = kLogitBytes / (pitch * static_cast<int64_t>(sizeof(float)));
+  return std::min(M, std::max(fit / kLeastRows, int64_t{1}) * kLeastRows);
+}
+
+// False: the library cannot.
+template <class Element>
+bool library(const ProjectTopkArgs& x, const Activations& a, const Weights<Element>& b) {
+  return with_library(a, b, [&](const LibraryProduct& whole) {
+    const int64_t pitch = ceil_div(b.N, kRecordColumns) * kRecordColumns, most = rows_at_once(a.rows, pitch);
+    const Memory memory(x, most, kReadRows, kRecordColumns, kReadersAtOnce);
+    const Scratch logits(static_cast<size_t>(most * pitch) * sizeof(float));
+    for (int64_t first = 0; first < a.rows; first += most) {
+      const int64_t rows = std::min(most, a.rows - first);
+      LibraryProduct product = rows_of<Element>(whole, first, rows);
+      product.c = logits.as<float>(), product.c_stride = pitch;
+      if (!library_matmul(product)) return false;
+      launch(logits_topk,
+             {.grid = dim3(blocks(ceil_div(rows, kReadRows)), blocks(memory.records.ranges)),
+              .block = kReadThreads},
+             Logits{product.c, pitch, b.N, first, rows, x.bias, aligned(x.bias)}, memory.records);
+    }
+    memory.merge(x);
+    return true;
+  });
+}
+
 template <class Element>
 void project(const ProjectTopkArgs& x, const Activations& a) {
   const Weights<Element> b = weights_of<Element>(x.b, x.k, x.n);
   if (x.m <= few_rows_limit(x.type, x.n)) return few_rows(x, a, b);
+  if constexpr (sizeof(Element) > 1) {
+    if (wants_library(x.type, x.m, x.n, x.k) && library(x, a, b)) return;
+  }
   if constexpr (sizeof(Element) == 4) {
     tiles<Tile<float>>(x, left_of(a), b);
   } else {

@@ -4,12 +4,12 @@
 //                               tile_mma.h   float16 and bfloat16, the rows of a rounded to that type
 //                               (float16:
 //                                            infinity beyond 65504)
-//   many rows, a large product  cuBLAS       matmul only, all but int8, where there is one (cuda/cublas.h)
+//   many rows, a large product  library.h    cuBLAS: all but int8, where there is one (cuda/cublas.h)
 //
 // The company of a row: sums of float32 have one order in few_rows.h and tile.h, and int8 is exact, so a
 // row's bits do not depend on the other rows. They do where the rule above changes hands: float16 and
-// bfloat16 beyond few_rows_limit (each side of it is consistent), and all of matmul's types where cuBLAS
-// takes over. S2S_CUBLAS=0 keeps it out.
+// bfloat16 beyond few_rows_limit (each side of it is consistent), and all types but int8 where cuBLAS takes
+// over. S2S_CUBLAS=0 keeps it out.
 #pragma once
 
 #include "cuda/detail/few_rows.h"
