@@ -208,7 +208,7 @@ int main() {
 
 @pytest.mark.cpu_only("a program of its own")
 def test_the_model(folder: Path) -> None:
-    """What is chosen for an LSTM on 132 processors, without and with clusters: what was fastest on an H100."""
+    """What is chosen for an LSTM on 132 processors, without and with clusters: an H100's fastest."""
     if why := native.missing("plain"):
         pytest.skip(f"{why[0].upper()}{why[1:]}.")
     source = folder / "plans.cpp"
