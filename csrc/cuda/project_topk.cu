@@ -95,7 +95,7 @@ __device__ __forceinline__ void stage_logits(const Logits& from, int64_t row, in
   }
 }
 
-__global__ void __launch_bounds__(kReadThreads, 4) logits_topk(Logits logits, Records records) {
+__global__ void __launch_bounds__(kReadThreads, 3) logits_topk(Logits logits, Records records) {
   S2S_SHARED(float4[kReadRows * kFewPitch / kQuad], staged);
   float* tile_logits = reinterpret_cast<float*>(staged);
   const int64_t row = int64_t{blockIdx.x} * kReadRows;
@@ -168,7 +168,7 @@ void tiles(const ProjectTopkArgs& x, const typename Tile::Left& a, const Weights
 // Logits that are in memory at a time: about what the L2 cache holds, and enough rows for the library.
 constexpr int64_t kLogitBytes = int64_t{64} << 20;
 constexpr int64_t kLeastRows = 128;  // and their multiples: the library's tiles
-constexpr int kReadersAtOnce = 4;    // each waits for its logits
+constexpr int kReadersAtOnce = 3;    // each waits for its logits
 
 inline int64_t rows_at_once(int64_t M, int64_t pitch) {
   const int64_t fit = kLogitBytes / (pitch * static_cast<int64_t>(sizeof(float)));
