@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -69,6 +70,8 @@ MARKERS = (
 def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in its background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--device") == "cuda":
         _native: Any = importlib.import_module("seq2seq_fast._native")
         if not _native.cuda_status()["devices"]:
