@@ -35,7 +35,7 @@ class Arrays {
   size_t add(const std::vector<T>& values) {
     const size_t place = (host_.size() + kAlign - 1) / kAlign * kAlign, bytes = values.size() * sizeof(T);
     host_.resize(place + bytes);
-    std::memcpy(host_.data() + place, values.data(), bytes);
+    if (bytes > 0) std::memcpy(host_.data() + place, values.data(), bytes);
     return place;
   }
   template <class T>
