@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import reference
 import seq2seq_fast
 from checks import assert_sums_close, values
 from place import Device
@@ -54,6 +55,37 @@ def test_linear(
     magnitudes = np.abs(wide[0]) @ np.abs(wide[1]).T + np.abs(bias)
     allowed = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}[compute_type]
     assert np.all(np.abs(y - (wide[0] @ wide[1].T + bias)) <= (allowed + 1e-5) * magnitudes)
+
+
+@pytest.mark.parametrize("compute_type", ["float32", "float16", "bfloat16"])
+def test_project_topk(
+    device: Device, rng: np.random.Generator, calls: Callable[[], int | None], compute_type: str
+) -> None:
+    """The best of the logits that `linear` gives by the same library; -infinity and NaN."""
+    x, weight, bias = values(rng, ROWS, INNER), values(rng, OUTER, INNER), values(rng, OUTER)
+    bias[::3] = -np.inf
+    logits = device.run(ops.linear, x, weight, bias, compute_type=compute_type)
+    exact = reference.log_softmax(logits.astype(np.float64))
+    for k in (1, 6, 40):
+        before = calls()
+        top, best = device.run(ops.project_topk, x, weight, bias, k, compute_type=compute_type)
+        assert before is None or calls() == before + 1
+        assert np.array_equal(best, reference.topk(logits, k)[1])
+        np.testing.assert_allclose(top, np.take_along_axis(exact, best, axis=1), rtol=1e-6, atol=1e-5)
+    x[68, 3] = np.nan
+    with pytest.raises(ValueError, match="row 68"):
+        device.run(ops.project_topk, x, weight, None, 2, compute_type=compute_type)
+
+
+@pytest.mark.big
+def test_project_topk_of_more_logits_than_are_kept(device: Device, rng: np.random.Generator) -> None:
+    """Some rows after the others: 300 rows of 70,000 columns are 84 MB."""
+    x, weight = values(rng, 300, 40), values(rng, 70_000, 40)
+    top, best = device.run(ops.project_topk, x, weight, None, 3)
+    for rows in (slice(0, 20), slice(120, 140), slice(280, 300)):
+        few, few_best = device.run(ops.project_topk, x[rows], weight, None, 3)
+        np.testing.assert_allclose(top[rows], few, rtol=1e-4, atol=1e-3)
+        assert np.mean(best[rows] == few_best) > 0.95  # near ties may change places
 
 
 def test_company_shows_where_the_library_takes_a_product(
