@@ -53,7 +53,7 @@ inline void backoff(S2S_SIMT_HERE) {
 // that waited (simt_runtime.cpp)
 inline thread_local uint64_t threads_that_waited = 0;
 inline void wait_for_earlier() {
-  ++threads_that_waited;
+  __atomic_fetch_add(&threads_that_waited, 1, __ATOMIC_RELAXED);  // fibers are threads to ThreadSanitizer
 }
 
 // --- tensor cores
