@@ -11,8 +11,8 @@
 // * Lanes of a warp that exchange values by shared memory say __syncwarp() in between: a shuffle orders
 // nothing.
 // * Who waits for another block spins on simt::load_acquire() and simt::backoff(), on simt::load_relaxed() of
-//   a word that says itself whether it has come, or, in a cluster, in simt::arrival_wait(): never on a plain or
-//   volatile load. A grid that waits is launched as cooperative, so that all its blocks are resident.
+//   a word that says itself whether it has come, or, in a cluster, in simt::arrival_wait(): never on a plain
+//   or volatile load. A grid that waits is launched as cooperative, so that all its blocks are resident.
 // * float4 and its like are loaded from shared memory only where the array is declared with their alignment:
 //   S2S_SHARED(float4[8], row).
 // * No floating-point atomics, no __activemask(), no device-side allocation, no function pointers.
