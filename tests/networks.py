@@ -89,12 +89,18 @@ class Ragged:
     target: np.ndarray
     target_lengths: np.ndarray
     example_ids: np.ndarray
+    copies: np.ndarray | None = None
 
     def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
         """(source, target, example id) of every example."""
         sources = np.split(self.source, np.cumsum(self.source_lengths)[:-1])
         targets = np.split(self.target, np.cumsum(self.target_lengths)[:-1])
         yield from zip(sources, targets, (int(i) for i in self.example_ids), strict=True)
+
+    def copied(self) -> list[np.ndarray]:
+        """The copy ids of every example's source."""
+        assert self.copies is not None
+        return np.split(self.copies, np.cumsum(self.source_lengths)[:-1])
 
     def take(self, rows: list[int]) -> Ragged:
         """The batch of these examples, in this order."""
@@ -105,6 +111,7 @@ class Ragged:
             np.concatenate([pairs[r][1] for r in rows]),
             self.target_lengths[rows],
             self.example_ids[rows],
+            None if self.copies is None else np.concatenate([self.copied()[r] for r in rows]),
         )
 
 
@@ -121,7 +128,25 @@ def batch_for(
     target = rng.integers(0, o.target_vocab_size, int(target_lengths.sum())).astype(np.int32)
     target[np.cumsum(target_lengths) - 1] = o.eos_id
     example_ids = (rng.permutation(count) + (5 << 32) * (np.arange(count) % 2)).astype(np.int64)
-    return Ragged(source, source_lengths, target, target_lengths, example_ids)
+    batch = Ragged(source, source_lengths, target, target_lengths, example_ids)
+    if o.copy_attention:
+        make_copies(o, rng, batch)
+    return batch
+
+
+def make_copies(o: Any, rng: np.random.Generator, batch: Ragged) -> None:
+    """Copy ids, of which many are outside the vocabulary, some twice; half of the targets are copied."""
+    copies, targets = [], []
+    for source, target, _ in batch.pairs():
+        outside = np.cumsum(rng.random(len(source)) < 0.6) + o.target_vocab_size - 1
+        inside = rng.integers(0, o.target_vocab_size, len(source))
+        ids = np.where((rng.random(len(source)) < 0.5) & (outside >= o.target_vocab_size), outside, inside)
+        copied = rng.random(len(target)) < 0.5
+        copied[-1] = False  # <eos>
+        copies.append(ids)
+        targets.append(np.where(copied, rng.choice(ids, len(target)), target))
+    batch.copies = np.concatenate(copies).astype(np.int32)
+    batch.target = np.concatenate(targets).astype(np.int32)
 
 
 def random_parameters(o: Any, rng: np.random.Generator, scale: float = 1.0) -> dict[str, np.ndarray]:

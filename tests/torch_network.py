@@ -116,15 +116,15 @@ class Attention(nn.Module):
             self.query = nn.Linear(o.decoder_hidden, inner, bias=False)
             self.energy = Energy(inner)
 
-    def forward(self, h: Tensor, memory: Tensor, inside: Tensor) -> Tensor:
-        """h [N, Hd], memory [N, S, M], inside [N, S] -> context [N, M]."""
+    def forward(self, h: Tensor, memory: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """h [N, Hd], memory [N, S, M], inside [N, S] -> context [N, M], weights [N, S]."""
         if self.score == "mlp":
             scores = self.energy(torch.tanh(self.query(h)[:, None] + self.key(memory)))
         else:
             keys = self.key(memory) if self.score == "general" else memory
             scores = torch.einsum("na,nsa->ns", h, keys)
         weights = F.softmax(scores.masked_fill(~inside, -torch.inf), dim=1)
-        return torch.einsum("ns,nsm->nm", weights, memory)
+        return torch.einsum("ns,nsm->nm", weights, memory), weights
 
 
 class Decoder(nn.Module):
@@ -138,6 +138,8 @@ class Decoder(nn.Module):
         )
         self.combine = nn.Linear(o.decoder_hidden + memory, self.width)
         self.output = nn.Linear(self.width, o.target_vocab_size)
+        if o.copy_attention:
+            self.copy = nn.Linear(self.width, 1)
         if o.tie_output:
             self.output.weight = self.embedding.weight
 
@@ -182,7 +184,8 @@ class TorchNetwork(nn.Module):
         return (h, c) if lstm else (h,)
 
     def forward(self, batch: Ragged) -> tuple[Tensor, Tensor]:
-        """-> logits [sum T, Vt] and targets [sum T], example after example."""
+        """-> logits [sum T, Vt] and targets [sum T], example after example. Of a network that copies log P of
+        its copy ids are beside the logits: [sum T, Vt + (Vt + n)]."""
         o, decoder = self.o, self.decoder
         source, lengths = self._pad(batch.source, batch.source_lengths)
         target, target_lengths = self._pad(batch.target, batch.target_lengths)
@@ -202,12 +205,25 @@ class TorchNetwork(nn.Module):
                 x = torch.cat([x, feed], dim=1)
             y, states = run_rnn(decoder.rnn, x[None], states, one)
             h = y[0]
-            context = self.attention(h, memory, inside) if o.context == "attention" else fixed
+            context, weights = (
+                self.attention(h, memory, inside) if o.context == "attention" else (fixed, None)
+            )
             feed = torch.tanh(decoder.combine(torch.cat([h, context], dim=1)))
-            scores.append(decoder.output(feed))
-            token = target[t]
+            logits = decoder.output(feed)
+            if o.copy_attention:
+                logits = torch.cat([logits, self.mixed(batch, logits, weights, decoder.copy(feed))], dim=1)
+            scores.append(logits)
+            token = torch.where(target[t] < o.target_vocab_size, target[t], o.unk_id)
         rows = torch.arange(len(target))[None] < target_lengths[:, None]
         return torch.stack(scores, dim=1)[rows], target.T[rows]
+
+    def mixed(self, batch: Ragged, logits: Tensor, weights: Tensor, gate: Tensor) -> Tensor:
+        """log P of every copy id of the batch."""
+        assert batch.copies is not None
+        copies = self._pad(batch.copies, batch.source_lengths)[0].T
+        width = max(int(copies.max()) + 1, self.o.target_vocab_size)
+        generated = F.pad(torch.sigmoid(-gate) * F.softmax(logits, dim=1), (0, width - logits.shape[1]))
+        return torch.log(generated.scatter_add(1, copies, torch.sigmoid(gate) * weights))
 
     def forward_backward(
         self, batch: Ragged, label_smoothing: float = 0.0
@@ -215,9 +231,15 @@ class TorchNetwork(nn.Module):
         """-> loss summed over tokens, gradients of the loss per token by name, log P of each target token."""
         self.zero_grad()
         scores, targets = self(batch)
-        loss = F.cross_entropy(scores, targets, reduction="sum", label_smoothing=label_smoothing)
+        if self.o.copy_attention:
+            V, s = self.o.target_vocab_size, label_smoothing
+            log_p = scores[:, V:].gather(1, targets[:, None])[:, 0]
+            loss = -(1 - s) * log_p.sum() - s * F.log_softmax(scores[:, :V], dim=1).mean(dim=1).sum()
+            log_p = log_p.detach()
+        else:
+            loss = F.cross_entropy(scores, targets, reduction="sum", label_smoothing=label_smoothing)
+            log_p = F.log_softmax(scores.detach(), dim=1).gather(1, targets[:, None])[:, 0]
         (loss / len(targets)).backward()  # type: ignore[no-untyped-call]
-        log_p = F.log_softmax(scores.detach(), dim=1).gather(1, targets[:, None])[:, 0]
         named = self.named_parameters()  # a tied weight appears once, as the embedding
         return (
             float(loss.detach()),

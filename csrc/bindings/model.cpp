@@ -95,6 +95,7 @@ Config config_from(const py::dict& fields) {
        }},
       {"tie_output", integer(c.tie_output)},
       {"reset_after", integer(c.reset_after)},
+      {"copy_attention", integer(c.copy_attention)},
       {"dropout", integer(c.dropout)},
       {"embedding_dropout", rate(c.embedding_dropout)},
       {"output_dropout", rate(c.output_dropout)},
@@ -119,9 +120,9 @@ Config config_from(const py::dict& fields) {
 }
 
 Source source_from(const Network& network, const char* op, const py::object& values,
-                   const py::object& lengths) {
+                   const py::object& lengths, const py::object& copies) {
   return {network.config().tokens_in() ? ids({op, "source"}, values) : floats({op, "source"}, values),
-          ids({op, "source_lengths"}, lengths)};
+          ids({op, "source_lengths"}, lengths), copies.is_none() ? Tensor() : ids({op, "copies"}, copies)};
 }
 
 Target target_from(const char* op, const py::object& values, const py::object& lengths) {
@@ -132,8 +133,8 @@ Target target_from(const char* op, const py::object& values, const py::object& l
 
 template <class Model>
 SearchResults generate(Model& model, const Network& network, const py::object& source,
-                       const py::object& source_lengths, const py::dict& options) {
-  const Source s = source_from(network, "generate", source, source_lengths);
+                       const py::object& source_lengths, const py::dict& options, const py::object& copies) {
+  const Source s = source_from(network, "generate", source, source_lengths, copies);
   const SearchOptions o = search_options_from_dict(options);
   py::gil_scoped_release unlocked;
   return model.generate(s, o);
@@ -141,9 +142,9 @@ SearchResults generate(Model& model, const Network& network, const py::object& s
 
 template <class Model>
 py::object score(Model& model, const Network& network, const py::object& source,
-                 const py::object& source_lengths, const py::object& target,
-                 const py::object& target_lengths) {
-  const Source s = source_from(network, "score", source, source_lengths);
+                 const py::object& source_lengths, const py::object& target, const py::object& target_lengths,
+                 const py::object& copies) {
+  const Source s = source_from(network, "score", source, source_lengths, copies);
   const Target t = target_from("score", target, target_lengths);
   Tensor nll;
   {
@@ -228,69 +229,93 @@ void bind_model(py::module_& m) {
              load_parameter(self.parameters(), name, value);
              self.weights_changed();
            })
-      .def("forward_backward",
-           [](Network& self, const py::object& source, const py::object& source_lengths,
-              const py::object& target, const py::object& target_lengths, const py::object& example_ids,
-              uint32_t update, uint64_t seed, double label_smoothing, const std::string& compute_type) {
-             const char* op = "forward_backward";
-             const ComputeType type = ops::parse_compute_type(op, compute_type);
-             check(op, type == ComputeType::float32 || type == ComputeType::bfloat16,
-                   "Expected compute_type float32 or bfloat16 for training, got ", compute_type, ".");
-             require_trainable(op, self);
-             check_smoothing(op, label_smoothing);
-             const Source s = source_from(self, op, source, source_lengths);
-             const Target t = target_from(op, target, target_lengths);
-             const Tensor examples = optional_int64s({op, "example_ids"}, example_ids);
-             if (examples.defined()) ops::expect(op, "example_ids", examples, s.lengths.shape(), DType::i64);
-             model::LossSums sums;
-             {
-               py::gil_scoped_release unlocked;
-               sums = self.forward_backward(s, t, {seed, update, examples.i64()},
-                                            static_cast<float>(label_smoothing), type);
-             }
-             return py::make_tuple(sums.loss, sums.tokens, sums.correct);
-           })
-      .def("loss",
-           [](const Network& self, const py::object& source, const py::object& source_lengths,
-              const py::object& target, const py::object& target_lengths, double label_smoothing) {
-             check_smoothing("loss", label_smoothing);
-             const Source s = source_from(self, "loss", source, source_lengths);
-             const Target t = target_from("loss", target, target_lengths);
-             model::LossSums sums;
-             {
-               py::gil_scoped_release unlocked;
-               sums = self.loss(s, t, static_cast<float>(label_smoothing));
-             }
-             return py::make_tuple(sums.loss, sums.nll, sums.tokens, sums.correct);
-           })
-      .def("score",
-           [](const Network& self, const py::object& source, const py::object& source_lengths,
-              const py::object& target, const py::object& target_lengths) {
-             return score(self, self, source, source_lengths, target, target_lengths);
-           })
-      .def("generate",
-           [](const Network& self, const py::object& source, const py::object& source_lengths,
-              const py::dict& options) { return generate(self, self, source, source_lengths, options); })
-      .def("encode", [](const std::shared_ptr<Network>& self, const py::object& source,
-                        const py::object& source_lengths, int64_t max_rows) {
-        const Source s = source_from(*self, "encode", source, source_lengths);
-        py::gil_scoped_release unlocked;
-        return std::make_unique<Session>(self, s, max_rows);
-      });
+      .def(
+          "forward_backward",
+          [](Network& self, const py::object& source, const py::object& source_lengths,
+             const py::object& target, const py::object& target_lengths, const py::object& example_ids,
+             uint32_t update, uint64_t seed, double label_smoothing, const std::string& compute_type,
+             const py::object& copies) {
+            const char* op = "forward_backward";
+            const ComputeType type = ops::parse_compute_type(op, compute_type);
+            check(op, type == ComputeType::float32 || type == ComputeType::bfloat16,
+                  "Expected compute_type float32 or bfloat16 for training, got ", compute_type, ".");
+            require_trainable(op, self);
+            check_smoothing(op, label_smoothing);
+            const Source s = source_from(self, op, source, source_lengths, copies);
+            const Target t = target_from(op, target, target_lengths);
+            const Tensor examples = optional_int64s({op, "example_ids"}, example_ids);
+            if (examples.defined()) ops::expect(op, "example_ids", examples, s.lengths.shape(), DType::i64);
+            model::LossSums sums;
+            {
+              py::gil_scoped_release unlocked;
+              sums = self.forward_backward(s, t, {seed, update, examples.i64()},
+                                           static_cast<float>(label_smoothing), type);
+            }
+            return py::make_tuple(sums.loss, sums.tokens, sums.correct);
+          },
+          py::arg("source"), py::arg("source_lengths"), py::arg("target"), py::arg("target_lengths"),
+          py::arg("example_ids"), py::arg("update"), py::arg("seed"), py::arg("label_smoothing"),
+          py::arg("compute_type"), py::arg("copies") = py::none())
+      .def(
+          "loss",
+          [](const Network& self, const py::object& source, const py::object& source_lengths,
+             const py::object& target, const py::object& target_lengths, double label_smoothing,
+             const py::object& copies) {
+            check_smoothing("loss", label_smoothing);
+            const Source s = source_from(self, "loss", source, source_lengths, copies);
+            const Target t = target_from("loss", target, target_lengths);
+            model::LossSums sums;
+            {
+              py::gil_scoped_release unlocked;
+              sums = self.loss(s, t, static_cast<float>(label_smoothing));
+            }
+            return py::make_tuple(sums.loss, sums.nll, sums.tokens, sums.correct);
+          },
+          py::arg("source"), py::arg("source_lengths"), py::arg("target"), py::arg("target_lengths"),
+          py::arg("label_smoothing"), py::arg("copies") = py::none())
+      .def(
+          "score",
+          [](const Network& self, const py::object& source, const py::object& source_lengths,
+             const py::object& target, const py::object& target_lengths, const py::object& copies) {
+            return score(self, self, source, source_lengths, target, target_lengths, copies);
+          },
+          py::arg("source"), py::arg("source_lengths"), py::arg("target"), py::arg("target_lengths"),
+          py::arg("copies") = py::none())
+      .def(
+          "generate",
+          [](const Network& self, const py::object& source, const py::object& source_lengths,
+             const py::dict& options, const py::object& copies) {
+            return generate(self, self, source, source_lengths, options, copies);
+          },
+          py::arg("source"), py::arg("source_lengths"), py::arg("options"), py::arg("copies") = py::none())
+      .def(
+          "encode",
+          [](const std::shared_ptr<Network>& self, const py::object& source, const py::object& source_lengths,
+             int64_t max_rows, const py::object& copies) {
+            const Source s = source_from(*self, "encode", source, source_lengths, copies);
+            py::gil_scoped_release unlocked;
+            return std::make_unique<Session>(self, s, max_rows);
+          },
+          py::arg("source"), py::arg("source_lengths"), py::arg("max_rows"), py::arg("copies") = py::none());
 
   py::class_<Translator>(m, "Translator")
       .def(py::init<std::shared_ptr<Network>, int64_t, int>(), py::arg("model"), py::arg("inter_threads"),
            py::arg("intra_threads"), py::call_guard<py::gil_scoped_release>())
-      .def("generate",
-           [](Translator& self, const py::object& source, const py::object& source_lengths,
-              const py::dict& options) {
-             return generate(self, self.network(), source, source_lengths, options);
-           })
-      .def("score",
-           [](Translator& self, const py::object& source, const py::object& source_lengths,
-              const py::object& target, const py::object& target_lengths) {
-             return score(self, self.network(), source, source_lengths, target, target_lengths);
-           })
+      .def(
+          "generate",
+          [](Translator& self, const py::object& source, const py::object& source_lengths,
+             const py::dict& options, const py::object& copies) {
+            return generate(self, self.network(), source, source_lengths, options, copies);
+          },
+          py::arg("source"), py::arg("source_lengths"), py::arg("options"), py::arg("copies") = py::none())
+      .def(
+          "score",
+          [](Translator& self, const py::object& source, const py::object& source_lengths,
+             const py::object& target, const py::object& target_lengths, const py::object& copies) {
+            return score(self, self.network(), source, source_lengths, target, target_lengths, copies);
+          },
+          py::arg("source"), py::arg("source_lengths"), py::arg("target"), py::arg("target_lengths"),
+          py::arg("copies") = py::none())
       .def_property_readonly("queued", &Translator::queued)
       .def_property_readonly("active", &Translator::active);
 }

@@ -178,11 +178,13 @@ void bind_attention(py::module_& m) {
   });
   m.def("attention_backward", [](const py::object& dcontext, const py::object& query, const py::object& keys,
                                  const py::object& values, const py::object& lengths,
-                                 const py::object& example, const py::object& energy) {
+                                 const py::object& example, const py::object& energy,
+                                 const py::object& dweights) {
     const char* op = "attention_backward";
     const ops::Attention memory = attention_memory(op, keys, values, lengths, energy);
     const Tensor d = floats({op, "dcontext"}, dcontext), q = floats({op, "query"}, query),
-                 e = ids({op, "example"}, example);
+                 e = ids({op, "example"}, example),
+                 from_weights = dweights.is_none() ? Tensor() : floats({op, "dweights"}, dweights);
     const DeviceScope scope(q.device());
     ops::expect_ids(op, "example", e, memory.offsets.size() - 1);
     const Tensor context = Tensor::empty({q.dim(0), memory.values.dim(1)}),
@@ -194,7 +196,8 @@ void bind_attention(py::module_& m) {
       ops::attention(memory, q, e, context, weights);
       const Tensor partial =
           memory.energy.defined() ? Tensor::zeros({memory.offsets.size() - 1, q.dim(1)}) : Tensor();
-      ops::attention_backward(memory, q, e, context, weights, d, dquery, dkeys, dvalues, partial);
+      ops::attention_backward(memory, q, e, context, weights, d, from_weights, dquery, dkeys, dvalues,
+                              partial);
       if (partial.defined()) {
         denergy = Tensor::zeros({q.dim(1)});
         ops::column_sum(partial, denergy);

@@ -114,6 +114,7 @@ void attend_backward(const AttentionBackwardArgs& g, int64_t row) {
   double mean = 0.0, total = 0.0;
   for (int64_t s = 0; s < length; ++s) {
     dweights[s] = dweight(dcontext, x.values + (begin + s) * x.value_width, context, x.value_width);
+    if (g.from_weights) dweights[s] += g.from_weights[row * x.weights_stride + s];
     mean += double{weights[s]} * dweights[s];
     total += double{weights[s]};
   }

@@ -3,25 +3,11 @@
 #include "ops/cross_entropy.h"
 
 #include "core/threads.h"
-#include "cpu/detail/reduce.h"
+#include "cpu/detail/classes.h"
 #include "cpu/table.h"
 
 namespace s2s::S2S_ISA {
 namespace {
-
-float mean_below(const float* x, int64_t width, float top) {
-  Vec sum = splat(0.0f);
-  for (int64_t i = 0; i < width; i += kLanes)
-    sum = sum + (splat(top) - load(x + i, lanes_left(width, i), top));
-  return sum_lanes(sum) / static_cast<float>(width);
-}
-
-int32_t first_at_least(const float* x, int64_t width, float value) {
-  for (int64_t i = 0; i < width; ++i) {
-    if (x[i] >= value) return static_cast<int32_t>(i);
-  }
-  return -1;  // the row holds NaN
-}
 
 void fill_zero(float* x, int64_t width) {
   for (int64_t i = 0; i < width; ++i) x[i] = 0.0f;

@@ -13,9 +13,11 @@ Pairs pairs_of(const AttentionArgs& x) {
   return {x.rows, x.weights_stride, x.offsets, x.example};
 }
 
-// dweights [rows, longest] become dscores in place. A warp has a query.
+// dweights [rows, longest], to which those from elsewhere are added, become dscores in place. A warp has a
+// query.
 __global__ void __launch_bounds__(kStripBlock)
-    dweights_to_dscores(Pairs pairs, const float* all_weights, float* all_dweights) {
+    dweights_to_dscores(Pairs pairs, const float* all_weights, const float* from_weights,
+                        float* all_dweights) {
   const int64_t row = int64_t{blockIdx.x} * kStripWarps + threadIdx.x / kWarp;
   if (row >= pairs.rows) return;
   const int lane = threadIdx.x % kWarp, length = source_of(pairs, pairs.example[row]).length;
@@ -23,6 +25,7 @@ __global__ void __launch_bounds__(kStripBlock)
   float* dweights = all_dweights + row * pairs.longest;
   double mean = 0.0, total = 0.0;
   for (int s = lane; s < length; s += kWarp) {
+    if (from_weights) dweights[s] += from_weights[row * pairs.longest + s];
     mean += double{weights[s]} * dweights[s];
     total += double{weights[s]};
   }
@@ -107,7 +110,7 @@ void attention_backward(const AttentionBackwardArgs& g) {
                                  .keys = x.values,
                                  .out = g.dweights});
   launch(dweights_to_dscores, {.grid = blocks(ceil_div(x.rows, kStripWarps)), .block = kStripBlock}, pairs,
-         x.weights, g.dweights);
+         x.weights, g.from_weights, g.dweights);
   const float* dscores = g.dweights;
 
   launch_source_sums<false>(g.sources, {.pairs = pairs,

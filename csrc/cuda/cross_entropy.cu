@@ -1,30 +1,12 @@
 // A warp has a row of logits, a block a wide one (detail/row.h). The pass that writes the gradient finds the
 // logits in the cache.
-#include "cuda/detail/row.h"
+#include "cuda/detail/classes.h"
 #include "cuda/table.h"
 #include "math/softmax.h"
 #include "ops/cross_entropy.h"
 
 namespace s2s::cuda {
 namespace {
-
-// The lowest index of the row's largest element; -1 where every element is NaN.
-template <int THREADS>
-__device__ __forceinline__ int argmax(const Row<THREADS>& row, float top) {
-  int first = INT32_MAX;
-  row.for_quads(
-      [&](int c, float4 q) { each([&](float& x) { first = x >= top ? min(first, c) : first, ++c; }, q); });
-  first = group_min<THREADS>(first);
-  return first < row.width() ? first : -1;
-}
-
-template <int THREADS>
-__device__ __forceinline__ float mean_below(const Row<THREADS>& row, float top) {
-  float sum = 0.0f;
-  row.for_quads(
-      [&](int c, float4 q) { each([&](float& x) { sum += c++ < row.width() ? top - x : 0.0f; }, q); });
-  return group_sum<THREADS>(sum) / static_cast<float>(row.width());
-}
 
 template <int THREADS>
 __device__ __forceinline__ void ignore(const CrossEntropyArgs& x, int64_t r, const Row<THREADS>& row,

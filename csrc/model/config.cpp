@@ -35,6 +35,10 @@ void Config::validate() const {
   check(op, bridge != BridgeKind::copy || memory_width() == decoder_hidden,
         "Expected decoder_hidden equal to the width of the encoder's states for bridge copy, got ",
         decoder_hidden, " and ", memory_width(), ".");
+  check(op, !copy_attention || (attends() && tokens_in()),
+        "Expected copy_attention with context attention and a source of tokens.");
+  check(op, !copy_attention || (unk_id >= 0 && unk_id < target_vocab_size), "Expected unk_id from 0 to ",
+        target_vocab_size - 1, " for copy_attention, got ", unk_id, ".");
   for (const auto& [name, id] : {std::pair{"bos_id", bos_id}, {"eos_id", eos_id}}) {
     check(op, id >= 0 && id < target_vocab_size, "Expected ", name, " from 0 to ", target_vocab_size - 1,
           ", got ", id, ".");

@@ -23,7 +23,7 @@ struct Config {
   int64_t attention_dim = 0;
   bool input_feeding = true;
   BridgeKind bridge = BridgeKind::dense;
-  bool tie_output = false, reset_after = true;
+  bool tie_output = false, reset_after = true, copy_attention = false;
   float dropout = 0.0f;
   std::optional<float> embedding_dropout, output_dropout;  // none: as dropout
   bool variational_dropout = false;

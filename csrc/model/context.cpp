@@ -81,12 +81,13 @@ Context::Gradient Context::start_backward(const Memory& memory, const Prepared& 
 
 void Context::backward(const Prepared& prepared, const Gradient& g, const Tensor& h, const Tensor& example,
                        const Tensor& context, const Tensor& weights, const Tensor& query,
-                       const Tensor& dcontext, const Tensor& dquery, const Tensor& dh) const {
+                       const Tensor& dcontext, const Tensor& from_weights, const Tensor& dquery,
+                       const Tensor& dh) const {
   // Adding rows to rows by index, in the order of the rows, is what the embedding's gradient does.
   if (!config_.attends()) return ops::embedding_backward(example, dcontext, g.dfixed);
   const bool mlp = config_.score == ScoreKind::mlp;
-  ops::attention_backward(prepared.attention, mlp ? query : h, example, context, weights, dcontext, dquery,
-                          g.dkeys, g.dvalues, g.denergy);
+  ops::attention_backward(prepared.attention, mlp ? query : h, example, context, weights, dcontext,
+                          from_weights, dquery, g.dkeys, g.dvalues, g.denergy);
   if (mlp) {
     ops::matmul(dquery, g.query, dh, {.accumulate = true});
   } else {

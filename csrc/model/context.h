@@ -42,11 +42,11 @@ class Context {
     ops::Packed query;  // mlp: for the product with dquery
   };
   Gradient start_backward(const Memory& memory, const Prepared& prepared) const;
-  // dcontext -> dh added to; dquery [rows, A] is scratch for dot and general, kept for finish_backward for
-  // mlp.
+  // dcontext, and from_weights [rows, longest] where the weights are used elsewhere, -> dh added to; dquery
+  // [rows, A] is scratch for dot and general, kept for finish_backward for mlp.
   void backward(const Prepared& prepared, const Gradient& gradient, const Tensor& h, const Tensor& example,
                 const Tensor& context, const Tensor& weights, const Tensor& query, const Tensor& dcontext,
-                const Tensor& dquery, const Tensor& dh) const;
+                const Tensor& from_weights, const Tensor& dquery, const Tensor& dh) const;
   // All rows of h and dquery at once -> gradient of the memory added to, and of the parameters.
   void finish_backward(const Memory& memory, const Gradient& gradient, const Tensor& h, const Tensor& dquery,
                        const Memory& dmemory) const;

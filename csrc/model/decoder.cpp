@@ -1,5 +1,7 @@
 #include "model/decoder.h"
 
+#include <algorithm>
+
 #include "ops/activation.h"
 #include "ops/check.h"
 #include "ops/embedding.h"
@@ -162,8 +164,9 @@ void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepa
   }
 }
 
-void Decoder::check_target(const Target& target, int64_t sequences) const {
+void Decoder::check_target(const Target& target, const Memory& memory) const {
   const char* op = "decode";
+  const int64_t sequences = memory.sequences();
   ops::expect(op, "target_lengths", target.lengths, {sequences}, DType::i32);
   int64_t total = 0;
   for (int64_t n = 0; n < sequences; ++n) {
@@ -174,14 +177,26 @@ void Decoder::check_target(const Target& target, int64_t sequences) const {
   check(op, total <= INT32_MAX, "Expected target_lengths that sum to at most ", INT32_MAX, ", got ", total,
         ".");
   ops::expect(op, "target", target.ids, {total}, DType::i32);
-  ops::expect_ids(op, "target", target.ids, config_.target_vocab_size);
+  const int64_t extra = memory.copies.extra;
+  ops::expect_ids(op, "target", target.ids, config_.target_vocab_size + extra);
+  if (extra == 0) return;
+  const Tensor copies = memory.copies.ids.to(Device::cpu());
+  const int32_t *id = target.ids.i32(), *offsets = memory.offsets.i32();
+  for (int64_t n = 0, at = 0; n < sequences; ++n) {
+    const int32_t *begin = copies.i32() + offsets[n], *end = copies.i32() + offsets[n + 1];
+    for (int32_t t = 0; t < target.lengths.i32()[n]; ++t, ++at) {
+      check(op, id[at] < config_.target_vocab_size || std::find(begin, end, id[at]) != end,
+            "Expected target of tokens of the vocabulary or of their source, got ", id[at], " at position ",
+            at, ", which is in neither.");
+    }
+  }
 }
 
 Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& prepared, const Memory& memory,
                                 const std::vector<State>& initial, const Target& target,
                                 const Dropout& dropout, const int64_t* example_ids, bool keep) const {
   const int64_t N = memory.sequences();
-  check_target(target, N);
+  check_target(target, memory);
   Saved saved;
   saved.ragged = Ragged(target.lengths.i32(), N);
   const Ragged& ragged = saved.ragged;
@@ -193,7 +208,8 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
     for (int64_t i = 0; i < ragged.batch_sizes[static_cast<size_t>(t)]; ++i) {
       const int64_t row = ragged.row(t, i);
       saved.targets.i32()[row] = target.ids.i32()[flat.i32()[row]];
-      saved.rows.ids.i32()[row] = t ? target.ids.i32()[flat.i32()[row] - 1] : config_.bos_id;
+      const int32_t before = t ? target.ids.i32()[flat.i32()[row] - 1] : config_.bos_id;
+      saved.rows.ids.i32()[row] = input_id(before);
       saved.rows.example.i32()[row] = ragged.order[static_cast<size_t>(i)];
     }
   }
@@ -220,8 +236,8 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
 }
 
 std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prepared, const Memory& memory,
-                                     const Tensor& dattentional, const Memory& dmemory,
-                                     const Dropout& dropout) const {
+                                     const Tensor& dattentional, const Tensor& dweights,
+                                     const Memory& dmemory, const Dropout& dropout) const {
   const int64_t N = memory.sequences(), R = saved.ragged.rows(), H = config_.decoder_hidden;
   const int64_t embedding = config_.target_embedding_dim;
   Rows& all = saved.rows;
@@ -254,6 +270,7 @@ std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prep
     ops::matmul(da, combine, d);
     context_.backward(prepared, context_gradient, rows.hc.columns(0, H), rows.example,
                       rows.hc.columns(H, config_.memory_width()), rows.weights, rows.query, dcontext,
+                      slice_if(dweights, block->begin, block->count),
                       slice_if(dquery, block->begin, block->count), dh);
     Tensor dy = dh;
     for (size_t l = layers(); l-- > 0;) {

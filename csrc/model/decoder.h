@@ -66,17 +66,21 @@ class Decoder {
                 const std::vector<State>& initial, const Target& target, const Dropout& dropout,
                 const int64_t* example_ids, bool keep) const;
 
-  // dattentional [R, F] (used up) -> gradients of the initial states in the caller's order, and of the memory
+  // dattentional [R, F] (used up), and dweights [R, longest] where the attention's weights are used
+  // elsewhere -> gradients of the initial states in the caller's order, and of the memory
   // (added to); adds to the gradients of the parameters.
   std::vector<State> backward(Saved& saved, const Context::Prepared& prepared, const Memory& memory,
-                              const Tensor& dattentional, const Memory& dmemory,
+                              const Tensor& dattentional, const Tensor& dweights, const Memory& dmemory,
                               const Dropout& dropout) const;
 
+  // The token whose embedding is put in after this one: a copied one that the vocabulary does not have is
+  // unk.
+  int32_t input_id(int32_t token) const { return token < config_.target_vocab_size ? token : config_.unk_id; }
   const Context& context() const { return context_; }
   std::vector<State> make_states(int64_t sequences) const;
 
  private:
-  void check_target(const Target& target, int64_t sequences) const;
+  void check_target(const Target& target, const Memory& memory) const;
   const Cell& cell(size_t layer) const { return stack_.cell(static_cast<int64_t>(layer)); }
   size_t layers() const { return static_cast<size_t>(config_.decoder_layers); }
 

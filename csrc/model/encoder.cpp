@@ -1,5 +1,8 @@
 #include "model/encoder.h"
 
+#include <algorithm>
+#include <unordered_map>
+
 #include "ops/check.h"
 #include "ops/embedding.h"
 #include "ops/rows.h"
@@ -50,6 +53,36 @@ void Encoder::check_source(const Source& source) const {
   }
 }
 
+Copies Encoder::copies_of(const Source& source) const {
+  const char* op = "encode";
+  Copies copies;
+  if (!config_.copy_attention) {
+    check(op, !source.copies.defined(), "Expected no copies: this model does not copy (copy_attention).");
+    return copies;
+  }
+  check(op, source.copies.defined(),
+        "Expected copies, the source's tokens as the output may copy them, got none.");
+  ops::expect(op, "copies", source.copies, source.values.shape(), DType::i32);
+  copies.first = Tensor::host(source.copies.shape(), DType::i32);
+  const int32_t *id = source.copies.i32(), *lengths = source.lengths.i32();
+  int32_t* first = copies.first.i32();
+  std::unordered_map<int32_t, int32_t> seen;
+  for (int64_t n = 0, at = 0; n < source.lengths.size(); ++n) {
+    const int64_t limit = config_.target_vocab_size + lengths[n];
+    seen.clear();
+    for (int32_t s = 0; s < lengths[n]; ++s, ++at) {
+      check(op, id[at] >= 0 && id[at] < limit, "Expected copies from 0 to ", limit - 1,
+            ", the target vocabulary and one more for each token of the source, got ", id[at],
+            " at position ", at, ".");
+      first[at] = seen.try_emplace(id[at], s).first->second;
+      copies.extra = std::max(copies.extra, id[at] + 1 - config_.target_vocab_size);
+    }
+  }
+  copies.ids = source.copies.to(current_device());
+  copies.first = copies.first.to(current_device());
+  return copies;
+}
+
 Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& source, const Dropout& dropout,
                         const int64_t* example_ids, Saved* saved) const {
   check_source(source);
@@ -78,6 +111,7 @@ Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& sour
                  saved ? &saved->stack : nullptr);
 
   Memory memory;
+  memory.copies = copies_of(source);
   memory.offsets = flat_offsets(source.lengths.i32(), N);
   memory.longest = ragged.steps();
   memory.states = Tensor::empty({ragged.rows(), M});

@@ -10,6 +10,13 @@ namespace s2s::model {
 struct Source {
   Tensor values;   // int32 [sum S] ids, or float32 [sum S, features]
   Tensor lengths;  // int32 [N]
+  Tensor copies;   // int32 [sum S] copy ids (ops/copy.h), where the network copies
+};
+
+// A source as tokens that may come out.
+struct Copies {
+  Tensor ids, first;  // int32 [sum S], as ops/copy.h has them
+  int64_t extra = 0;  // one more than the largest id outside the target vocabulary, counted from its end
 };
 
 // What a decoder needs of a source. Everything is in the caller's order of sequences.
@@ -18,6 +25,7 @@ struct Memory {
   Tensor offsets;  // int32 [N + 1], the host's
   int64_t longest = 0;
   std::vector<State> last;  // per encoder layer, directions side by side: [N, M]; c for LSTMs
+  Copies copies;            // where the network copies
   int64_t sequences() const { return offsets.size() - 1; }
 };
 
@@ -44,6 +52,7 @@ class Encoder {
 
  private:
   void check_source(const Source& source) const;
+  Copies copies_of(const Source& source) const;
   Config config_;
   Parameter embedding_;
   RecurrentStack stack_;

@@ -19,6 +19,7 @@ Parameters declare(const Config& config, bool trainable, Device device) {
   Bridge::declare(all, config);
   Decoder::declare(all, config);
   Output::declare(all, config);
+  CopyGate::declare(all, config);
   all.allocate(trainable);
   return all;
 }
@@ -33,6 +34,13 @@ Memory zero_gradient(const Memory& memory) {
         {Tensor::zeros(state.h.shape()), state.c.defined() ? Tensor::zeros(state.c.shape()) : Tensor()});
   }
   return gradient;
+}
+
+CopyRows copy_rows(const Network& network, const ops::Packed& gate, const Memory& memory,
+                   const Decoder::Rows& rows) {
+  CopyRows out;
+  network.copy_gate().forward(gate, memory, rows.example, rows.attentional, rows.weights, out);
+  return out;
 }
 
 }  // namespace
@@ -51,6 +59,7 @@ void Network::build() {
   bridge_ = Bridge(parameters_, config_);
   decoder_ = Decoder(parameters_, config_);
   output_ = Output(parameters_, config_);
+  copy_gate_ = CopyGate(parameters_, config_);
 }
 
 LossSums Network::forward_backward(const Source& source, const Target& target, const TrainingStep& step,
@@ -73,11 +82,19 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
 
   parameters_.gradients().fill_zero();
   const Tensor dattentional = Tensor::empty(saved.rows.attentional.shape());
+  CopyRows copying;
+  if (config_.copy_attention) {
+    copying = copy_rows(*this, copy_gate_.pack(), memory, saved.rows);
+    copying.dgate = Tensor::empty(copying.gate.shape());
+    copying.dweights = Tensor::empty(copying.mass.shape());
+  }
   const LossSums sums =
-      output_.loss(output_.pack(), saved.rows.attentional, saved.targets, smoothing, {}, dattentional);
+      output_.loss(output_.pack(), saved.rows.attentional, config_.copy_attention ? &copying : nullptr,
+                   saved.targets, smoothing, {}, dattentional);
+  if (config_.copy_attention) copy_gate_.backward(copying, saved.rows.attentional, dattentional);
   const Memory dmemory = zero_gradient(memory);
   const std::vector<State> dinitial =
-      decoder_.backward(saved, prepared, memory, dattentional, dmemory, dropout);
+      decoder_.backward(saved, prepared, memory, dattentional, copying.dweights, dmemory, dropout);
   bridge_.backward(memory, initial, dinitial, dmemory);
   encoder_.backward(encoder_saved, dmemory, dropout);
   return sums;
@@ -86,30 +103,40 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
 namespace {
 
 // Teacher forcing without dropout.
-Decoder::Saved decode(const Network& network, const PackedNetwork& packed, const Source& source,
-                      const Target& target) {
+struct Forced {
+  Ragged ragged;
+  LossSums sums;
+  Tensor nll;  // [R], ragged
+};
+
+Forced force(const Network& network, const Source& source, const Target& target, float smoothing) {
+  const auto packed = network.packed();
   const Decoder& decoder = network.decoder();
-  const Memory memory = network.encoder().forward(packed.encoder, source, {}, nullptr, nullptr);
-  return decoder.forward(packed.decoder, decoder.context().prepare(packed.context, memory), memory,
-                         network.bridge().forward(packed.bridge, memory), target, {}, nullptr, false);
+  const Memory memory = network.encoder().forward(packed->encoder, source, {}, nullptr, nullptr);
+  const Decoder::Saved saved =
+      decoder.forward(packed->decoder, decoder.context().prepare(packed->context, memory), memory,
+                      network.bridge().forward(packed->bridge, memory), target, {}, nullptr, false);
+  CopyRows copying;
+  const bool copies = network.config().copy_attention;
+  if (copies) copying = copy_rows(network, packed->copy_gate, memory, saved.rows);
+  const Tensor nll = Tensor::empty({saved.ragged.rows()});
+  const LossSums sums = network.output().loss(packed->output, saved.rows.attentional,
+                                              copies ? &copying : nullptr, saved.targets, smoothing, nll, {});
+  return {saved.ragged, sums, nll};
 }
 
 }  // namespace
 
 LossSums Network::loss(const Source& source, const Target& target, float smoothing) const {
   const DeviceScope scope(device_);
-  const auto weights = packed();
-  const Decoder::Saved saved = decode(*this, *weights, source, target);
-  return output_.loss(weights->output, saved.rows.attentional, saved.targets, smoothing, {}, {});
+  return force(*this, source, target, smoothing).sums;
 }
 
 Tensor Network::score(const Source& source, const Target& target) const {
   const DeviceScope scope(device_);
-  const auto weights = packed();
-  const Decoder::Saved saved = decode(*this, *weights, source, target);
-  const Tensor nll = Tensor::empty({saved.ragged.rows(), 1}), flat = Tensor::empty({saved.ragged.rows(), 1});
-  output_.loss(weights->output, saved.rows.attentional, saved.targets, 0.0f, nll.reshape({nll.size()}), {});
-  ops::gather_rows(nll, ragged_rows(saved.ragged), flat);
+  const Forced forced = force(*this, source, target, 0.0f);
+  const Tensor flat = Tensor::empty({forced.nll.size(), 1});
+  ops::gather_rows(forced.nll.reshape(flat.shape()), ragged_rows(forced.ragged), flat);
   return flat.reshape({flat.size()}).to(Device::cpu());
 }
 
@@ -150,7 +177,8 @@ SearchResults Network::generate(const Source& source, SearchOptions options,
   const auto packed = this->packed();
   const int64_t columns =
       options.vocabulary ? static_cast<int64_t>(options.vocabulary->size()) : config_.target_vocab_size;
-  if (loops_on(device_) && sources > 0 && runs_on_device(options, sources, columns))
+  if (loops_on(device_) && sources > 0 && !config_.copy_attention &&
+      runs_on_device(options, sources, columns))
     return search_on_device(*this, packed, source, options, workspace);
   std::span<const int32_t> vocabulary;
   if (options.vocabulary) vocabulary = *options.vocabulary;
@@ -164,8 +192,12 @@ std::shared_ptr<const PackedNetwork> Network::packed() const {
   const DeviceScope scope(device_);
   return cache_.get(parameters_, [&] {
     const ComputeType type = compute_type_;
-    return PackedNetwork{encoder_.pack(type), bridge_.pack(type), decoder_.context().pack(type),
-                         decoder_.pack_for_inference(type), output_.pack(type)};
+    return PackedNetwork{encoder_.pack(type),
+                         bridge_.pack(type),
+                         decoder_.context().pack(type),
+                         decoder_.pack_for_inference(type),
+                         output_.pack(type),
+                         copy_gate_.pack()};
   });
 }
 

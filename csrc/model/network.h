@@ -25,6 +25,7 @@ struct PackedNetwork {
   Context::Packed context;
   Decoder::Packed decoder;
   Output::Packed output;
+  ops::Packed copy_gate;
 };
 
 struct DecodeWorkspace;
@@ -45,6 +46,7 @@ class Network {
   const Bridge& bridge() const { return bridge_; }
   const Decoder& decoder() const { return decoder_; }
   const Output& output() const { return output_; }
+  const CopyGate& copy_gate() const { return copy_gate_; }
 
   // Fills the gradients with those of loss / tokens, dropout on. compute_type: of the plain products; the
   // recurrences and all sums are float32.
@@ -76,6 +78,7 @@ class Network {
   Bridge bridge_;
   Decoder decoder_;
   Output output_;
+  CopyGate copy_gate_;
 
   mutable PackedCache<PackedNetwork> cache_;
   mutable std::atomic<DecodeWorkspace*> spare_{nullptr};  // of the last generate(), for the next

@@ -17,6 +17,11 @@ const char* weight_name(const Config& config) {
   return config.tie_output ? "decoder.embedding.weight" : "decoder.output.weight";
 }
 
+// [R, 1] as [R].
+Tensor column(const Tensor& t) {
+  return t.defined() ? t.reshape({t.size()}) : t;
+}
+
 }  // namespace
 
 void Output::declare(Parameters& all, const Config& c) {
@@ -42,8 +47,9 @@ void Output::best(const Packed& packed, const Tensor& attentional, const Tensor&
   ops::project_topk(attentional, true, packed.weight, packed.bias, log_probs, columns);
 }
 
-LossSums Output::loss(const Packed& packed, const Tensor& attentional, const Tensor& targets, float smoothing,
-                      const Tensor& nll, const Tensor& dattentional) const {
+LossSums Output::loss(const Packed& packed, const Tensor& attentional, const CopyRows* copying,
+                      const Tensor& targets, float smoothing, const Tensor& nll,
+                      const Tensor& dattentional) const {
   const int64_t R = attentional.dim(0), V = packed.weight.shape.n;
   const int64_t chunk = std::clamp<int64_t>(kChunk / V, 1, R);
   const bool train = dattentional.defined();
@@ -56,10 +62,18 @@ LossSums Output::loss(const Packed& packed, const Tensor& attentional, const Ten
     const int64_t count = std::min(chunk, R - begin);
     const Tensor a = attentional.rows(begin, count), z = chunk_logits.rows(0, count);
     logits(packed, a, z);
-    ops::cross_entropy(
-        {count, V, z.f32(), expected.i32() + begin, -1, smoothing, 1.0f / static_cast<float>(R),
-         losses.f32() + begin, nlls.f32() + begin, best.i32() + begin, train ? z.f32() : nullptr},
-        device);
+    const float scale = 1.0f / static_cast<float>(R);
+    if (copying) {
+      const CopyRows c = copying->slice(begin, count);
+      ops::copy_cross_entropy(c.source, z, column(c.gate), c.mass, expected.rows(begin, count), smoothing,
+                              scale, losses.rows(begin, count), nlls.rows(begin, count),
+                              best.rows(begin, count), train ? z : Tensor(), column(c.dgate), c.dweights);
+    } else {
+      ops::cross_entropy(
+          {count, V, z.f32(), expected.i32() + begin, -1, smoothing, scale, losses.f32() + begin,
+           nlls.f32() + begin, best.i32() + begin, train ? z.f32() : nullptr},
+          device);
+    }
     if (!train) continue;
     ops::matmul(z, packed_backward, dattentional.rows(begin, count));
     linear_.add_gradients(a, z);

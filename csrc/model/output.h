@@ -2,8 +2,7 @@
 // large vocabulary never fill the memory.
 #pragma once
 
-#include "model/config.h"
-#include "model/linear.h"
+#include "model/copying.h"
 
 namespace s2s::model {
 
@@ -31,10 +30,11 @@ class Output {
   static void best(const Packed& packed, const Tensor& attentional, const Tensor& log_probs,
                    const Tensor& columns);
 
-  // attentional [R, F], targets [R]. nll [R] is written where defined. dattentional [R, F], where defined,
-  // gets the gradient of loss / R, and the gradients of the parameters are added to.
-  LossSums loss(const Packed& packed, const Tensor& attentional, const Tensor& targets, float smoothing,
-                const Tensor& nll, const Tensor& dattentional) const;
+  // attentional [R, F], targets [R]; copying: of the same rows, where the network copies. nll [R] is written
+  // where defined. dattentional [R, F], where defined, gets the gradient of loss / R (copying its gradients),
+  // and the gradients of the parameters are added to.
+  LossSums loss(const Packed& packed, const Tensor& attentional, const CopyRows* copying,
+                const Tensor& targets, float smoothing, const Tensor& nll, const Tensor& dattentional) const;
 
  private:
   Linear linear_;

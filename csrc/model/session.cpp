@@ -26,7 +26,7 @@ Tensor Session::step(const Tensor& parents, const Tensor& tokens) {
   const auto lock = enter();
   const DeviceScope scope(network_->device());
   const char* op = "step";
-  ops::expect_ids(op, "tokens", tokens, network_->config().target_vocab_size);
+  ops::expect_ids(op, "tokens", tokens, stepper_->vocabulary());
   ops::expect(op, "tokens", tokens, {tokens.size()}, DType::i32);
   ops::expect_ids(op, "parents", parents, rows_ ? rows_ : sources_);
   ops::expect(op, "parents", parents, {tokens.size()}, DType::i32);
@@ -34,7 +34,7 @@ Tensor Session::step(const Tensor& parents, const Tensor& tokens) {
         " rows, got ", tokens.size(), ".");
   stepper_->advance(parents.i32(), tokens.i32(), tokens.size());
   rows_ = tokens.size();
-  const Tensor log_probs = Tensor::host({rows_, network_->config().target_vocab_size}, DType::f32);
+  const Tensor log_probs = Tensor::host({rows_, stepper_->vocabulary()}, DType::f32);
   stepper_->copy_log_probs(log_probs);
   return log_probs;
 }

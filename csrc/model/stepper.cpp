@@ -8,6 +8,7 @@
 #include "ops/matmul.h"
 #include "ops/rows.h"
 #include "ops/softmax.h"
+#include "ops/topk.h"
 
 namespace s2s::model {
 
@@ -31,6 +32,12 @@ void gather_states(const std::vector<State>& from, const Tensor& parents, const 
     ops::gather_rows(from[l].h, parents, to[l].h);
     if (from[l].c.defined()) ops::gather_rows(from[l].c, parents, to[l].c);
   }
+}
+
+// A buffer of at least room x width floats, made anew where it is smaller.
+const Tensor& with_room(Tensor& buffer, int64_t room, int64_t width) {
+  if (!buffer.defined() || buffer.size() < room * width) buffer = Tensor::empty({room * width});
+  return buffer;
 }
 
 }  // namespace
@@ -64,7 +71,7 @@ void ModelStepper::advance(const int32_t* parents, const int32_t* tokens, int64_
   } else {
     move_rows(parents, rows);
   }
-  std::copy_n(tokens, rows, b.rows.ids.i32());
+  for (int64_t r = 0; r < rows; ++r) b.rows.ids.i32()[r] = network_.decoder().input_id(tokens[r]);
   rows_ = rows;
   network_.decoder().forward_block(packed_->decoder, prepared_, b.ragged, b.rows, *feed, b.initial, b.written,
                                    {});
@@ -96,7 +103,7 @@ void ModelStepper::candidates(int64_t rows, int64_t k, const Processors& process
   const std::span<const int32_t> forbidden = processors.forbidden();
   const Output::Packed& weights = shortlist_ ? shortlist_->output : packed_->output;
   // Enough that k are left without those forbidden.
-  const int64_t columns = weights.weight.shape.n;
+  const int64_t columns = copies() ? vocabulary() : weights.weight.shape.n;
   const int64_t best = std::min(columns, k + static_cast<int64_t>(forbidden.size()));
   StepBuffers& b = buffers_;
   const bool direct = best == k && forbidden.empty();
@@ -109,25 +116,68 @@ void ModelStepper::candidates(int64_t rows, int64_t k, const Processors& process
   const Tensor scores = Tensor::wrap(best_log_probs, {rows, best}, DType::f32, nullptr),
                chosen = Tensor::wrap(best_tokens, {rows, best}, DType::i32, nullptr);
   if (network_.device().is_cpu()) {
-    Output::best(weights, b.rows.attentional, scores, chosen);
+    best_columns(weights, scores, chosen);
   } else {
     const Tensor on_device = Tensor::empty({rows, best}),
                  columns_on_device = Tensor::empty({rows, best}, DType::i32);
-    Output::best(weights, b.rows.attentional, on_device, columns_on_device);
+    best_columns(weights, on_device, columns_on_device);
     scores.copy_from(on_device);
     chosen.copy_from(columns_on_device);
   }
 
-  take_allowed({rows, best, best_log_probs, best_tokens}, vocabulary_of(shortlist_), forbidden, k, log_probs,
+  take_allowed({rows, best, best_log_probs, best_tokens},
+               copies() ? std::span<const int32_t>() : vocabulary_of(shortlist_), forbidden, k, log_probs,
                tokens);
+}
+
+// The best continuations of every row, as ops/project_topk.h gives them.
+void ModelStepper::best_columns(const Output::Packed& weights, const Tensor& log_probs,
+                                const Tensor& columns) {
+  if (copies()) return ops::topk(mixed_log_probs(), false, log_probs, columns);
+  Output::best(weights, buffers_.rows.attentional, log_probs, columns);
+}
+
+// What is generated mixed with what is copied, dense: [rows, vocabulary()], where the network lies. Of a
+// shortlist come the listed tokens, and the source's that the vocabulary does not have.
+Tensor ModelStepper::mixed_log_probs() {
+  StepBuffers& b = buffers_;
+  const int64_t width = vocabulary(), V = network_.config().target_vocab_size;
+  const Tensor mixture = with_room(b.mixture, b.room, width).rows(0, rows_ * width).reshape({rows_, width});
+  const Tensor generated = mixture.columns(0, V), weights = b.rows.weights;
+  Output::logits(packed_->output, b.rows.attentional, generated);
+  if (shortlist_) forbid_unlisted(mixture);
+  CopyRows rows;
+  rows.gate = with_room(b.gate, b.room, 1).rows(0, rows_).reshape({rows_, 1});
+  rows.mass = with_room(b.mass, b.room, memory_.longest).rows(0, weights.size()).reshape(weights.shape());
+  network_.copy_gate().forward(packed_->copy_gate, memory_, b.rows.example.to(network_.device()),
+                               b.rows.attentional, weights, rows);
+  ops::copy_log_softmax(rows.source, rows.gate.reshape({rows_}), rows.mass, V, mixture);
+  if (shortlist_) forbid_unlisted(mixture);
+  return mixture;
+}
+
+void ModelStepper::forbid_unlisted(const Tensor& scores) const {
+  const Tensor host = scores.to(Device::cpu());
+  const int64_t V = network_.config().target_vocab_size, width = scores.dim(1);
+  for (int64_t r = 0; r < scores.dim(0); ++r) {
+    auto listed = shortlist_->ids.begin();
+    for (int32_t v = 0; v < V; ++v) {
+      if (listed != shortlist_->ids.end() && *listed == v) {
+        ++listed;
+      } else {
+        host.f32()[r * width + v] = kForbidden;
+      }
+    }
+  }
+  if (!scores.device().is_cpu()) scores.copy_from(host);
 }
 
 const float* ModelStepper::log_probs() {
   const int64_t V = vocabulary();
   StepBuffers& b = buffers_;
-  if (!b.logits.defined() || b.logits.dim(0) < rows_) b.logits = Tensor::host({b.room, V}, DType::f32);
-  const Tensor dense = b.logits.rows(0, rows_);
-  if (!shortlist_) {
+  if (!b.logits.defined() || b.logits.size() < rows_ * V) b.logits = Tensor::host({b.room * V}, DType::f32);
+  const Tensor dense = b.logits.rows(0, rows_ * V).reshape({rows_, V});
+  if (!shortlist_ || copies()) {
     copy_log_probs(dense);
     return dense.f32();
   }
@@ -148,7 +198,8 @@ const float* ModelStepper::log_probs() {
   return dense.f32();
 }
 
-void ModelStepper::copy_log_probs(const Tensor& out) const {
+void ModelStepper::copy_log_probs(const Tensor& out) {
+  if (copies()) return out.copy_from(mixed_log_probs());
   const Tensor work = out.device() == network_.device() ? out : Tensor::empty(out.shape());
   Output::logits(packed_->output, buffers_.rows.attentional, work);
   ops::softmax(work, work, true);

@@ -20,14 +20,15 @@ class ModelStepper final : public Stepper {
                int64_t max_rows, bool keep_attention, std::span<const int32_t> vocabulary,
                DecodeWorkspace& workspace);
 
-  int64_t vocabulary() const override { return network_.config().target_vocab_size; }
+  // The target vocabulary, and where the network copies the sources' tokens that are not in it.
+  int64_t vocabulary() const override { return network_.config().target_vocab_size + memory_.copies.extra; }
   int64_t source_length(int64_t source) const override;
   void advance(const int32_t* parents, const int32_t* tokens, int64_t rows) override;
   void candidates(int64_t rows, int64_t k, const Processors& processors, float* log_probs,
                   int32_t* tokens) override;
   const float* attention(int64_t* stride) override;
 
-  void copy_log_probs(const Tensor& out) const;  // of the last step -> [rows, V]
+  void copy_log_probs(const Tensor& out);  // of the last step -> [rows, vocabulary()]
   const Memory& memory() const { return memory_; }
 
  protected:
@@ -35,6 +36,10 @@ class ModelStepper final : public Stepper {
 
  private:
   void move_rows(const int32_t* parents, int64_t rows);
+  bool copies() const { return network_.config().copy_attention; }
+  Tensor mixed_log_probs();
+  void best_columns(const Output::Packed& weights, const Tensor& log_probs, const Tensor& columns);
+  void forbid_unlisted(const Tensor& scores) const;
 
   const Network& network_;
   const std::shared_ptr<const PackedNetwork> packed_;

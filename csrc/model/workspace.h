@@ -26,6 +26,7 @@ struct StepBuffers {
   Tensor parents, previous_example;     // int32 [rows]
   Tensor weights_memory;                // of rows.weights, whose width is each call's longest source
   Tensor host_weights;                  // [rows, longest] of a device's weights
+  Tensor gate, mass, mixture;  // of [rows, 1], [rows, longest], [rows, V + extra], where the network copies
   // [rows, V] on the host and [rows, shortlist], made where a search asks for scores
   Tensor logits, short_logits;
   std::vector<float> best_log_probs;  // [rows, best] continuations before those forbidden are left out

@@ -79,21 +79,26 @@ void attention(const Attention& memory, const Tensor& query, const Tensor& examp
 
 void attention_backward(const Attention& memory, const Tensor& query, const Tensor& example,
                         const Tensor& context, const Tensor& weights, const Tensor& dcontext,
-                        const Tensor& dquery, const Tensor& dkeys, const Tensor& dvalues,
-                        const Tensor& denergy) {
+                        const Tensor& from_weights, const Tensor& dquery, const Tensor& dkeys,
+                        const Tensor& dvalues, const Tensor& denergy) {
   const char* op = "attention_backward";
   Placed placed;
   const AttentionArgs forward = checked(op, memory, query, example, context, weights, placed);
-  common_device(op, {&query, &dcontext, &dquery, &dkeys, &dvalues, &denergy});
+  common_device(op, {&query, &dcontext, &from_weights, &dquery, &dkeys, &dvalues, &denergy});
   const int64_t sources = memory.offsets.size() - 1;
   expect(op, "dcontext", dcontext, context.shape());
+  if (from_weights.defined()) {
+    expect(op, "from_weights", from_weights, weights.shape());
+    expect_contiguous(op, "from_weights", from_weights);
+  }
   expect(op, "dquery", dquery, query.shape());
   expect(op, "dkeys", dkeys, memory.keys.shape());
   expect(op, "dvalues", dvalues, memory.values.shape());
   if (memory.energy.defined()) expect(op, "denergy", denergy, {sources, memory.keys.dim(1)});
   const Tensor dweights = Tensor::empty(weights.shape(), DType::f32, placed.device);
   kernels(placed.device)
-      .attention_backward({forward, sources, dcontext.f32(), dcontext.row_stride(), dquery.f32(),
+      .attention_backward({forward, sources, dcontext.f32(), dcontext.row_stride(),
+                           from_weights.defined() ? from_weights.f32() : nullptr, dquery.f32(),
                            dquery.row_stride(), dweights.f32(), dkeys.f32(), dvalues.f32(),
                            memory.energy.defined() ? denergy.f32() : nullptr});
 }

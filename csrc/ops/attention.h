@@ -30,7 +30,8 @@ struct AttentionBackwardArgs {
   int64_t sources;
   const float* dcontext;  // [rows, value_width]
   int64_t dcontext_stride;
-  float* dquery;  // [rows, key_width] out
+  const float* from_weights;  // [rows, weights_stride] the weights' gradient from elsewhere, or null
+  float* dquery;              // [rows, key_width] out
   int64_t dquery_stride;
   float* dweights;  // [rows, weights_stride] scratch
   float* dkeys;     // [sum S, key_width] added to
@@ -50,7 +51,7 @@ void attention(const Attention& memory, const Tensor& query, const Tensor& examp
                const Tensor& weights);
 void attention_backward(const Attention& memory, const Tensor& query, const Tensor& example,
                         const Tensor& context, const Tensor& weights, const Tensor& dcontext,
-                        const Tensor& dquery, const Tensor& dkeys, const Tensor& dvalues,
-                        const Tensor& denergy);
+                        const Tensor& from_weights, const Tensor& dquery, const Tensor& dkeys,
+                        const Tensor& dvalues, const Tensor& denergy);
 }  // namespace ops
 }  // namespace s2s

@@ -4,6 +4,7 @@
 #include "ops/activation.h"
 #include "ops/attention.h"
 #include "ops/beam_step.h"
+#include "ops/copy.h"
 #include "ops/cross_entropy.h"
 #include "ops/dropout.h"
 #include "ops/embedding.h"
@@ -40,6 +41,9 @@ struct Kernels {
   void (*softmax)(const SoftmaxArgs&);
   void (*softmax_backward)(const SoftmaxBackwardArgs&);
   void (*cross_entropy)(const CrossEntropyArgs&);
+  void (*copy_mass)(const CopyMassArgs&);
+  void (*copy_cross_entropy)(const CopyCrossEntropyArgs&);
+  void (*copy_log_softmax)(const CopyLogSoftmaxArgs&);
   void (*dropout)(const DropoutArgs&);
   void (*tanh_backward)(const TanhBackwardArgs&);
   void (*gather_rows)(const GatherRowsArgs&);

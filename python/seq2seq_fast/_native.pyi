@@ -64,7 +64,15 @@ def attention(
     query: A, keys: A, values: A, lengths: Any, example: Any, energy: A | None, /
 ) -> tuple[A, A]: ...
 def attention_backward(
-    dcontext: A, query: A, keys: A, values: A, lengths: Any, example: Any, energy: A | None, /
+    dcontext: A,
+    query: A,
+    keys: A,
+    values: A,
+    lengths: Any,
+    example: Any,
+    energy: A | None,
+    dweights: A | None,
+    /,
 ) -> tuple[A, A, A, A | None]: ...
 def dropout(x: A, p: float, seed: int, update: int, op: int, example: Any, time: Any, /) -> A: ...
 def philox(counter: Any, key0: int, key1: int, /) -> NDArray[np.uint32]: ...
@@ -196,7 +204,7 @@ class Model:
         seed: int,
         label_smoothing: float,
         compute_type: str,
-        /,
+        copies: Any = None,
     ) -> tuple[float, int, int]: ...
     def loss(
         self,
@@ -205,20 +213,24 @@ class Model:
         target: Any,
         target_lengths: Any,
         label_smoothing: float,
-        /,
+        copies: Any = None,
     ) -> tuple[float, float, int, int]: ...
-    def score(self, source: Any, source_lengths: Any, target: Any, target_lengths: Any, /) -> Floats: ...
+    def score(
+        self, source: Any, source_lengths: Any, target: Any, target_lengths: Any, copies: Any = None
+    ) -> Floats: ...
     def generate(
-        self, source: Any, source_lengths: Any, options: dict[str, Any], /
+        self, source: Any, source_lengths: Any, options: dict[str, Any], copies: Any = None
     ) -> list[list[Hypothesis]]: ...
-    def encode(self, source: Any, source_lengths: Any, max_rows: int, /) -> Session: ...
+    def encode(self, source: Any, source_lengths: Any, max_rows: int, copies: Any = None) -> Session: ...
 
 class Translator:
     def __init__(self, model: Model, inter_threads: int, intra_threads: int) -> None: ...
     def generate(
-        self, source: Any, source_lengths: Any, options: dict[str, Any], /
+        self, source: Any, source_lengths: Any, options: dict[str, Any], copies: Any = None
     ) -> list[list[Hypothesis]]: ...
-    def score(self, source: Any, source_lengths: Any, target: Any, target_lengths: Any, /) -> Floats: ...
+    def score(
+        self, source: Any, source_lengths: Any, target: Any, target_lengths: Any, copies: Any = None
+    ) -> Floats: ...
     @property
     def queued(self) -> int: ...
     @property

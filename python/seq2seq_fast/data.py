@@ -35,6 +35,8 @@ class Batch:
     """[N], eos counted."""
     example_ids: Int64
     """[N] place of each example in the data set; it names the example's dropout mask."""
+    copies: Int32 | None = None
+    """[sum S] copy ids of the source, for a network that copies (see `copying`)."""
 
     def __len__(self) -> int:
         return len(self.source_lengths)
@@ -101,14 +103,20 @@ class Dataset:
     Args:
         source: token ids or feature vectors, each sequence at least one long.
         target: token ids, each sequence ending with eos.
+        copies: the copy ids of each source, for a network that copies (see `copying`).
         dropped: how many pairs the reader left out, by reason.
 
     Raises:
-        ValueError: the two differ in number, or a sequence is empty.
+        ValueError: the two differ in number, a sequence is empty, or copies are not as long as their sources.
     """
 
     def __init__(
-        self, source: Sequences, target: Sequences, *, dropped: dict[str, int] | None = None
+        self,
+        source: Sequences,
+        target: Sequences,
+        *,
+        copies: Sequences | None = None,
+        dropped: dict[str, int] | None = None,
     ) -> None:
         if len(source) != len(target):
             raise ValueError(
@@ -116,7 +124,12 @@ class Dataset:
             )
         if target.values.dtype != np.int32:
             raise TypeError("[dataset] Expected target to be token ids, got feature vectors.")
-        self.source, self.target = source, target
+        if copies is not None:
+            if copies.values.dtype != np.int32:
+                raise TypeError("[dataset] Expected copies to be token ids, got feature vectors.")
+            if not np.array_equal(copies.offsets, source.offsets):
+                raise ValueError("[dataset] Expected copies as long as their sources.")
+        self.source, self.target, self.copies = source, target, copies
         self.source_lengths: Int64 = source.lengths
         self.target_lengths: Int64 = target.lengths
         self.dropped = dropped or {}
@@ -141,18 +154,27 @@ class Dataset:
             )
         source, source_lengths = self.source.take(rows)
         target, target_lengths = self.target.take(rows)
-        return Batch(source, source_lengths, target.astype(np.int32, copy=False), target_lengths, rows)
+        copies = None if self.copies is None else self.copies.take(rows)[0].astype(np.int32, copy=False)
+        return Batch(
+            source, source_lengths, target.astype(np.int32, copy=False), target_lengths, rows, copies
+        )
 
     def fingerprint(self) -> str:
         """Return a short text that differs, in all likelihood, if the data differ."""
         checksum = 0
-        for values in (self.source.offsets, self.source.values, self.target.offsets, self.target.values):
+        parts = [self.source, self.target] + ([] if self.copies is None else [self.copies])
+        for values in (values for part in parts for values in (part.offsets, part.values)):
             checksum = zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, checksum)
         return f"{len(self)} pairs, crc32 {checksum:08x}"
 
     @classmethod
     def from_sequences(
-        cls, sources: Iterable[npt.ArrayLike], targets: Iterable[Sequence[int]], *, eos_id: int
+        cls,
+        sources: Iterable[npt.ArrayLike],
+        targets: Iterable[Sequence[int]],
+        *,
+        eos_id: int,
+        copies: Iterable[npt.ArrayLike] | None = None,
     ) -> Dataset:
         """Make a data set of sequences.
 
@@ -160,6 +182,7 @@ class Dataset:
             sources: token ids `[S]` each, or feature vectors `[S, C]` each (finite, all of one width C).
             targets: token ids each, without bos and eos.
             eos_id: appended to every target.
+            copies: copy ids of each source, for a network that copies (see `copying`).
 
         Raises:
             ValueError: naming the example that is empty, of the wrong shape, negative or not finite.
@@ -169,7 +192,11 @@ class Dataset:
         for i, target in enumerate(targets):
             ids = _ids(target, f"target of example {i}")
             builder.append([*ids.tolist(), eos_id])
-        return cls(_source_sequences(sources), builder.finish())
+        return cls(
+            _source_sequences(sources),
+            builder.finish(),
+            copies=None if copies is None else _source_sequences(copies, "copies"),
+        )
 
 
 @dataclass
@@ -203,12 +230,12 @@ def _ids(sequence: npt.ArrayLike, what: str) -> Int64:
     return ids.astype(np.int64)
 
 
-def _source_sequences(sources: Iterable[npt.ArrayLike]) -> Sequences:
+def _source_sequences(sources: Iterable[npt.ArrayLike], what: str = "source") -> Sequences:
     arrays = [np.asarray(source) for source in sources]
     if not (arrays and np.issubdtype(arrays[0].dtype, np.floating)):
         builder = IdsBuilder()
         for i, ids in enumerate(arrays):
-            builder.append(_ids(ids, f"source of example {i}").tolist())
+            builder.append(_ids(ids, f"{what} of example {i}").tolist())
         return builder.finish()
     width = arrays[0].shape[-1] if arrays[0].ndim == 2 else -1
     for i, features in enumerate(arrays):

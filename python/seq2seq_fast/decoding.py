@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from seq2seq_fast.copying import CopySource, TextSource, text_source
 from seq2seq_fast.metrics import get_metric
 from seq2seq_fast.text import TextField
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from seq2seq_fast._native import Hypothesis
     from seq2seq_fast.trainer import Metric
 
-__all__ = ["best_tokens", "compare", "decode", "decoding_metric"]
+__all__ = ["best_tokens", "compare", "decode", "decode_texts", "decoding_metric", "text_sources"]
 
 BATCH_TOKENS = 4096
 
@@ -31,6 +32,7 @@ def decode(
     model: Searches,
     sources: Sequence[Sequence[int]],
     *,
+    copies: Sequence[CopySource] | None = None,
     batch_tokens: int = BATCH_TOKENS,
     on_progress: Callable[[int], None] | None = None,
     **search: Any,
@@ -40,6 +42,7 @@ def decode(
     Args:
         model: a Seq2Seq or Translator whose sources are token ids.
         sources: ids of each source; one without ids gets no hypothesis.
+        copies: what each source lets the output copy, for a model that does.
         batch_tokens: source tokens in a batch. It changes time and memory, not results.
         on_progress: called after each batch with the number of sources done so far.
         search: the options of `generate`.
@@ -56,9 +59,10 @@ def decode(
         count = max(1, batch_tokens // int(lengths[order[start]]))
         rows = order[start : start + count]
         source = np.concatenate([np.asarray(sources[i], np.int32) for i in rows])
-        for i, hypotheses in zip(
-            rows, model.generate(source, lengths[rows].astype(np.int32), **search), strict=True
-        ):
+        if copies is not None:
+            search["copies"] = np.concatenate([np.asarray(copies[i].ids, np.int32) for i in rows])
+        found = model.generate(source, lengths[rows].astype(np.int32), **search)
+        for i, hypotheses in zip(rows, found, strict=True):
             results[i] = hypotheses
         start += len(rows)
         if on_progress is not None:
@@ -70,11 +74,34 @@ def best_tokens(
     model: Searches, source: TextField, target: TextField, texts: Sequence[str], **search: Any
 ) -> list[list[str]]:
     """Return the tokens of the best hypothesis of each text; `search` are the arguments of `decode`."""
-    decoded = decode(model, [source.encode(text) for text in texts], **search)
+    tokens = [source.tokenizer.tokenize(text) for text in texts]
+    return best_of_tokens(model, source, target, tokens, **search)
+
+
+def best_of_tokens(
+    model: Searches, source: TextField, target: TextField, tokens: Sequence[Sequence[str]], **search: Any
+) -> list[list[str]]:
+    """Return the tokens of the best hypothesis of each source, given as tokens too."""
+    sources = text_sources(model, source, target, tokens)
+    decoded = decode_texts(model, sources, **search)
     return [
-        target.vocabulary.decode(hypotheses[0].tokens, skip_special_tokens=True) if hypotheses else []
-        for hypotheses in decoded
+        target.vocabulary.decode(found[0].tokens, skip_special_tokens=True, extra=text.extra) if found else []
+        for text, found in zip(sources, decoded, strict=True)
     ]
+
+
+def text_sources(
+    model: Any, source: TextField, target: TextField, tokens: Iterable[Sequence[str]]
+) -> list[TextSource]:
+    """Make the sources of a model from their tokens."""
+    copies = model.config.copy_attention
+    return [text_source(one, source, target, copies=copies) for one in tokens]
+
+
+def decode_texts(model: Searches, sources: Sequence[TextSource], **search: Any) -> list[list[Hypothesis]]:
+    """`decode` of text sources."""
+    copied = [text.copy for text in sources if text.copy is not None]
+    return decode(model, [text.ids for text in sources], copies=copied or None, **search)
 
 
 def compare(

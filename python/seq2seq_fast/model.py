@@ -56,6 +56,11 @@ class Seq2SeqConfig:
     input_feeding: bool = True
     bridge: str = "dense"
     """From the encoder's last states to the decoder's first: copy, dense (a tanh layer) or zero."""
+    copy_attention: bool = False
+    """The output may copy tokens of the source, also such as the target vocabulary does not have: P(y) =
+    (1 - c) softmax(logits)_y + c (attention on the places that hold y), c = sigmoid(v . a + b)
+    (pointer-generator, See et al. 2017; the gate as OpenNMT computes it). Sources then come with copy ids
+    (`copying`), and outputs are copy ids. Label smoothing spreads over the vocabulary's softmax."""
     tie_output: bool = False
     """The output projection is the target embedding; a is then target_embedding_dim wide, else
     decoder_hidden."""
@@ -94,6 +99,10 @@ def _pairs(op: str, batch: Any) -> tuple[Any, Any, Any, Any]:
         return batch.source, batch.source_lengths, batch.target, batch.target_lengths
     except AttributeError:
         raise TypeError(f"[{op}] Expected batch as a Batch, got {type(batch).__name__}.") from None
+
+
+def _copies(batch: Any) -> Any:
+    return getattr(batch, "copies", None)
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,11 @@ class Encoder:
         self._model = model
 
     def __call__(
-        self, source: Floats | Ids, source_lengths: Ids, max_rows: int | None = None
+        self,
+        source: Floats | Ids,
+        source_lengths: Ids,
+        max_rows: int | None = None,
+        copies: Ids | None = None,
     ) -> EncoderState:
         """Encode a batch.
 
@@ -153,11 +166,12 @@ class Encoder:
             source: ids [sum S] or features [sum S, C], sequences one after the other.
             source_lengths: [N], at least 1 each.
             max_rows: the most rows a decoder step on it will have (beams and all); N where None.
+            copies: copy ids [sum S], for a network that copies.
         """
         lengths = to_host(array("encode", "source_lengths", source_lengths, (None,)))
         sources = len(lengths)
         rows = sources if max_rows is None else integer("encode", "max_rows", max_rows, sources, 2**31 - 1)
-        return EncoderState(self._model.native.encode(source, lengths, rows), lengths)
+        return EncoderState(self._model.native.encode(source, lengths, rows, copies), lengths)
 
 
 class Decoder:
@@ -179,7 +193,8 @@ class Decoder:
                 .. rows - 1 where None.
 
         Returns:
-            log-probabilities [rows, V], and attention weights [rows, longest source] or None.
+            log-probabilities [rows, V] (of a network that copies, of as many copy ids as the batch has), and
+            attention weights [rows, longest source] or None.
         """
         if not isinstance(state, EncoderState):
             raise TypeError(f"[step] Expected state as an EncoderState, got {type(state).__name__}.")
@@ -290,7 +305,9 @@ class Seq2Seq:
     def loss(self, batch: Batch, label_smoothing: float = 0.0) -> LossResult:
         """Cross-entropy of the targets given the sources, without dropout."""
         return LossResult(
-            *self.native.loss(*_pairs("loss", batch), number("loss", "label_smoothing", label_smoothing))
+            *self.native.loss(
+                *_pairs("loss", batch), number("loss", "label_smoothing", label_smoothing), _copies(batch)
+            )
         )
 
     def forward_backward(
@@ -318,22 +335,30 @@ class Seq2Seq:
                 integer("forward_backward", "seed", seed, 0, 2**64 - 1),
                 number("forward_backward", "label_smoothing", label_smoothing),
                 compute_type,
+                _copies(batch),
             )
         )
 
     def score(self, batch: Batch) -> Floats:
         """float32 [sum T]: the log-probability of every target token, sequences one after the other."""
-        return self.native.score(*_pairs("score", batch))
+        return self.native.score(*_pairs("score", batch), _copies(batch))
 
-    def encode(self, source: Floats | Ids, source_lengths: Ids, max_rows: int | None = None) -> EncoderState:
+    def encode(
+        self,
+        source: Floats | Ids,
+        source_lengths: Ids,
+        max_rows: int | None = None,
+        copies: Ids | None = None,
+    ) -> EncoderState:
         """Encode a batch for `decoder.step`. See `Encoder`."""
-        return self.encoder(source, source_lengths, max_rows)
+        return self.encoder(source, source_lengths, max_rows, copies)
 
     def generate(
         self,
         source: Floats | Ids,
         source_lengths: Ids,
         *,
+        copies: Ids | None = None,
         beam_size: int = DEFAULTS.beam_size,
         num_hypotheses: int = DEFAULTS.num_hypotheses,
         length_penalty: float = DEFAULTS.length_penalty,
@@ -348,6 +373,7 @@ class Seq2Seq:
         Args:
             source: ids [sum S] or features [sum S, C], sequences one after the other.
             source_lengths: [N], at least 1 each.
+            copies: copy ids [sum S], for a network that copies; outputs are copy ids, too.
             beam_size: live hypotheses per source.
             num_hypotheses: how many to return, at most beam_size.
             length_penalty: hypotheses are ranked by log_prob / length ** length_penalty; the end token
@@ -372,7 +398,7 @@ class Seq2Seq:
             "return_attention": return_attention,
         }
         check_bools(options)
-        return self.native.generate(source, source_lengths, options)
+        return self.native.generate(source, source_lengths, options, copies)
 
     def save(self, folder: str | os.PathLike[str], **fields: Any) -> None:
         """Write the model's folder. See `files.save_model`."""

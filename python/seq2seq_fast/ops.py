@@ -223,12 +223,14 @@ def attention_backward(
     example: Ids,
     score: str = "dot",
     energy: A | None = None,
+    dweights: A | None = None,
 ) -> tuple[A, A, A, A | None]:
-    """Gradients of `attention`: (dquery, dkeys, dvalues, denergy or None). The weights are computed anew."""
+    """Gradients of `attention`: (dquery, dkeys, dvalues, denergy or None). The weights are computed anew;
+    dweights [R, longest]: their gradient, where they are used themselves."""
     op = "attention_backward"
     array(op, "dcontext", dcontext, _check_attention(op, query, keys, values, lengths, example))
     return _native.attention_backward(
-        dcontext, query, keys, values, lengths, example, _energy(op, score, energy)
+        dcontext, query, keys, values, lengths, example, _energy(op, score, energy), dweights
     )
 
 

@@ -46,6 +46,7 @@ class TextField:
         """Return the ids of a line of text, with the end token if `eos` is on."""
         return self.tokens_to_ids(self.tokenizer.tokenize(text))
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids; pad, bos and eos are left out."""
-        return self.tokenizer.detokenize(self.vocabulary.decode(ids, skip_special_tokens=True))
+    def decode(self, ids: Sequence[int], extra: Sequence[str] = ()) -> str:
+        """Return the text of ids; pad, bos and eos are left out. `extra`: as `Vocabulary.decode` has it."""
+        tokens = self.vocabulary.decode(ids, skip_special_tokens=True, extra=extra)
+        return self.tokenizer.detokenize(tokens)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from seq2seq_fast import _native
 from seq2seq_fast.arguments import choice, flag, integer
 from seq2seq_fast.batching import batches
+from seq2seq_fast.copying import CopySource
 from seq2seq_fast.device import resolve_device
 from seq2seq_fast.files import ModelFolder
 from seq2seq_fast.quantization import COMPUTE_TYPES
@@ -48,7 +49,7 @@ class TranslationResult:
     hypotheses: list[list[str]]
     """Tokens, without start and end token. Ids in decimal where the model has no target vocabulary."""
     ids: list[list[int]]
-    """The tokens' ids."""
+    """The tokens' ids; of a model that copies, copy ids (see `copying`)."""
     finished: list[bool]
     """False for an output that was cut off at max_decoding_length."""
     scores: list[float]
@@ -197,6 +198,7 @@ class Translator:
         """
         op = "translate_batch"
         native = self._opened()
+        source = _list(op, "source", source)
         rows = self._source_rows(op, source)
         options: dict[str, Any] = {
             "beam_size": beam_size,
@@ -213,13 +215,22 @@ class Translator:
         flag(op, "return_scores", return_scores)
         flag(op, "return_token_scores", return_token_scores)
 
+        copied = self._copied(op, source, rows)
+
         def search(part: Sequence[int]) -> list[list[Hypothesis]]:
-            return native.generate(*_joined([rows[i] for i in part]), options)
+            copies = _joined_copies([copied[i] for i in part]) if copied else None
+            return native.generate(*_joined([rows[i] for i in part]), options, copies)
 
         found = self._in_parts(op, search, [len(row) for row in rows], rows, max_batch_size, batch_type)
         return [
-            self._result(hypotheses, return_scores, return_token_scores, return_attention)
-            for hypotheses in found
+            self._result(
+                hypotheses,
+                return_scores,
+                return_token_scores,
+                return_attention,
+                copied[i].extra if copied else (),
+            )
+            for i, hypotheses in enumerate(found)
         ]
 
     def score_batch(
@@ -247,34 +258,42 @@ class Translator:
         """
         op = "score_batch"
         native = self._opened()
-        rows, targets = self._source_rows(op, source), self._target_rows(op, target)
+        source = _list(op, "source", source)
+        rows = self._source_rows(op, source)
+        copied = self._copied(op, source, rows)
+        targets = self._target_rows(op, target, copied)
         if len(targets) != len(rows):
             raise ValueError(f"[{op}] Expected target for {len(rows)} sources, got {len(targets)}.")
 
         def score(part: Sequence[int]) -> list[Floats]:
             right, lengths = _joined([targets[i] for i in part])
-            scores = native.score(*_joined([rows[i] for i in part]), right, lengths)
+            copies = _joined_copies([copied[i] for i in part]) if copied else None
+            scores = native.score(*_joined([rows[i] for i in part]), right, lengths, copies)
             return np.split(scores, np.cumsum(lengths)[:-1])
 
         weights = [max(len(row), len(right)) for row, right in zip(rows, targets, strict=True)]
         found = self._in_parts(op, score, weights, rows, max_batch_size, batch_type)
         return [
             ScoringResult(
-                self._tokens(ids.tolist()),
+                self._tokens(ids.tolist(), copied[i].extra if copied else ()),
                 np.full(len(ids), np.nan, np.float32) if log_probs is None else log_probs,
             )
-            for ids, log_probs in zip(targets, found, strict=True)
+            for i, (ids, log_probs) in enumerate(zip(targets, found, strict=True))
         ]
 
-    def generate(self, source: Floats | Ids, source_lengths: Ids, **options: Any) -> list[list[Hypothesis]]:
+    def generate(
+        self, source: Floats | Ids, source_lengths: Ids, *, copies: Ids | None = None, **options: Any
+    ) -> list[list[Hypothesis]]:
         """Search with `Seq2Seq.generate`'s arguments and results, which tell more: flat arrays, ids only."""
         check_bools(options)
-        return self._opened().generate(source, source_lengths, DEFAULT_OPTIONS | options)
+        return self._opened().generate(source, source_lengths, DEFAULT_OPTIONS | options, copies)
 
     def score(self, batch: Batch) -> Floats:
         """float32 [sum T]: the log-probability of every target token of a batch, as `Seq2Seq.score`."""
         native = self._opened()
-        return native.score(batch.source, batch.source_lengths, batch.target, batch.target_lengths)
+        return native.score(
+            batch.source, batch.source_lengths, batch.target, batch.target_lengths, batch.copies
+        )
 
     # ---- from the caller's data to arrays
 
@@ -294,15 +313,36 @@ class Translator:
             ]
         return [_feature_row(op, f"source {i}", x, config.source_features) for i, x in enumerate(sources)]
 
-    def _target_rows(self, op: str, target: Any) -> list[Ids]:
+    def _copied(self, op: str, sources: list[Any], rows: Sequence[NDArray[Any]]) -> list[CopySource]:
+        """What each source lets the output copy; nothing where the model does not copy."""
+        if not self.config.copy_attention:
+            return []
+        if self.source is None or self.target is None:
+            raise ValueError(
+                f"[{op}] Expected a model with vocabularies, to know what a source's tokens are to the "
+                "output; `generate` takes copies."
+            )
+        copied = []
+        for tokens, row in zip(sources, rows, strict=True):
+            given_ids = isinstance(tokens, np.ndarray) or not all(isinstance(token, str) for token in tokens)
+            texts = self.source.vocabulary.decode(row.tolist()) if given_ids else tokens
+            eos = self.source.eos and not given_ids and len(row) > 0
+            copied.append(CopySource.of(texts, self.target.vocabulary, eos=eos))
+        return copied
+
+    def _target_rows(self, op: str, target: Any, copied: Sequence[CopySource]) -> list[Ids]:
         """The targets as int32 [T] each, the end token last."""
         end = np.array([self.config.eos_id], np.int32)
         field = None if self.target is None else replace(self.target, eos=False)
         size = self.config.target_vocab_size
-        return [
-            np.append(_token_row(op, f"target {i}", tokens, field, size), end)
-            for i, tokens in enumerate(_list(op, "target", target))
-        ]
+        rows = []
+        for i, tokens in enumerate(_list(op, "target", target)):
+            row = _token_row(op, f"target {i}", tokens, field, size)
+            # Tokens, not ids: those that only the source has are copied from it.
+            if i < len(copied) and self.target is not None and len(row) and isinstance(tokens[0], str):
+                row = np.array(copied[i].target_ids(tokens, self.target.vocabulary), np.int32)
+            rows.append(np.append(row, end))
+        return rows
 
     def _allowed(self, op: str, vocabulary: Any) -> Ids:
         """The ids of a `vocabulary` and the end token, ascending."""
@@ -355,11 +395,18 @@ class Translator:
 
     # ---- from arrays to results
 
-    def _tokens(self, ids: list[int]) -> list[str]:
-        return [str(i) for i in ids] if self.target is None else self.target.vocabulary.decode(ids)
+    def _tokens(self, ids: list[int], extra: Sequence[str] = ()) -> list[str]:
+        if self.target is None:
+            return [str(i) for i in ids]
+        return self.target.vocabulary.decode(ids, extra=extra)
 
     def _result(
-        self, hypotheses: list[Hypothesis] | None, scores: bool, token_scores: bool, attention: bool
+        self,
+        hypotheses: list[Hypothesis] | None,
+        scores: bool,
+        token_scores: bool,
+        attention: bool,
+        extra: Sequence[str],
     ) -> TranslationResult:
         if hypotheses is None:  # of an empty source
             nothing = np.zeros(0, np.float32)
@@ -373,7 +420,7 @@ class Translator:
             )
         ids = [h.tokens for h in hypotheses]
         return TranslationResult(
-            hypotheses=[self._tokens(tokens) for tokens in ids],
+            hypotheses=[self._tokens(tokens, extra) for tokens in ids],
             ids=ids,
             finished=[h.finished for h in hypotheses],
             scores=[h.score for h in hypotheses] if scores else [],
@@ -452,6 +499,10 @@ def _feature_row(op: str, what: str, features: Any, width: int) -> Floats:
     if not np.isfinite(features).all():
         raise ValueError(f"[{op}] Expected {what} to be finite, got NaN or infinity.")
     return features
+
+
+def _joined_copies(copied: Sequence[CopySource]) -> Ids:
+    return np.concatenate([np.asarray(one.ids, np.int32) for one in copied])
 
 
 def _joined(rows: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], Ids]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
+from seq2seq_fast.copying import text_source
 from seq2seq_fast.data import Dataset, IdsBuilder
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import Tokenizer
@@ -80,6 +81,7 @@ def read_tsv(
     max_target_length: int | None = None,
     min_target_length: int = 1,
     max_examples: int | None = None,
+    copies: bool = False,
 ) -> Dataset:
     """Read a TSV file of source TAB target as a data set; further columns are left aside.
 
@@ -93,6 +95,7 @@ def read_tsv(
         max_target_length: the most tokens of a target, eos not counted.
         min_target_length: the fewest tokens of a target, eos not counted.
         max_examples: stop after so many pairs.
+        copies: number the sources' tokens for a network that copies (see `copying`).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -101,7 +104,7 @@ def read_tsv(
     eos_id = target.vocabulary.eos_id
     if eos_id is None:
         raise ValueError("[read_tsv] Expected a target vocabulary with an eos token, got one without.")
-    sources, targets = IdsBuilder(), IdsBuilder()
+    sources, targets, copied = IdsBuilder(), IdsBuilder(), IdsBuilder()
     dropped: Counter[str] = Counter()
     for number, columns in read_columns(path):
         if max_examples is not None and len(sources.offsets) > max_examples:
@@ -118,15 +121,25 @@ def read_tsv(
             dropped["target too long"] += 1
         else:
             try:
-                sources.append(source.tokens_to_ids(source_tokens))
-                ids = target.tokens_to_ids(target_tokens)
+                text = text_source(source_tokens, source, target, copies=copies)
+                if text.copy is None:
+                    ids = target.tokens_to_ids(target_tokens)
+                else:
+                    copied.append(text.copy.ids)
+                    ids = text.copy.target_ids(target_tokens, target.vocabulary)
             except ValueError as error:
                 raise ValueError(f"{os.fspath(path)}, line {number}: {error}") from None
-            targets.append(ids if target.eos else [*ids, eos_id])
+            sources.append(text.ids)
+            targets.append(ids if target.eos and text.copy is None else [*ids, eos_id])
     if not sources.values:
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
         raise ValueError(f"{os.fspath(path)}: no pair to read" + (f" ({reasons})." if reasons else "."))
-    return Dataset(sources.finish(), targets.finish(), dropped=dict(dropped))
+    return Dataset(
+        sources.finish(),
+        targets.finish(),
+        copies=copied.finish() if copies else None,
+        dropped=dict(dropped),
+    )
 
 
 def read_references(path: StrPath) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -145,17 +145,27 @@ class Vocabulary:
                 f"[vocabulary] Token {error.args[0]!r} is not in the vocabulary, which has no unk token."
             ) from None
 
-    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = False) -> list[str]:
-        """Return the tokens of ids; `skip_special_tokens` leaves out pad, bos and eos (but not unk).
+    def decode(
+        self, ids: Iterable[int], *, skip_special_tokens: bool = False, extra: Sequence[str] = ()
+    ) -> list[str]:
+        """Return the tokens of ids.
+
+        Args:
+            ids: places in the vocabulary, or beyond it in `extra`.
+            skip_special_tokens: leave out pad, bos and eos (but not unk).
+            extra: what ids from the vocabulary's size on stand for (see `copying`).
 
         Raises:
             ValueError: an id is out of range.
         """
         tokens = []
+        size = len(self.tokens)
         for i in ids:
-            if not 0 <= i < len(self.tokens):
-                raise ValueError(f"[vocabulary] Expected ids from 0 to {len(self.tokens) - 1}, got {i}.")
-            if not (skip_special_tokens and i in self.control_ids):
+            if not 0 <= i < size + len(extra):
+                raise ValueError(f"[vocabulary] Expected ids from 0 to {size + len(extra) - 1}, got {i}.")
+            if i >= size:
+                tokens.append(extra[i - size])
+            elif not (skip_special_tokens and i in self.control_ids):
                 tokens.append(self.tokens[i])
         return tokens
 

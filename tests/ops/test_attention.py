@@ -36,12 +36,29 @@ def check(device: Device, rng: np.random.Generator, arguments: list[Any]) -> Non
     assert np.all(weights[expected[1] == 0] == 0)
 
     dcontext = values(rng, *context.shape)
+    check_backward(device, rng, arguments, weights, dcontext, None)
+    check_backward(device, rng, arguments, weights, dcontext, values(rng, *weights.shape))
+
+
+def check_backward(
+    device: Device, rng: np.random.Generator, arguments: list[Any], weights: Any, dcontext: Any, dweights: Any
+) -> None:
+    query, keys, memory, lengths, example, score, energy = arguments
     gradients = device.run(
-        ops.attention_backward, dcontext, query, keys, memory, lengths, example, score=score, energy=energy
+        ops.attention_backward,
+        dcontext,
+        query,
+        keys,
+        memory,
+        lengths,
+        example,
+        score=score,
+        energy=energy,
+        dweights=dweights,
     )
-    no_dweights = np.zeros(weights.shape)
-    expected = reference.vjp(reference.attention, double(arguments), [dcontext, no_dweights])
-    sizes = magnitudes(double(arguments), double(dcontext))
+    from_weights = np.zeros(weights.shape) if dweights is None else double(dweights)
+    expected = reference.vjp(reference.attention, double(arguments), [dcontext, from_weights])
+    sizes = magnitudes(double(arguments), double(dcontext), np.abs(from_weights))
     for i, (name, at) in enumerate(zip(["dquery", "dkeys", "dvalues", "denergy"], [0, 1, 2, 6], strict=True)):
         if name == "denergy" and score == "dot":
             assert gradients[i] is None
@@ -49,7 +66,7 @@ def check(device: Device, rng: np.random.Generator, arguments: list[Any]) -> Non
             assert_sums_close(gradients[i], expected[at], sizes[i] + 1e-30, name)
 
 
-def magnitudes(arguments: list[Any], dcontext: Any) -> list[Any]:
+def magnitudes(arguments: list[Any], dcontext: Any, dweights: Any) -> list[Any]:
     """The gradients with the absolute value of each term: scores of one source compete, so terms cancel."""
     query, keys, memory, lengths, example, score, energy = arguments
     starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -57,7 +74,7 @@ def magnitudes(arguments: list[Any], dcontext: Any) -> list[Any]:
     for r, n in enumerate(example):
         rows = slice(starts[n], starts[n + 1])
         _, w = reference.attend(query[r], keys[rows], memory[rows], score, energy)
-        each = np.abs(memory[rows]) @ np.abs(dcontext[r])
+        each = np.abs(memory[rows]) @ np.abs(dcontext[r]) + dweights[r][: len(w)]
         dscore = w * (each + w @ each)
         through = np.abs(keys[rows]) if score == "dot" else np.tile(np.abs(energy), (len(w), 1))
         sizes[0][r] = dscore @ through

@@ -38,6 +38,7 @@ class Options:
     attention_dim: int = 0
     input_feeding: bool = True
     bridge: str = "dense"
+    copy_attention: bool = False
     tie_output: bool = False
     reset_after: bool = True
     dropout: float = 0.0
@@ -124,6 +125,8 @@ def parameter_shapes(o: Any) -> dict[str, tuple[int, ...]]:
     if not o.tie_output:
         shapes["decoder.output.weight"] = (o.target_vocab_size, width)
     shapes["decoder.output.bias"] = (o.target_vocab_size,)
+    if o.copy_attention:
+        shapes["decoder.copy.weight"], shapes["decoder.copy.bias"] = (1, width), (1,)
     return shapes
 
 

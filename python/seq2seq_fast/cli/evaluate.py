@@ -12,7 +12,7 @@ import numpy as np
 
 from seq2seq_fast import tsv
 from seq2seq_fast.batching import batches
-from seq2seq_fast.decoding import compare, decode
+from seq2seq_fast.decoding import best_tokens, compare
 from seq2seq_fast.metrics import available_metrics, get_metric, perplexity
 from seq2seq_fast.progress import open_progress
 
@@ -82,23 +82,18 @@ def show(name: str, value: float) -> str:
 
 def decode_all(text_model: TextModel, texts: Sequence[str], **search: Any) -> list[list[str]]:
     """Return the best hypothesis of each text as tokens, with a progress bar on a terminal."""
-    source, target = text_model.source, text_model.target
-    tokenized = (source.tokenizer.tokenize(text) for text in texts)
-    ids = [source.tokens_to_ids(tokens) if tokens else [] for tokens in tokenized]
     progress = open_progress()
     try:
-        decoded = decode(
+        return best_tokens(
             text_model.model,
-            ids,
-            on_progress=lambda done: progress.update(done / len(ids), f"{done} of {len(ids)} sources"),
+            text_model.source,
+            text_model.target,
+            texts,
+            on_progress=lambda done: progress.update(done / len(texts), f"{done} of {len(texts)} sources"),
             **search,
         )
     finally:
         progress.close()
-    return [
-        target.vocabulary.decode(found[0].tokens, skip_special_tokens=True) if found else []
-        for found in decoded
-    ]
 
 
 def write_predictions(

@@ -181,6 +181,7 @@ def read(options: Mapping[str, Value | None], name: str, source: TextField, targ
         target,
         max_source_length=arguments.get("src_seq_length"),
         max_target_length=arguments.get("tgt_seq_length"),
+        copies=arguments_for("model", options)["copy_attention"],
     )
     if data.dropped:
         reasons = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items())

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from seq2seq_fast.batching import batches
 from seq2seq_fast.data import Dataset
-from seq2seq_fast.decoding import decode
+from seq2seq_fast.decoding import decode_texts, text_sources
 
 from .lines import is_standard, open_output, read_lines
 from .models import TextModel, open_model
@@ -50,16 +50,21 @@ def run_translate(
     index = 0
     with open_output(out) as stream:
         for batch in batches(tokenized, batch_size, _weight(batch_type)):
-            # A line without tokens has nothing to translate, even if the model ends sources with <eos>.
-            ids = [text_model.source.tokens_to_ids(tokens) if tokens else [] for _, tokens in batch]
-            for (text, tokens), hypotheses in zip(
-                batch, decode(text_model.model, ids, **search), strict=True
-            ):
+            sources = text_sources(
+                text_model.model, text_model.source, text_model.target, (tokens for _, tokens in batch)
+            )
+            found = decode_texts(text_model.model, sources, **search)
+            for (text, tokens), source, hypotheses in zip(batch, sources, found, strict=True):
+                extra = source.extra
                 if as_json:
-                    record = as_record(text_model, text, tokens, hypotheses, with_attention=with_attention)
+                    record = as_record(
+                        text_model, text, tokens, hypotheses, extra, with_attention=with_attention
+                    )
                     lines = [json.dumps(record, ensure_ascii=False)]
                 else:
-                    lines = as_lines(text_model, index, hypotheses, n_best=n_best, with_score=with_score)
+                    lines = as_lines(
+                        text_model, index, hypotheses, extra, n_best=n_best, with_score=with_score
+                    )
                 stream.writelines(f"{line}\n" for line in lines)
                 index += 1
             stream.flush()
@@ -72,10 +77,16 @@ def _weight(batch_type: str) -> Any:
 
 
 def as_lines(
-    text_model: TextModel, index: int, hypotheses: list[Hypothesis], *, n_best: int, with_score: bool
+    text_model: TextModel,
+    index: int,
+    hypotheses: list[Hypothesis],
+    extra: Sequence[str] = (),
+    *,
+    n_best: int,
+    with_score: bool,
 ) -> list[str]:
     """Render one source's hypotheses: one line, or for n-best lists Moses' `index ||| text ||| score`."""
-    decoded = [(one_line(text_model.target.decode(h.tokens)), f"{h.score:.4f}") for h in hypotheses]
+    decoded = [(one_line(text_model.target.decode(h.tokens, extra)), f"{h.score:.4f}") for h in hypotheses]
     if n_best > 1:
         return [SEPARATOR.join((str(index), text, score)) for text, score in decoded]
     text, score = decoded[0] if decoded else ("", f"{0.0:.4f}")
@@ -92,6 +103,7 @@ def as_record(
     text: str,
     tokens: list[str],
     hypotheses: list[Hypothesis],
+    extra: Sequence[str] = (),
     *,
     with_attention: bool = False,
 ) -> dict[str, Any]:
@@ -100,18 +112,24 @@ def as_record(
         "source": text,
         "source_tokens": tokens,
         "hypotheses": [
-            _hypothesis_record(text_model, len(tokens), h, with_attention=with_attention) for h in hypotheses
+            _hypothesis_record(text_model, len(tokens), h, extra, with_attention=with_attention)
+            for h in hypotheses
         ],
     }
 
 
 def _hypothesis_record(
-    text_model: TextModel, source_length: int, hypothesis: Hypothesis, *, with_attention: bool
+    text_model: TextModel,
+    source_length: int,
+    hypothesis: Hypothesis,
+    extra: Sequence[str],
+    *,
+    with_attention: bool,
 ) -> dict[str, Any]:
     target = text_model.target
     record: dict[str, Any] = {
-        "text": target.decode(hypothesis.tokens),
-        "tokens": target.vocabulary.decode(hypothesis.tokens),
+        "text": target.decode(hypothesis.tokens, extra),
+        "tokens": target.vocabulary.decode(hypothesis.tokens, extra=extra),
         "score": _number(hypothesis.score),
         "log_prob": _number(hypothesis.log_prob),
         "token_scores": [_number(x) for x in hypothesis.token_scores],
@@ -194,10 +212,19 @@ def score_pairs(
     if not places:
         return results
     eos_id = text_model.model.config.eos_id
+    target = text_model.target
+    sources = text_sources(text_model.model, text_model.source, target, (pairs[i][0] for i in places))
+    copies = [text.copy for text in sources if text.copy is not None]
     data = Dataset.from_sequences(
-        [text_model.source.tokens_to_ids(pairs[i][0]) for i in places],
-        [text_model.target.tokens_to_ids(pairs[i][1]) for i in places],
+        [text.ids for text in sources],
+        [
+            target.tokens_to_ids(pairs[i][1])
+            if text.copy is None
+            else text.copy.target_ids(pairs[i][1], target.vocabulary)
+            for i, text in zip(places, sources, strict=True)
+        ],
         eos_id=eos_id,
+        copies=[copy.ids for copy in copies] if copies else None,
     )
     batch = data.batch(np.arange(len(data)))
     ends = np.cumsum(batch.target_lengths)[:-1]

@@ -1,0 +1,26 @@
+// What losses over classes need of a row of logits.
+#pragma once
+
+#include "cpu/detail/reduce.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+// The mean of top - x: small terms.
+[[maybe_unused]] float mean_below(const float* x, int64_t width, float top) {
+  Vec sum = splat(0.0f);
+  for (int64_t i = 0; i < width; i += kLanes)
+    sum = sum + (splat(top) - load(x + i, lanes_left(width, i), top));
+  return sum_lanes(sum) / static_cast<float>(width);
+}
+
+// Of the largest element: its lowest index.
+int32_t first_at_least(const float* x, int64_t width, float value) {
+  for (int64_t i = 0; i < width; ++i) {
+    if (x[i] >= value) return static_cast<int32_t>(i);
+  }
+  return -1;  // the row holds NaN
+}
+
+}  // namespace
+}  // namespace s2s::S2S_ISA
