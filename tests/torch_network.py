@@ -115,11 +115,18 @@ class Attention(nn.Module):
             self.key = nn.Linear(memory, inner)
             self.query = nn.Linear(o.decoder_hidden, inner, bias=False)
             self.energy = Energy(inner)
+            if o.coverage:
+                self.coverage = nn.Linear(1, inner, bias=False)
 
-    def forward(self, h: Tensor, memory: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """h [N, Hd], memory [N, S, M], inside [N, S] -> context [N, M], weights [N, S]."""
+    def forward(
+        self, h: Tensor, memory: Tensor, inside: Tensor, covered: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """h [N, Hd], memory [N, S, M], inside and covered [N, S] -> context [N, M], weights [N, S]."""
         if self.score == "mlp":
-            scores = self.energy(torch.tanh(self.query(h)[:, None] + self.key(memory)))
+            keys = self.key(memory)
+            if covered is not None:
+                keys = keys + self.coverage(covered[:, :, None])
+            scores = self.energy(torch.tanh(self.query(h)[:, None] + keys))
         else:
             keys = self.key(memory) if self.score == "general" else memory
             scores = torch.einsum("na,nsa->ns", h, keys)
@@ -199,15 +206,21 @@ class TorchNetwork(nn.Module):
         token = torch.full((count,), o.bos_id)
         one = torch.ones(count, dtype=torch.int64)
         scores = []
+        covered = memory.new_zeros(count, len(source)) if o.coverage else None
+        self.coverage_loss = memory.new_zeros(())
         for t in range(len(target)):
             x = decoder.embedding(token)
             if o.input_feeding:
                 x = torch.cat([x, feed], dim=1)
             y, states = run_rnn(decoder.rnn, x[None], states, one)
             h = y[0]
-            context, weights = (
-                self.attention(h, memory, inside) if o.context == "attention" else (fixed, None)
-            )
+            context, weights = fixed, None
+            if o.context == "attention":
+                context, weights = self.attention(h, memory, inside, covered)
+            if covered is not None:
+                lost = torch.minimum(weights, covered).sum(dim=1)[t < target_lengths].sum()
+                self.coverage_loss = self.coverage_loss + o.coverage_loss * lost
+                covered = covered + weights
             feed = torch.tanh(decoder.combine(torch.cat([h, context], dim=1)))
             logits = decoder.output(feed)
             if o.copy_attention:
@@ -239,6 +252,7 @@ class TorchNetwork(nn.Module):
         else:
             loss = F.cross_entropy(scores, targets, reduction="sum", label_smoothing=label_smoothing)
             log_p = F.log_softmax(scores.detach(), dim=1).gather(1, targets[:, None])[:, 0]
+        loss = loss + self.coverage_loss
         (loss / len(targets)).backward()  # type: ignore[no-untyped-call]
         named = self.named_parameters()  # a tied weight appears once, as the embedding
         return (

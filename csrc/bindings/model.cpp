@@ -96,6 +96,8 @@ Config config_from(const py::dict& fields) {
       {"tie_output", integer(c.tie_output)},
       {"reset_after", integer(c.reset_after)},
       {"copy_attention", integer(c.copy_attention)},
+      {"coverage", integer(c.coverage)},
+      {"coverage_loss", integer(c.coverage_loss)},
       {"dropout", integer(c.dropout)},
       {"embedding_dropout", rate(c.embedding_dropout)},
       {"output_dropout", rate(c.output_dropout)},

@@ -17,6 +17,10 @@ int parts_for(const AttentionArgs& x) {
   return x.rows * x.weights_stride * x.key_width < kSerialWork ? 1 : 64;
 }
 
+int64_t first_key(const AttentionArgs& x, int64_t row, int64_t begin) {
+  return x.own_keys ? row * x.weights_stride : begin;
+}
+
 float mlp_score(const AttentionArgs& x, const float* query, const float* key) {
   Vec sum = splat(0.0f);
   for (int64_t a = 0; a < x.key_width; a += kLanes) {
@@ -44,7 +48,7 @@ S2S_INLINE void weigh(const float* weights, int64_t length, const float* values,
 void attend(const AttentionArgs& x, int64_t row) {
   const int64_t begin = x.offsets[x.example[row]], length = x.offsets[x.example[row] + 1] - begin;
   const float* query = x.query + row * x.query_stride;
-  const float* keys = x.keys + begin * x.key_width;
+  const float* keys = x.keys + first_key(x, row, begin) * x.key_width;
   float* weights = x.weights + row * x.weights_stride;
   for (int64_t s = 0; s < length; ++s) {
     const float* key = keys + s * x.key_width;
@@ -120,10 +124,11 @@ void attend_backward(const AttentionBackwardArgs& g, int64_t row) {
   }
   mean /= total;
   for (int64_t s = 0; s < length; ++s) {
-    const float* key = x.keys + (begin + s) * x.key_width;
+    const int64_t at = (first_key(x, row, begin) + s) * x.key_width;
+    const float* key = x.keys + at;
     const float dscore = math::dscore(weights[s], dweights[s], mean);
     add_scaled(weights[s], dcontext, g.dvalues + (begin + s) * x.value_width, x.value_width);
-    float* dkey = g.dkeys + (begin + s) * x.key_width;
+    float* dkey = g.dkeys + at;
     if (x.energy) {
       mlp_gradient(x, dscore, query, key, dquery, dkey, g.denergy + source * x.key_width);
     } else {

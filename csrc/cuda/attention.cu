@@ -43,7 +43,8 @@ struct MlpQueryGradient {
   const float* energy;  // [width]
   float* dquery;        // [rows, width] out
   int64_t dquery_stride;
-  float* denergy;  // [rows, width] out: the part of each query
+  float* denergy;    // [rows, width] out: the part of each query
+  float* own_dkeys;  // [rows, longest, width] added to, where each query has keys of its own; else null
   bool aligned = false;
 };
 
@@ -53,16 +54,17 @@ __global__ void __launch_bounds__(kStripBlock) mlp_query_gradient(MlpQueryGradie
   const Source source = source_of(x.pairs, x.pairs.example[row]);
   float4 query = load_quad(x.query + row * x.query_stride + c, left, x.aligned);
   float4 energy = load_quad(x.energy + c, left, x.aligned);
+  const int64_t first_key = x.own_dkeys ? row * x.pairs.longest : source.begin;
   float4 sums[2] = {};  // dquery, denergy
   for (int s = strip_warp(); s < source.length; s += kStripWarps) {
     const float dscore = x.dscores[row * x.pairs.longest + s];
-    float4 key = load_quad(x.keys + (source.begin + s) * x.width + c, left, x.aligned);
-    each(
-        [&](float& dquery, float& denergy, float& q, float& k, float& e) {
-          float dkey = 0.0f;  // another kernel's
-          math::mlp_gradient(dscore, e, q, k, dquery, dkey, denergy);
-        },
-        sums[0], sums[1], query, key, energy);
+    const int64_t at = (first_key + s) * x.width + c;
+    float4 key = load_quad(x.keys + at, left, x.aligned), dkeys = {};
+    if (x.own_dkeys) dkeys = load_quad(x.own_dkeys + at, left, x.aligned);
+    each([&](float& dquery, float& dkey, float& denergy, float& q, float& k,
+             float& e) { math::mlp_gradient(dscore, e, q, k, dquery, dkey, denergy); },
+         sums[0], dkeys, sums[1], query, key, energy);
+    if (x.own_dkeys) store_quad(x.own_dkeys + at, dkeys, left, x.aligned);  // else another kernel's
   }
   const float4 sum = together(sums);
   if (strip_warp() == 0) store_quad(x.dquery + row * x.dquery_stride + c, sum, left, x.aligned);
@@ -71,7 +73,8 @@ __global__ void __launch_bounds__(kStripBlock) mlp_query_gradient(MlpQueryGradie
 
 void launch_mlp_query_gradient(MlpQueryGradient x) {
   x.aligned = aligned(x.query, x.query_stride) && aligned(x.keys, x.width) && aligned(x.energy) &&
-              aligned(x.dquery, x.dquery_stride) && aligned(x.denergy);
+              aligned(x.dquery, x.dquery_stride) && aligned(x.denergy) &&
+              (!x.own_dkeys || aligned(x.own_dkeys, x.width));
   launch(mlp_query_gradient, {.grid = strips(x.pairs.rows, x.width), .block = kStripBlock}, x);
 }
 
@@ -86,7 +89,8 @@ void attention(const AttentionArgs& x) {
                           .a_stride = x.query_stride,
                           .b = x.energy,
                           .keys = x.keys,
-                          .out = scores.as<float>()};
+                          .out = scores.as<float>(),
+                          .own_keys = x.own_keys};
   x.energy ? launch_pair_sums<MlpTerm>(score) : launch_pair_sums<DotTerm>(score);
   launch_weighted_sums<true>({.pairs = pairs_of(x),
                               .width = x.value_width,
@@ -136,7 +140,7 @@ void attention_backward(const AttentionBackwardArgs& g) {
                                         .out = g.dquery,
                                         .out_stride = g.dquery_stride});
   }
-  launch_source_sums<true>(g.sources, dkeys);
+  if (!x.own_keys) launch_source_sums<true>(g.sources, dkeys);
   const Scratch denergy(static_cast<size_t>(x.rows * x.key_width) * sizeof(float));
   launch_mlp_query_gradient({.pairs = pairs,
                              .width = x.key_width,
@@ -147,7 +151,8 @@ void attention_backward(const AttentionBackwardArgs& g) {
                              .energy = x.energy,
                              .dquery = g.dquery,
                              .dquery_stride = g.dquery_stride,
-                             .denergy = denergy.as<float>()});
+                             .denergy = denergy.as<float>(),
+                             .own_dkeys = x.own_keys ? g.dkeys : nullptr});
   // Adding rows to rows by index, in the order of the rows, is what the embedding's gradient does.
   embedding_backward({x.rows, x.key_width, x.example, g.denergy, denergy.as<float>(), x.key_width});
 }

@@ -26,6 +26,7 @@ const Kernels table = {
     copy_mass,
     copy_cross_entropy,
     copy_log_softmax,
+    coverage_loss,
     dropout,
     tanh_backward,
     gather_rows,

@@ -26,6 +26,7 @@ void cross_entropy(const CrossEntropyArgs& args);
 void copy_mass(const CopyMassArgs& args);
 void copy_cross_entropy(const CopyCrossEntropyArgs& args);
 void copy_log_softmax(const CopyLogSoftmaxArgs& args);
+void coverage_loss(const CoverageLossArgs& args);
 void dropout(const DropoutArgs& args);
 void tanh_backward(const TanhBackwardArgs& args);
 void gather_rows(const GatherRowsArgs& args);

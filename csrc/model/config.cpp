@@ -37,6 +37,12 @@ void Config::validate() const {
         decoder_hidden, " and ", memory_width(), ".");
   check(op, !copy_attention || (attends() && tokens_in()),
         "Expected copy_attention with context attention and a source of tokens.");
+  check(op, !coverage || (attends() && score == ScoreKind::mlp),
+        "Expected coverage with context attention and attention_score mlp.");
+  check(op, coverage_loss >= 0.0f && coverage_loss <= 1e6f, "Expected coverage_loss from 0 to 1e6, got ",
+        coverage_loss, ".");
+  check(op, coverage || coverage_loss == 0.0f, "Expected coverage_loss 0 without coverage, got ",
+        coverage_loss, ".");
   check(op, !copy_attention || (unk_id >= 0 && unk_id < target_vocab_size), "Expected unk_id from 0 to ",
         target_vocab_size - 1, " for copy_attention, got ", unk_id, ".");
   for (const auto& [name, id] : {std::pair{"bos_id", bos_id}, {"eos_id", eos_id}}) {

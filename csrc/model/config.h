@@ -23,7 +23,8 @@ struct Config {
   int64_t attention_dim = 0;
   bool input_feeding = true;
   BridgeKind bridge = BridgeKind::dense;
-  bool tie_output = false, reset_after = true, copy_attention = false;
+  bool tie_output = false, reset_after = true, copy_attention = false, coverage = false;
+  float coverage_loss = 0.0f;
   float dropout = 0.0f;
   std::optional<float> embedding_dropout, output_dropout;  // none: as dropout
   bool variational_dropout = false;
@@ -38,6 +39,8 @@ struct Config {
     if (score == ScoreKind::mlp) return attention_dim ? attention_dim : decoder_hidden;
     return decoder_hidden;
   }
+  // Whether a decoder step needs what the last one came to, so that steps are taken one by one.
+  bool stepwise() const { return input_feeding || coverage; }
   int64_t feed_width() const { return input_feeding ? attentional_width() : 0; }
 
   StackConfig encoder_stack() const {

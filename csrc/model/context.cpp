@@ -14,6 +14,7 @@ void Context::declare(Parameters& all, const Config& c) {
   if (!mlp) return;
   Linear::declare(all, "attention.query", c.key_width(), c.decoder_hidden, false);
   all.add("attention.energy.weight", {c.key_width()}, true);
+  if (c.coverage) Linear::declare(all, "attention.coverage", c.key_width(), 1, false);
 }
 
 Context::Context(const Parameters& all, const Config& config) : config_(config) {
@@ -22,6 +23,7 @@ Context::Context(const Parameters& all, const Config& config) : config_(config) 
   if (config.score != ScoreKind::mlp) return;
   query_ = Linear(all, "attention.query");
   energy_ = parameter(all, "attention.energy.weight");
+  if (config.coverage) coverage_ = Linear(all, "attention.coverage");
 }
 
 Context::Packed Context::pack(ComputeType type) const {
@@ -29,6 +31,7 @@ Context::Packed Context::pack(ComputeType type) const {
   if (!config_.attends() || config_.score == ScoreKind::dot) return packed;
   packed.key = key_.pack(type);
   if (config_.score == ScoreKind::mlp) packed.query = query_.pack(type);
+  if (config_.coverage) packed.coverage = coverage_.pack();
   return packed;
 }
 
@@ -47,6 +50,7 @@ Context::Prepared Context::prepare(const Packed& packed, const Memory& memory) c
     if (config_.score == ScoreKind::mlp) {
       a.energy = energy_.value;
       prepared.query = packed.query;
+      prepared.coverage = packed.coverage;
     }
   } else if (config_.context == ContextKind::last) {
     prepared.fixed = memory.last.back().h;
@@ -57,11 +61,33 @@ Context::Prepared Context::prepare(const Packed& packed, const Memory& memory) c
   return prepared;
 }
 
-void Context::forward(const Prepared& prepared, const Tensor& h, const Tensor& example, const Tensor& context,
-                      const Tensor& weights, const Tensor& query) const {
+void Context::fill_places(const Memory& memory, const Tensor& example, const Tensor& places) {
+  const int32_t* offsets = memory.offsets.i32();
+  int32_t* place = places.i32();
+  for (int64_t r = 0; r < places.dim(0); ++r) {
+    const int32_t source = example.i32()[r], begin = offsets[source], end = offsets[source + 1];
+    for (int32_t s = 0; s < places.dim(1); ++s) *place++ = begin + s < end ? begin + s : begin;
+  }
+}
+
+// The attention with each row's keys: those of its source, and what their coverage adds.
+ops::Attention Context::with_coverage(const Prepared& prepared, const Covered& covered) const {
+  ops::Attention own = prepared.attention;
+  const int64_t places = covered.sum.size();
+  own.keys = Tensor::empty({places, config_.key_width()});
+  own.own_keys = true;
+  ops::gather_rows(prepared.attention.keys, covered.places.reshape({places}), own.keys);
+  ops::matmul(covered.sum.reshape({places, 1}), prepared.coverage, own.keys, {.accumulate = true});
+  return own;
+}
+
+void Context::forward(const Prepared& prepared, const Tensor& h, const Tensor& example,
+                      const Covered& covered, const Tensor& context, const Tensor& weights,
+                      const Tensor& query) const {
   if (!config_.attends()) return ops::gather_rows(prepared.fixed, example, context);
   if (config_.score == ScoreKind::mlp) query_.forward(prepared.query, h, query);
-  ops::attention(prepared.attention, config_.score == ScoreKind::mlp ? query : h, example, context, weights);
+  ops::attention(config_.coverage ? with_coverage(prepared, covered) : prepared.attention,
+                 config_.score == ScoreKind::mlp ? query : h, example, context, weights);
 }
 
 Context::Gradient Context::start_backward(const Memory& memory, const Prepared& prepared) const {
@@ -72,6 +98,7 @@ Context::Gradient Context::start_backward(const Memory& memory, const Prepared& 
     if (config_.score == ScoreKind::mlp) {
       g.denergy = Tensor::zeros({memory.sequences(), config_.key_width()});
       g.query = query_.pack_backward();
+      if (config_.coverage) g.coverage = coverage_.pack_backward();
     }
   } else {
     g.dfixed = Tensor::zeros(prepared.fixed.shape());
@@ -80,14 +107,25 @@ Context::Gradient Context::start_backward(const Memory& memory, const Prepared& 
 }
 
 void Context::backward(const Prepared& prepared, const Gradient& g, const Tensor& h, const Tensor& example,
-                       const Tensor& context, const Tensor& weights, const Tensor& query,
-                       const Tensor& dcontext, const Tensor& from_weights, const Tensor& dquery,
-                       const Tensor& dh) const {
+                       const Covered& covered, const Tensor& context, const Tensor& weights,
+                       const Tensor& query, const Tensor& dcontext, const Tensor& from_weights,
+                       const Tensor& dcoverage, const Tensor& dquery, const Tensor& dh) const {
   // Adding rows to rows by index, in the order of the rows, is what the embedding's gradient does.
   if (!config_.attends()) return ops::embedding_backward(example, dcontext, g.dfixed);
   const bool mlp = config_.score == ScoreKind::mlp;
-  ops::attention_backward(prepared.attention, mlp ? query : h, example, context, weights, dcontext,
-                          from_weights, dquery, g.dkeys, g.dvalues, g.denergy);
+  if (config_.coverage) {
+    const ops::Attention own = with_coverage(prepared, covered);
+    const Tensor dkeys = Tensor::zeros(own.keys.shape());
+    const Tensor sum = covered.sum.reshape({covered.sum.size(), 1});
+    ops::attention_backward(own, query, example, context, weights, dcontext, from_weights, dquery, dkeys,
+                            g.dvalues, g.denergy);
+    coverage_.add_gradients(sum, dkeys);
+    ops::matmul(dkeys, g.coverage, dcoverage.reshape(sum.shape()));
+    ops::embedding_backward(covered.places.reshape({sum.size()}), dkeys, g.dkeys);
+  } else {
+    ops::attention_backward(prepared.attention, mlp ? query : h, example, context, weights, dcontext,
+                            from_weights, dquery, g.dkeys, g.dvalues, g.denergy);
+  }
   if (mlp) {
     ops::matmul(dquery, g.query, dh, {.accumulate = true});
   } else {

@@ -16,8 +16,9 @@ class Context {
 
   // The weights in the layout of the device.
   struct Packed {
-    ops::Packed key;    // general and mlp
-    ops::Packed query;  // mlp
+    ops::Packed key;       // general and mlp
+    ops::Packed query;     // mlp
+    ops::Packed coverage;  // where there is one; float32: one column
   };
   Packed pack(ComputeType type = ComputeType::float32) const;
 
@@ -26,13 +27,24 @@ class Context {
     ops::Attention attention;  // keys, values, offsets, energy
     Tensor fixed;              // [N, M] for last and mean
     ops::Packed query;         // mlp
+    ops::Packed coverage;
   };
   Prepared prepare(const Packed& packed, const Memory& memory) const;
 
+  // How much of the source the steps before have attended to (See et al. 2017): a part of mlp's keys, which
+  // each row then has of its own.
+  struct Covered {
+    Tensor sum;  // [rows, longest] of the weights of the steps before
+    Tensor
+        places;  // int32 [rows, longest] the row of the memory's states at each place; any one past the end
+  };
+  // Of these rows' sources, on the host.
+  static void fill_places(const Memory& memory, const Tensor& example, const Tensor& places);
+
   // h [rows, Hd] (a view of columns), row r belonging to source example[r] -> context [rows, M] (a view of
   // columns) and weights [rows, longest]. query [rows, A] is written for mlp, and kept for backward.
-  void forward(const Prepared& prepared, const Tensor& h, const Tensor& example, const Tensor& context,
-               const Tensor& weights, const Tensor& query) const;
+  void forward(const Prepared& prepared, const Tensor& h, const Tensor& example, const Covered& covered,
+               const Tensor& context, const Tensor& weights, const Tensor& query) const;
 
   struct Gradient {
     Tensor dkeys;       // [sum S, A]; for dot and general
@@ -40,20 +52,25 @@ class Context {
     Tensor denergy;     // [N, A]
     Tensor dfixed;      // [N, M]
     ops::Packed query;  // mlp: for the product with dquery
+    ops::Packed coverage;
   };
   Gradient start_backward(const Memory& memory, const Prepared& prepared) const;
+  // dcoverage [rows, longest] is written where there is a coverage.
   // dcontext, and from_weights [rows, longest] where the weights are used elsewhere, -> dh added to; dquery
   // [rows, A] is scratch for dot and general, kept for finish_backward for mlp.
   void backward(const Prepared& prepared, const Gradient& gradient, const Tensor& h, const Tensor& example,
-                const Tensor& context, const Tensor& weights, const Tensor& query, const Tensor& dcontext,
-                const Tensor& from_weights, const Tensor& dquery, const Tensor& dh) const;
+                const Covered& covered, const Tensor& context, const Tensor& weights, const Tensor& query,
+                const Tensor& dcontext, const Tensor& from_weights, const Tensor& dcoverage,
+                const Tensor& dquery, const Tensor& dh) const;
   // All rows of h and dquery at once -> gradient of the memory added to, and of the parameters.
   void finish_backward(const Memory& memory, const Gradient& gradient, const Tensor& h, const Tensor& dquery,
                        const Memory& dmemory) const;
 
  private:
+  ops::Attention with_coverage(const Prepared& prepared, const Covered& covered) const;
+
   Config config_;
-  Linear key_, query_;
+  Linear key_, query_, coverage_;
   Parameter energy_;
 };
 

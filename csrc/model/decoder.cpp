@@ -5,6 +5,7 @@
 #include "ops/activation.h"
 #include "ops/check.h"
 #include "ops/embedding.h"
+#include "ops/norm.h"
 #include "ops/rows.h"
 
 namespace s2s::model {
@@ -95,6 +96,7 @@ Decoder::Rows Decoder::Rows::slice(int64_t begin, int64_t count) const {
   for (const Tensor& input : inputs) part.inputs.push_back(input.rows(begin, count));
   part.hc = hc.rows(begin, count);
   part.weights = slice_if(weights, begin, count);
+  part.covered = {slice_if(covered.sum, begin, count), slice_if(covered.places, begin, count)};
   part.query = slice_if(query, begin, count);
   part.combined = combined.rows(begin, count);
   part.attentional = attentional.rows(begin, count);
@@ -103,7 +105,7 @@ Decoder::Rows Decoder::Rows::slice(int64_t begin, int64_t count) const {
 
 void Decoder::Rows::set_rows(int64_t count) {
   for (Tensor* t : {&ids, &example, &names.example, &names.time, &embedded, &hc, &weights, &query, &combined,
-                    &attentional}) {
+                    &attentional, &covered.sum, &covered.places}) {
     if (t->defined()) t->set_rows(count);
   }
   for (Cell::Saved& c : cells) c.set_rows(count);
@@ -124,6 +126,7 @@ Decoder::Rows Decoder::make_rows(int64_t R, int64_t longest, bool dropout, bool 
     rows.weights = Tensor::empty({R, longest});
     rows.query = Tensor::empty({R, config_.key_width()});
   }
+  if (config_.coverage) rows.covered = {Tensor::empty({R, longest}), Tensor::host({R, longest}, DType::i32)};
   rows.combined = Tensor::empty({R, config_.attentional_width()});
   rows.attentional = dropout ? Tensor::empty({R, config_.attentional_width()}) : rows.combined;
   return rows;
@@ -156,7 +159,7 @@ void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepa
     cell(l).recur(packed.cells[l], ragged, false, rows.cells[l], initial[l], y, last[l]);
     if (!top) dropout.apply(y, rows.names, kDropDecoderLayer + static_cast<int>(l));
   }
-  context_.forward(prepared, h, rows.example, context, rows.weights, rows.query);
+  context_.forward(prepared, h, rows.example, rows.covered, context, rows.weights, rows.query);
   combine_.forward(packed.combine, rows.hc, rows.combined, Activation::tanh);
   if (dropout.output > 0.0f) {
     ops::dropout(rows.combined, rows.attentional, rows.names.example, rows.names.time, kDropAttentional,
@@ -214,6 +217,10 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
     }
   }
   const Device device = current_device();
+  if (config_.coverage) {
+    Context::fill_places(memory, saved.rows.example, saved.rows.covered.places);
+    saved.rows.covered.places = saved.rows.covered.places.to(device);
+  }
   saved.rows.ids = saved.rows.ids.to(device);
   saved.rows.example = saved.rows.example.to(device);
   saved.order = saved.order.to(device);
@@ -224,19 +231,29 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
     ops::gather_rows(initial[l].h, saved.order, now[l].h);
     if (now[l].c.defined()) ops::gather_rows(initial[l].c, saved.order, now[l].c);
   }
-  for (const Block& block : blocks_of(ragged, config_.input_feeding)) {
+  for (const Block& block : blocks_of(ragged, config_.stepwise())) {
     const int64_t sequences = block.ragged.sequences();
-    const Tensor feed =
-        block.previous < 0 ? Tensor() : saved.rows.attentional.rows(block.previous, block.count);
-    forward_block(packed, prepared, block.ragged, saved.rows.slice(block.begin, block.count), feed,
-                  slice_states(now, 0, sequences), slice_states(next, 0, sequences), dropout);
+    const Rows rows = saved.rows.slice(block.begin, block.count);
+    Tensor feed;
+    if (config_.input_feeding && block.previous >= 0) {
+      feed = saved.rows.attentional.rows(block.previous, block.count);
+    }
+    if (config_.coverage) {
+      rows.covered.sum.fill_zero();
+      if (block.previous >= 0) {
+        ops::add(saved.rows.covered.sum.rows(block.previous, block.count), rows.covered.sum);
+        ops::add(saved.rows.weights.rows(block.previous, block.count), rows.covered.sum);
+      }
+    }
+    forward_block(packed, prepared, block.ragged, rows, feed, slice_states(now, 0, sequences),
+                  slice_states(next, 0, sequences), dropout);
     std::swap(now, next);
   }
   return saved;
 }
 
 std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prepared, const Memory& memory,
-                                     const Tensor& dattentional, const Tensor& dweights,
+                                     const Tensor& dattentional, const AttentionGradient& dattention,
                                      const Memory& dmemory, const Dropout& dropout) const {
   const int64_t N = memory.sequences(), R = saved.ragged.rows(), H = config_.decoder_hidden;
   const int64_t embedding = config_.target_embedding_dim;
@@ -259,7 +276,14 @@ std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prep
   std::vector<State> dstates;
   for (size_t l = 0; l < layers(); ++l) dstates.push_back(State::zeros(stack_.config().cell, N));
 
-  const std::vector<Block> blocks = blocks_of(saved.ragged, config_.input_feeding);
+  Tensor dweights = dattention.dweights, dcovered, later;
+  if (config_.coverage) {  // each weight is part of the coverage of every later step
+    if (!dweights.defined()) dweights = Tensor::zeros(all.weights.shape());
+    dcovered = Tensor::empty({N, memory.longest});
+    later = Tensor::zeros({N, memory.longest});
+  }
+
+  const std::vector<Block> blocks = blocks_of(saved.ragged, config_.stepwise());
   for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
     const Rows rows = all.slice(block->begin, block->count);
     const Tensor da = dattentional.rows(block->begin, block->count);
@@ -268,10 +292,19 @@ std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prep
     dropout.apply(da, rows.names, kDropAttentional);
     ops::tanh_backward(rows.combined, da, da);
     ops::matmul(da, combine, d);
-    context_.backward(prepared, context_gradient, rows.hc.columns(0, H), rows.example,
+    const Tensor later_here = slice_if(later, 0, block->count),
+                 dcovered_here = slice_if(dcovered, 0, block->count);
+    if (config_.coverage) ops::add(later_here, dweights.rows(block->begin, block->count));
+    context_.backward(prepared, context_gradient, rows.hc.columns(0, H), rows.example, rows.covered,
                       rows.hc.columns(H, config_.memory_width()), rows.weights, rows.query, dcontext,
-                      slice_if(dweights, block->begin, block->count),
+                      slice_if(dweights, block->begin, block->count), dcovered_here,
                       slice_if(dquery, block->begin, block->count), dh);
+    if (config_.coverage) {
+      ops::add(dcovered_here, later_here);
+      if (dattention.dcoverage.defined()) {
+        ops::add(dattention.dcoverage.rows(block->begin, block->count), later_here);
+      }
+    }
     Tensor dy = dh;
     for (size_t l = layers(); l-- > 0;) {
       cell(l).recur_backward(hidden[l], block->ragged, false, rows.cells[l], dy,
@@ -281,7 +314,7 @@ std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prep
       ops::matmul(rows.cells[l].gates, input[l], dy);
       dropout.apply(dy, rows.names, kDropDecoderLayer + static_cast<int>(l) - 1);
     }
-    if (block->previous >= 0) {
+    if (config_.input_feeding && block->previous >= 0) {
       ops::matmul(rows.cells[0].gates, feed, dattentional.rows(block->previous, block->count),
                   {.accumulate = true});
     }

@@ -40,6 +40,7 @@ class Decoder {
     std::vector<Tensor> inputs;      // per layer but the first: [R, Hd]
     Tensor hc;                       // [R, Hd + M] top h beside the context
     Tensor weights;                  // [R, longest] attention
+    Context::Covered covered;        // where there is a coverage: given
     Tensor query;                    // [R, A] mlp
     Tensor combined, attentional;    // [R, F] a_t before and after dropout
     Rows slice(int64_t begin, int64_t count) const;
@@ -66,12 +67,15 @@ class Decoder {
                 const std::vector<State>& initial, const Target& target, const Dropout& dropout,
                 const int64_t* example_ids, bool keep) const;
 
-  // dattentional [R, F] (used up), and dweights [R, longest] where the attention's weights are used
-  // elsewhere -> gradients of the initial states in the caller's order, and of the memory
-  // (added to); adds to the gradients of the parameters.
+  // What the attention is used for elsewhere: [R, longest] each, or undefined.
+  struct AttentionGradient {
+    Tensor dweights, dcoverage;
+  };
+  // dattentional [R, F] and dattention (both used up) -> gradients of the initial states in the caller's
+  // order, and of the memory (added to); adds to the gradients of the parameters.
   std::vector<State> backward(Saved& saved, const Context::Prepared& prepared, const Memory& memory,
-                              const Tensor& dattentional, const Tensor& dweights, const Memory& dmemory,
-                              const Dropout& dropout) const;
+                              const Tensor& dattentional, const AttentionGradient& dattention,
+                              const Memory& dmemory, const Dropout& dropout) const;
 
   // The token whose embedding is put in after this one: a copied one that the vocabulary does not have is
   // unk.

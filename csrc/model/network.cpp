@@ -6,6 +6,7 @@
 
 #include "model/device_search.h"
 #include "model/stepper.h"
+#include "ops/coverage.h"
 #include "ops/rows.h"
 
 namespace s2s::model {
@@ -34,6 +35,19 @@ Memory zero_gradient(const Memory& memory) {
         {Tensor::zeros(state.h.shape()), state.c.defined() ? Tensor::zeros(state.c.shape()) : Tensor()});
   }
   return gradient;
+}
+
+// The coverage loss of all rows, and where `gradient` is defined its gradients.
+double coverage_loss(const Config& config, const Decoder::Rows& rows,
+                     const Decoder::AttentionGradient& gradient) {
+  const int64_t R = rows.weights.dim(0);
+  const Tensor losses = Tensor::empty({R});
+  ops::coverage_loss(rows.weights, rows.covered.sum, config.coverage_loss / static_cast<float>(R), losses,
+                     gradient.dweights, gradient.dcoverage);
+  const Tensor host = losses.to(Device::cpu());
+  double sum = 0.0;
+  for (int64_t r = 0; r < R; ++r) sum += double{host.f32()[r]};
+  return double{config.coverage_loss} * sum;
 }
 
 CopyRows copy_rows(const Network& network, const ops::Packed& gate, const Memory& memory,
@@ -88,13 +102,19 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
     copying.dgate = Tensor::empty(copying.gate.shape());
     copying.dweights = Tensor::empty(copying.mass.shape());
   }
-  const LossSums sums =
+  LossSums sums =
       output_.loss(output_.pack(), saved.rows.attentional, config_.copy_attention ? &copying : nullptr,
                    saved.targets, smoothing, {}, dattentional);
   if (config_.copy_attention) copy_gate_.backward(copying, saved.rows.attentional, dattentional);
+  Decoder::AttentionGradient dattention{copying.dweights, {}};
+  if (config_.coverage_loss > 0.0f) {
+    dattention.dcoverage = Tensor::empty(saved.rows.weights.shape());
+    if (!dattention.dweights.defined()) dattention.dweights = Tensor::zeros(saved.rows.weights.shape());
+    sums.loss += coverage_loss(config_, saved.rows, dattention);
+  }
   const Memory dmemory = zero_gradient(memory);
   const std::vector<State> dinitial =
-      decoder_.backward(saved, prepared, memory, dattentional, copying.dweights, dmemory, dropout);
+      decoder_.backward(saved, prepared, memory, dattentional, dattention, dmemory, dropout);
   bridge_.backward(memory, initial, dinitial, dmemory);
   encoder_.backward(encoder_saved, dmemory, dropout);
   return sums;
@@ -120,8 +140,9 @@ Forced force(const Network& network, const Source& source, const Target& target,
   const bool copies = network.config().copy_attention;
   if (copies) copying = copy_rows(network, packed->copy_gate, memory, saved.rows);
   const Tensor nll = Tensor::empty({saved.ragged.rows()});
-  const LossSums sums = network.output().loss(packed->output, saved.rows.attentional,
-                                              copies ? &copying : nullptr, saved.targets, smoothing, nll, {});
+  LossSums sums = network.output().loss(packed->output, saved.rows.attentional, copies ? &copying : nullptr,
+                                        saved.targets, smoothing, nll, {});
+  if (network.config().coverage_loss > 0.0f) sums.loss += coverage_loss(network.config(), saved.rows, {});
   return {saved.ragged, sums, nll};
 }
 
@@ -177,7 +198,7 @@ SearchResults Network::generate(const Source& source, SearchOptions options,
   const auto packed = this->packed();
   const int64_t columns =
       options.vocabulary ? static_cast<int64_t>(options.vocabulary->size()) : config_.target_vocab_size;
-  if (loops_on(device_) && sources > 0 && !config_.copy_attention &&
+  if (loops_on(device_) && sources > 0 && !config_.copy_attention && !config_.coverage &&
       runs_on_device(options, sources, columns))
     return search_on_device(*this, packed, source, options, workspace);
   std::span<const int32_t> vocabulary;

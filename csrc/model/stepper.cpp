@@ -6,6 +6,7 @@
 
 #include "model/candidates.h"
 #include "ops/matmul.h"
+#include "ops/norm.h"
 #include "ops/rows.h"
 #include "ops/softmax.h"
 #include "ops/topk.h"
@@ -65,6 +66,7 @@ void ModelStepper::advance(const int32_t* parents, const int32_t* tokens, int64_
   StepBuffers& b = buffers_;
   const Tensor none;
   const Tensor* feed = rows_ && network_.config().input_feeding ? &b.feed : &none;
+  if (rows_ && network_.config().coverage) ops::add(b.rows.weights, b.rows.covered.sum);
   if (rows == rows_ && stay_in_place(parents, rows)) {
     std::swap(b.initial, b.written);
     if (feed == &b.feed) feed = &b.rows.attentional;  // read before the step writes it
@@ -92,7 +94,16 @@ void ModelStepper::move_rows(const int32_t* parents, int64_t rows) {
   for (int64_t r = 0; r < rows; ++r) {  // at first a parent is a source
     b.rows.example.i32()[r] = rows_ ? b.previous_example.i32()[parents[r]] : parents[r];
   }
+  if (network_.config().coverage) {
+    b.next_covered.set_rows(rows);
+    if (rows_) ops::gather_rows(b.rows.covered.sum, b.parents, b.next_covered);
+    std::swap(b.rows.covered.sum, b.next_covered);
+  }
   b.rows.set_rows(rows);
+  if (network_.config().coverage) {
+    if (!rows_) b.rows.covered.sum.fill_zero();
+    Context::fill_places(memory_, b.rows.example, b.rows.covered.places);
+  }
   for (State& state : b.written) state.set_rows(rows);
   b.ragged.set_single_step(rows);
 }

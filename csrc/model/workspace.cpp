@@ -17,10 +17,17 @@ void StepBuffers::reserve(const Decoder& decoder, const Config& config, int64_t 
     if (config.input_feeding) feed = Tensor::empty({count, config.feed_width()});
   }
   if (!config.attends()) return;
-  if (!weights_memory.defined() || weights_memory.size() < count * longest) {
-    weights_memory = Tensor::empty({count * longest});
-  }
-  rows.weights = weights_memory.rows(0, count * longest).reshape({count, longest});
+  const auto wide = [&](Tensor& memory, DType dtype, Device device) {
+    if (!memory.defined() || memory.size() < count * longest) {
+      memory = Tensor::empty({count * longest}, dtype, device);
+    }
+    return memory.rows(0, count * longest).reshape({count, longest});
+  };
+  rows.weights = wide(weights_memory, DType::f32, current_device());
+  if (!config.coverage) return;
+  rows.covered.sum = wide(covered_memory, DType::f32, current_device());
+  next_covered = wide(next_covered_memory, DType::f32, current_device());
+  rows.covered.places = wide(places_memory, DType::i32, Device::cpu());
 }
 
 const Shortlist& Shortlist::of_vocabulary(const std::shared_ptr<const PackedNetwork>& packed,

@@ -24,8 +24,11 @@ struct StepBuffers {
   std::vector<State> initial, written;  // the states before and after it
   Tensor feed;                          // [rows, F] a_{t-1}; undefined without input feeding
   Tensor parents, previous_example;     // int32 [rows]
-  Tensor weights_memory;                // of rows.weights, whose width is each call's longest source
-  Tensor host_weights;                  // [rows, longest] of a device's weights
+  // Of rows.weights, rows.covered.sum, the next one and rows.covered.places: as wide as each call's longest
+  // source.
+  Tensor weights_memory, covered_memory, next_covered_memory, places_memory;
+  Tensor next_covered;         // [rows, longest] of the weights of the steps before
+  Tensor host_weights;         // [rows, longest] of a device's weights
   Tensor gate, mass, mixture;  // of [rows, 1], [rows, longest], [rows, V + extra], where the network copies
   // [rows, V] on the host and [rows, shortlist], made where a search asks for scores
   Tensor logits, short_logits;

@@ -16,11 +16,16 @@ AttentionArgs checked(const char* op, const Attention& m, const Tensor& query, c
   expect_matrix(op, "keys", m.keys);
   expect_matrix(op, "values", m.values);
   expect_dtype(op, "offsets", m.offsets, DType::i32);
-  const int64_t rows = query.dim(0), sources = m.offsets.size() - 1, total = m.keys.dim(0);
+  const int64_t rows = query.dim(0), sources = m.offsets.size() - 1, total = m.values.dim(0);
   check(op, query.dim(1) == m.keys.dim(1), "Expected query of width ", m.keys.dim(1), " like the keys, got ",
         query.dim(1), ".");
-  check(op, m.values.dim(0) == total, "Expected values of ", total, " rows like the keys, got ",
-        m.values.dim(0), ".");
+  if (m.own_keys) {
+    check(op, m.energy.defined(), "Expected energy: only mlp attention has keys for each query.");
+    expect(op, "keys", m.keys, {rows * m.longest, query.dim(1)});
+  } else {
+    check(op, m.keys.dim(0) == total, "Expected values of ", m.keys.dim(0), " rows like the keys, got ",
+          total, ".");
+  }
   check(op, !m.offsets.device().is_cpu() || (sources >= 0 && m.offsets.i32()[sources] == total),
         "Expected lengths that sum to the ", total, " rows of keys.");
   if (m.energy.defined()) expect(op, "energy", m.energy, {m.keys.dim(1)});
@@ -45,7 +50,8 @@ AttentionArgs checked(const char* op, const Attention& m, const Tensor& query, c
           m.energy.defined() ? m.energy.f32() : nullptr,
           context.f32(),
           context.row_stride(),
-          weights.f32()};
+          weights.f32(),
+          m.own_keys};
 }
 
 }  // namespace

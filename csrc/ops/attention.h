@@ -2,7 +2,8 @@
 //   dot: score_s = query . keys_s        mlp: score_s = energy . tanh(query + keys_s)
 //   weights = softmax(score) over the source's rows; context = sum_s weights_s values_s
 // "general" is dot with projected keys. Sources lie one after the other without padding: source n is rows
-// offsets[n] .. offsets[n + 1] of keys and values. A query's source must have at least one row.
+// offsets[n] .. offsets[n + 1] of keys and values. A query's source must have at least one row. Where a query
+// has keys of its own (mlp, with coverage), they are rows r longest .. of keys, and so are their gradients.
 #pragma once
 
 #include "core/tensor.h"
@@ -13,7 +14,7 @@ struct AttentionArgs {
   int64_t rows, key_width, value_width, weights_stride;
   const float* query;  // [rows, key_width]
   int64_t query_stride;
-  const float* keys;       // [sum S, key_width]
+  const float* keys;       // [sum S, key_width], or with own_keys [rows, weights_stride, key_width]
   const float* values;     // [sum S, value_width]
   const int32_t* offsets;  // [N + 1]
   const int32_t* example;  // [rows] the source of each query
@@ -21,6 +22,7 @@ struct AttentionArgs {
   float* context;          // [rows, value_width] out
   int64_t context_stride;
   float* weights;  // [rows, weights_stride] out, zero past the source's length
+  bool own_keys;
 };
 
 // dkeys, dvalues and denergy are added to, row after row; each source's sums are taken by one thread in row
@@ -34,7 +36,7 @@ struct AttentionBackwardArgs {
   float* dquery;              // [rows, key_width] out
   int64_t dquery_stride;
   float* dweights;  // [rows, weights_stride] scratch
-  float* dkeys;     // [sum S, key_width] added to
+  float* dkeys;     // like keys, added to; own ones: past the source's length left alone
   float* dvalues;   // [sum S, value_width] added to
   float* denergy;   // [N, key_width] added to, one row per source (mlp), or null
 };
@@ -43,6 +45,7 @@ namespace ops {
 struct Attention {
   Tensor keys, values, offsets, energy;  // energy undefined: dot
   int64_t longest;                       // longest source: width of weights
+  bool own_keys = false;
 };
 // offsets and example may be the host's, whatever the device of the rest.
 // Sets offsets and longest from lengths [N] of at least 1 that sum to the rows of keys.

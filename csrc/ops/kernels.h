@@ -5,6 +5,7 @@
 #include "ops/attention.h"
 #include "ops/beam_step.h"
 #include "ops/copy.h"
+#include "ops/coverage.h"
 #include "ops/cross_entropy.h"
 #include "ops/dropout.h"
 #include "ops/embedding.h"
@@ -44,6 +45,7 @@ struct Kernels {
   void (*copy_mass)(const CopyMassArgs&);
   void (*copy_cross_entropy)(const CopyCrossEntropyArgs&);
   void (*copy_log_softmax)(const CopyLogSoftmaxArgs&);
+  void (*coverage_loss)(const CoverageLossArgs&);
   void (*dropout)(const DropoutArgs&);
   void (*tanh_backward)(const TanhBackwardArgs&);
   void (*gather_rows)(const GatherRowsArgs&);

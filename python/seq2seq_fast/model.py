@@ -61,6 +61,12 @@ class Seq2SeqConfig:
     (1 - c) softmax(logits)_y + c (attention on the places that hold y), c = sigmoid(v . a + b)
     (pointer-generator, See et al. 2017; the gate as OpenNMT computes it). Sources then come with copy ids
     (`copying`), and outputs are copy ids. Label smoothing spreads over the vocabulary's softmax."""
+    coverage: bool = False
+    """mlp attention also sees how much it has attended to each place so far: score = energy . tanh(query +
+    key + w (sum of the place's weights)) (See et al. 2017)."""
+    coverage_loss: float = 0.0
+    """With coverage: so many times the sum over the places of min(weight, weights so far) is added to each
+    token's loss, against repetition (See et al. 2017: 1)."""
     tie_output: bool = False
     """The output projection is the target embedding; a is then target_embedding_dim wide, else
     decoder_hidden."""

@@ -8,7 +8,16 @@ import numpy as np
 
 from reference.autodiff import Array
 from reference.basic import linear, log_softmax, softmax
-from reference.network import Decoding, Drop, Params, decode, encode, no_dropout, start_decoding
+from reference.network import (
+    Decoding,
+    Drop,
+    Params,
+    coverage_loss,
+    decode,
+    encode,
+    no_dropout,
+    start_decoding,
+)
 from reference.recurrent import sigmoid
 
 
@@ -49,11 +58,12 @@ def sequence(
     """-> the loss of one pair, summed over its tokens, and log P of each of them."""
     at = start_decoding(o, params, *encode(o, params, source, drop))
     total: Array = 0.0
-    scores = []
+    scores, attention = [], []
     for before, token in zip([o.bos_id, *target[:-1]], target, strict=True):
         logits, weights, c = step(o, params, at, int(before), copies, drop)
         log_p = np.log(mixture(logits, weights, c, copies, int(token)))
         uniform = -np.sum(log_softmax(logits)) / len(logits)
         total = total - (1 - label_smoothing) * log_p + label_smoothing * uniform
         scores.append(log_p)
-    return total, scores
+        attention.append(weights)
+    return total + coverage_loss(o, np.stack(attention)), scores

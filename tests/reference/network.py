@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from reference.attention import attend
-from reference.autodiff import Array
+from reference.autodiff import Array, constant
 from reference.basic import cross_entropy, linear, log_softmax
 from reference.random import dropout
 from reference.recurrent import State, Weights, run_stack, step_of
@@ -39,6 +39,8 @@ class Options:
     input_feeding: bool = True
     bridge: str = "dense"
     copy_attention: bool = False
+    coverage: bool = False
+    coverage_loss: float = 0.0
     tie_output: bool = False
     reset_after: bool = True
     dropout: float = 0.0
@@ -120,6 +122,8 @@ def parameter_shapes(o: Any) -> dict[str, tuple[int, ...]]:
         shapes["attention.key.bias"] = (inner,)
         shapes["attention.query.weight"] = (inner, hidden)
         shapes["attention.energy.weight"] = (inner,)
+        if o.coverage:
+            shapes["attention.coverage.weight"] = (inner, 1)
     shapes["decoder.combine.weight"] = (width, hidden + memory)
     shapes["decoder.combine.bias"] = (width,)
     if not o.tie_output:
@@ -186,9 +190,10 @@ def _dense(params: Params, name: str, x: Array) -> Array:
 
 
 def _context(
-    o: Any, params: Params, memory: Array, encoder_states: list[State], h: Array
+    o: Any, params: Params, memory: Array, encoder_states: list[State], h: Array, covered: Array
 ) -> tuple[Array, Array]:
-    """The context c_t [M] for the decoder's output h [Hd], and the weights [S] (zeros without attention)."""
+    """The context c_t [M] for the decoder's output h [Hd], and the weights [S] (zeros without attention).
+    covered [S]: the sum of the weights before."""
     if o.context == "last":
         return encoder_states[-1][0], np.zeros(len(memory))
     if o.context == "mean":
@@ -199,6 +204,8 @@ def _context(
     if o.attention_score == "general":
         return attend(h, keys, memory)
     keys = keys + params["attention.key.bias"]
+    if o.coverage:
+        keys = keys + linear(covered[:, None], params["attention.coverage.weight"])
     query = linear(h, params["attention.query.weight"])
     return attend(query, keys, memory, "mlp", params["attention.energy.weight"])
 
@@ -211,12 +218,13 @@ class Decoding:
     encoder_states: list[State]
     states: list[State]
     fed: Array  # a_{t-1} [F]
+    covered: Array  # [S] the sum of the attention weights so far
     time: int = 0
 
 
 def start_decoding(o: Any, params: Params, memory: Array, encoder_states: list[State]) -> Decoding:
     states = first_states(o, params, encoder_states)
-    return Decoding(memory, encoder_states, states, np.zeros(attentional_width(o)))
+    return Decoding(memory, encoder_states, states, np.zeros(attentional_width(o)), np.zeros(len(memory)))
 
 
 def decode(o: Any, params: Params, at: Decoding, token: int, drop: Drop = no_dropout) -> tuple[Array, Array]:
@@ -233,7 +241,8 @@ def decode(o: Any, params: Params, at: Decoding, token: int, drop: Drop = no_dro
         between=lambda layer, z: drop(OP_DECODER_LAYER + layer, z, at.time),
     )
     h = y[0]
-    context, weights = _context(o, params, at.memory, at.encoder_states, h)
+    context, weights = _context(o, params, at.memory, at.encoder_states, h, at.covered)
+    at.covered = at.covered + weights
     a = _dense(params, "decoder.combine", np.concatenate([h, context]))
     at.fed = drop(OP_COMBINE, a[None], at.time)[0]
     at.time += 1
@@ -266,5 +275,19 @@ def sequence_loss(
     drop: Drop = no_dropout,
 ) -> Array:
     """The loss of one pair, summed over its tokens: source [S] or [S, C], target [T] (ends with <eos>)."""
-    scores, _ = logits(o, params, source, target, drop)
-    return np.sum(cross_entropy(scores, target, label_smoothing=label_smoothing))
+    scores, weights = logits(o, params, source, target, drop)
+    loss = np.sum(cross_entropy(scores, target, label_smoothing=label_smoothing))
+    return loss + coverage_loss(o, weights)
+
+
+def coverage_loss(o: Any, weights: Array) -> Array:
+    """weights [T, S] -> coverage_loss times the sum of min(weights, the sum of those before)."""
+    if not o.coverage_loss:
+        return 0.0
+    before = np.zeros(weights.shape[1])
+    total: Array = 0.0
+    for w in weights:
+        covered = constant(before) < constant(w)
+        total = total + np.sum(before * covered + w * ~covered)
+        before = before + w
+    return o.coverage_loss * total

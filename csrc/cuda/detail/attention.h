@@ -41,17 +41,17 @@ __device__ __forceinline__ int run_from(const Pairs& x, int64_t row) {
 // What pair_sums adds up over the width for a query, with rows a and b, and a row k of its source.
 struct DotTerm {  // a . k
   static constexpr int kKeys = 4, kQueries = 8;
-  static constexpr bool kReadsB = false;
+  static constexpr bool kReadsB = false, kOwnKeys = false;
   __device__ static float add(float a, float, float k, float sum) { return math::fma(a, k, sum); }
 };
 struct MlpTerm {  // b . tanh(a + k): so much work that there is little to be shared
   static constexpr int kKeys = 1, kQueries = 1;
-  static constexpr bool kReadsB = true;
+  static constexpr bool kReadsB = true, kOwnKeys = true;
   __device__ static float add(float a, float b, float k, float sum) { return math::mlp_score(b, a, k, sum); }
 };
 struct DweightTerm {  // a . (k - b)
   static constexpr int kKeys = 4, kQueries = 8;
-  static constexpr bool kReadsB = true;
+  static constexpr bool kReadsB = true, kOwnKeys = false;
   __device__ static float add(float a, float b, float k, float sum) { return math::dweight(a, k, b, sum); }
 };
 
@@ -62,8 +62,9 @@ struct PairSums {
   int64_t a_stride;
   const float* b = nullptr;  // likewise; a stride of 0: one row for all
   int64_t b_stride = 0;
-  const float* keys;  // [sum S, width]
+  const float* keys;  // [sum S, width], or with own_keys [rows, longest, width]
   float* out;         // [rows, longest]
+  bool own_keys = false;
   bool aligned = false;
 };
 
@@ -80,9 +81,11 @@ __global__ void __launch_bounds__(kStripBlock) pair_sums(PairSums x) {
   const int lane = threadIdx.x % kWarp, first = (blockIdx.y * kStripWarps + threadIdx.x / kWarp) * K;
   if (first >= source.length) return;
 
+  static_assert(Q == 1 || !Term::kOwnKeys);
+  const int64_t first_key = Term::kOwnKeys && x.own_keys ? row * x.pairs.longest : source.begin;
   const float* keys[K];  // past the last one: the last one again
 #pragma unroll
-  for (int k = 0; k < K; ++k) keys[k] = x.keys + (source.begin + min(first + k, source.length - 1)) * x.width;
+  for (int k = 0; k < K; ++k) keys[k] = x.keys + (first_key + min(first + k, source.length - 1)) * x.width;
   float sums[Q * K] = {};
   for (int64_t c = kQuad * lane; c < x.width; c += kStripColumns) {
     const int64_t left = x.width - c;

@@ -75,6 +75,8 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("attention_dim", "int", 0, "model.attention_dim", "Width of mlp attention (0: the decoder's)."),
     _o("input_feed", "bool", True, "model.input_feeding", "Feed the attentional vector into the next step."),
     _o("copy_attn", "bool", False, "model.copy_attention", "The output may copy tokens of the source, also such as are not in the target vocabulary."),
+    _o("coverage_attn", "bool", False, "model.coverage", "mlp attention sees how much it has attended to each place so far."),
+    _o("lambda_coverage", "float", 0.0, "model.coverage_loss", "Weight of the loss against attending to a place again."),
     _o("bridge", "text", "dense", "model.bridge", "From the encoder's last states to the decoder's first.", ("copy", "dense", "zero")),
     _o("share_decoder_embeddings", "bool", False, "model.tie_output", "The output projection is the target embedding."),
     _o("reset_after", "bool", True, "model.reset_after", "GRU: reset gate after the recurrent product, as in PyTorch."),
