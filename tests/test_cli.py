@@ -244,6 +244,27 @@ def test_gzip_sentencepiece_and_limits(run: Run, tmp_path: Path) -> None:
     assert len(translated.lines) == 1
 
 
+def test_a_cache_changes_nothing_but_memory(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = ("train", "--train", data / "train.tsv", "--valid", data / "valid.tsv")
+    common += ("--source_tokenizer", "char", "--tgt_seq_length", 5, "--hidden_size", 8, "--word_vec_size", 8)
+    outs = tmp_path / "memory", tmp_path / "cache", tmp_path / "shared"
+    monkeypatch.chdir(tmp_path)
+    for out, options in zip(outs, [(), ("--cache",), ("--cache_dir", "both")], strict=True):
+        result = run(*common, *options, "--train_steps", 3, "--out", out)
+        assert result.code == 0, result.err
+        assert "Left out of" in result.err and "target too long" in result.err
+    monkeypatch.chdir("cache")  # a run is taken up from anywhere
+    for out in outs:
+        assert run("train", "--out", out, "--resume", "--train_steps", 6).code == 0
+    parameters = [bits(Seq2Seq.load(out / "best").parameters()) for out in outs]
+    assert parameters[0] == parameters[1] == parameters[2]
+    for folder in (outs[1] / "cache", tmp_path / "both"):  # training, validation, vocabularies; none twice
+        assert len(list(folder.iterdir())) == 3
+    assert not (outs[0] / "cache").exists()
+
+
 @pytest.fixture
 def bad_files(tmp_path: Path) -> Path:
     """A folder of files that each have something wrong."""

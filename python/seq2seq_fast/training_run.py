@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from seq2seq_fast import _native, cpu_isa
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
-from seq2seq_fast.device import DeviceArray, copy_into, copy_of, device_of, to_host
+from seq2seq_fast.device import copy_into, copy_of, device_of, to_host
 from seq2seq_fast.interrupts import DeferredInterrupt
 from seq2seq_fast.ops import average_, clip_grad_norm_, squared_norm
 from seq2seq_fast.optim import decay_mask
@@ -33,6 +32,7 @@ from seq2seq_fast.training_state import MetricsFile, TrainingState, Window
 from seq2seq_fast.validation import measure
 
 if TYPE_CHECKING:
+    from seq2seq_fast.batching import Batches
     from seq2seq_fast.data import Batch
     from seq2seq_fast.trainer import Trainer, TrainingData
 
@@ -64,10 +64,11 @@ class TrainingRun:
             None if trainer.out is None else CheckpointFolder(trainer.out, keep=trainer.keep_checkpoints)
         )
         self.saved: dict[str, Any] | None = None  # the state in the newest checkpoint
-        self.epoch_batches: tuple[int, list[npt.NDArray[np.int64]]] = (-1, [])
+        self.epoch_batches: tuple[int, Batches | None] = (-1, None)
         self.validations: list[dict[str, Any]] = []
         self.interrupt = DeferredInterrupt()
         self.prefetch: Prefetch[Batch] = Prefetch()
+        self.prepares_ahead = self.device != "cpu" or bool(getattr(train, "on_disk", False))
 
     def fit(self, *, resume: bool, overwrite: bool) -> TrainingResult:
         self.progress = open_progress(self.trainer.progress)
@@ -240,20 +241,22 @@ class TrainingRun:
             self._fraction(), f"step {state.step}  epoch {self._epochs():.2f}  loss {loss:.4f}"
         )
 
-    def _batch(self, batches: list[npt.NDArray[np.int64]]) -> Batch:
-        """The batch of this step; while a device computes it, the next one of the epoch is put together.
+    def _batch(self, batches: Batches) -> Batch:
+        """The batch of this step. The epoch's next one is put together meanwhile, where a device computes or
+        the data may have to come from a disk.
 
-        Not while the CPU does: the thread would take a processor from it in the middle of a step.
+        Else not: the thread would take a processor from the step, to save next to nothing.
         """
         epoch, at = self.state.epoch, self.state.position
         batch = self.prefetch.get((epoch, at), lambda: self.train.batch(batches[at]))
-        if at + 1 < len(batches) and isinstance(self.model.flat_parameters, DeviceArray):
+        if at + 1 < len(batches) and self.prepares_ahead:
             self.prefetch.begin((epoch, at + 1), lambda: self.train.batch(batches[at + 1]))
         return batch
 
-    def _batches(self) -> list[npt.NDArray[np.int64]]:
+    def _batches(self) -> Batches:
         epoch, batches = self.epoch_batches
-        if epoch != self.state.epoch:
+        if batches is None or epoch != self.state.epoch:
+            self.epoch_batches = -1, None  # not two epochs at once
             batches = self.trainer.batching.epoch(
                 self.train.source_lengths, self.train.target_lengths, self.state.epoch
             )

@@ -12,6 +12,7 @@ from seq2seq_fast import set_num_threads, tsv
 from seq2seq_fast.atomic import write_bytes
 from seq2seq_fast.batching import Batching
 from seq2seq_fast.checkpoint import CheckpointFolder
+from seq2seq_fast.corpus import build_vocabularies, cached_tsv
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.decoding import decoding_metric
 from seq2seq_fast.device import resolve_device
@@ -31,7 +32,6 @@ from seq2seq_fast.schedule import (
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import SentencePieceTokenizer, Tokenizer, tokenizer_from_settings
 from seq2seq_fast.trainer import Metric, Trainer, TrainingInterrupted, TrainingResult
-from seq2seq_fast.vocab import Vocabulary
 
 from .evaluate import LIKELIHOOD_METRICS
 from .options import Value, load_config, preset_file
@@ -130,15 +130,17 @@ def make_fields(
         make_tokenizer(options, side, column, out, resume=resume)
         for column, side in enumerate(("src", "tgt"))
     ]
-    counts = tsv.count_tokens(str(options["train"]), *tokenizers)
-    vocabularies = [
-        Vocabulary.build(
-            counted,
-            min_frequency=int(options[f"{side}_words_min_frequency"] or 1),
-            max_size=int(options[f"{side}_vocab_size"] or 0) or None,
-        )
-        for side, counted in zip(("src", "tgt"), counts, strict=True)
-    ]
+    least, most = (
+        tuple(int(options[f"{side}_{what}"] or 0) for side in ("src", "tgt"))
+        for what in ("words_min_frequency", "vocab_size")
+    )
+    vocabularies = build_vocabularies(
+        str(options["train"]),
+        *tokenizers,
+        min_frequency=(least[0] or 1, least[1] or 1),
+        max_size=(most[0] or None, most[1] or None),
+        cache_dir=cache_folder(options),
+    )
     return (
         TextField(tokenizers[0], vocabularies[0], eos=bool(options["source_eos"])),
         TextField(tokenizers[1], vocabularies[1]),
@@ -175,17 +177,26 @@ def make_tokenizer(
 def read(options: Mapping[str, Value | None], name: str, source: TextField, target: TextField) -> Dataset:
     """Read the training or the validation file."""
     arguments = arguments_for("data", options)
-    data = tsv.read_tsv(
-        arguments[name],
-        source,
-        target,
-        max_source_length=arguments.get("src_seq_length"),
-        max_target_length=arguments.get("tgt_seq_length"),
-    )
+    limits: dict[str, Any] = {
+        "max_source_length": arguments.get("src_seq_length"),
+        "max_target_length": arguments.get("tgt_seq_length"),
+    }
+    cache = cache_folder(options)
+    if cache is None:
+        data = tsv.read_tsv(arguments[name], source, target, **limits)
+    else:
+        data = cached_tsv(arguments[name], source, target, cache, **limits)
     if data.dropped:
         reasons = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items())
         tell(f"Left out of {arguments[name]}: {reasons}.")
     return data
+
+
+def cache_folder(options: Mapping[str, Value | None]) -> Path | None:
+    """Return where binarised data are kept; None: nowhere, the data are read into memory."""
+    if options["cache_dir"] is not None:
+        return Path(str(options["cache_dir"]))
+    return Path(str(options["out"])) / "cache" if options["cache"] else None
 
 
 def make_optimizer(options: Mapping[str, Value | None]) -> Optimizer:
@@ -270,7 +281,7 @@ def make_metric(options: Mapping[str, Value | None], source: TextField, target: 
 def save_options(options: Mapping[str, Value | None], out: Path) -> None:
     """Keep the options beside the run; paths are made absolute, so that --resume works from anywhere."""
     kept = {name: value for name, value in options.items() if value is not None}
-    for name in ("train", "valid", "out", "src_subword_model", "tgt_subword_model"):
+    for name in ("train", "valid", "out", "cache_dir", "src_subword_model", "tgt_subword_model"):
         if name in kept:
             kept[name] = str(Path(str(kept[name])).absolute())
     out.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ VALIDATION_METRICS = ("loss", "perplexity", *available_metrics())
 
 # fmt: off
 TRAIN_OPTIONS: tuple[Option, ...] = (
-    _o("train", "path", None, "data.train", "Training pairs: lines of source TAB target, plain or .gz."),
+    _o("train", "path", None, "data.train", "Training pairs: lines of source TAB target, plain, .gz or .xz."),
     _o("valid", "path", None, "data.valid", "Validation pairs; further columns and lines of a source are references."),
     _o("out", "path", None, "data.out", "Folder for the run: models (best, last), checkpoints, metrics.jsonl."),
     _o("source_tokenizer", "text", "space", "data.source_tokenizer", "How sources are cut into tokens.", tuple(TOKENIZERS)),
@@ -56,6 +56,8 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("src_seq_length", "int", 0, "data.src_seq_length", "Leave out pairs with a longer source, in tokens (0: none).", zero_is_off=True),
     _o("tgt_seq_length", "int", 0, "data.tgt_seq_length", "Leave out pairs with a longer target, in tokens (0: none).", zero_is_off=True),
     _o("source_eos", "bool", False, "data.source_eos", "End sources with the end token, too."),
+    _o("cache", "bool", False, "data.cache", "For corpora larger than memory: binarise the data once, into OUT/cache, and train from there."),
+    _o("cache_dir", "path", None, "data.cache_dir", "The same in this folder, which runs may share."),
 
     _o("rnn_type", "text", "lstm", "model.encoder_cell model.decoder_cell", "Recurrent cell.", CELLS),
     _o("enc_rnn_type", "text", None, "model.encoder_cell", "Recurrent cell of the encoder.", CELLS),
