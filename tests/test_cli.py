@@ -863,3 +863,4 @@ def test_a_cosine_over_the_whole_run() -> None:
         options = resolve(cut | limits)
         assert make_scheduler(options, planned_steps(options, train)) == CosineDecay(steps)
     assert planned_steps(resolve(cut), train) is None
+    assert planned_steps(resolve(cut | {"max_epochs": 2, "accum_count": 2}), train) == 4

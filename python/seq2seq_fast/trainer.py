@@ -143,6 +143,9 @@ class Trainer:
         batch_size, batch_type, bucket_size, seed: see `Batching`. The seed also names the dropout masks.
         max_epochs, max_steps, max_minutes: limits of the run as a whole, earlier sittings included; whichever
             is reached first ends it. With none of them, and no `early_stopping`, 10 epochs.
+        accum_count: so many batches make one update, by the gradient of their losses' sum / all their tokens:
+            that of one batch as large, in the memory of a small one. A step is an update; the last one of an
+            epoch has what is left.
         max_grad_norm: gradients are scaled to this 2-norm at most (0: never).
         label_smoothing: as in PyTorch; validation is always without.
         compute_type: "bfloat16": training's products round their factors, for tensor cores; the weights that
@@ -180,6 +183,7 @@ class Trainer:
         max_epochs: int | None = None,
         max_steps: int | None = None,
         max_minutes: float | None = None,
+        accum_count: int = 1,
         max_grad_norm: float = 5.0,
         label_smoothing: float = 0.0,
         compute_type: str = "float32",
@@ -210,6 +214,7 @@ class Trainer:
         self.max_epochs = 10 if unlimited else max_epochs
         self.max_steps = max_steps
         self.max_minutes = max_minutes
+        self.accum_count = accum_count
         self.max_grad_norm = max_grad_norm
         self.label_smoothing = label_smoothing
         self.compute_type = compute_type
@@ -227,7 +232,7 @@ class Trainer:
         self._check()
 
     def _check(self) -> None:
-        for name in ("keep_checkpoints", "report_every"):
+        for name in ("accum_count", "keep_checkpoints", "report_every"):
             integer("trainer", name, getattr(self, name), 1)
         for name, least in (
             ("max_epochs", 0),
@@ -325,6 +330,7 @@ class Trainer:
             "free": {
                 "optimizer": self.optimizer.settings(),
                 "scheduler": self.scheduler.settings(),
+                "accum_count": self.accum_count,
                 "max_grad_norm": self.max_grad_norm,
                 "label_smoothing": self.label_smoothing,
                 "compute_type": self.compute_type,

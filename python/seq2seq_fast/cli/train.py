@@ -218,7 +218,7 @@ def planned_steps(options: Mapping[str, Value | None], train: Dataset) -> int | 
     steps = [limits["max_steps"]] if "max_steps" in limits else []
     if "max_epochs" in limits:
         batches = Batching(**cut).epoch(train.source_lengths, train.target_lengths, 0)
-        steps.append(limits["max_epochs"] * len(batches))
+        steps.append(limits["max_epochs"] * -(-len(batches) // limits["accum_count"]))
     return min(steps, default=None)
 
 

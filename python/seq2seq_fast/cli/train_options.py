@@ -106,6 +106,7 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("batch_size", "int", 2048, "trainer.batch_size", "Size of a batch, counted in --batch_type."),
     _o("batch_type", "text", "tokens", "trainer.batch_type", "What --batch_size counts.", BATCH_TYPES),
     _o("bucket_size", "int", 16384, "trainer.bucket_size", "Examples that are sorted by length together."),
+    _o("accum_count", "int", 1, "trainer.accum_count", "So many batches make one update, as one batch as large."),
     _o("max_epochs", "int", 0, "trainer.max_epochs", "Stop after so many epochs (0: no limit; 10 if there is none at all).", zero_is_off=True),
     _o("train_steps", "int", 0, "trainer.max_steps", "Stop after so many steps (0: no limit).", zero_is_off=True),
     _o("max_minutes", "float", 0.0, "trainer.max_minutes", "Stop after so many minutes (0: no limit).", zero_is_off=True),
