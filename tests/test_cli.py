@@ -369,6 +369,7 @@ def test_every_target_of_an_option_exists() -> None:
             field.name for kind in (ReduceLROnPlateau, CosineDecay, StepDecay) for field in fields(kind)
         }
         | {"type", "every"},
+        "sampling": {"type", "k", "read_probability"},
         "validation": {"metric", "beam_size", "max_decoding_length"},
         "run": {"device", "threads"},
     }

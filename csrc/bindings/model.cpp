@@ -231,13 +231,16 @@ void bind_model(py::module_& m) {
       .def("forward_backward",
            [](Network& self, const py::object& source, const py::object& source_lengths,
               const py::object& target, const py::object& target_lengths, const py::object& example_ids,
-              uint32_t update, uint64_t seed, double label_smoothing, const std::string& compute_type) {
+              uint32_t update, uint64_t seed, double label_smoothing, const std::string& compute_type,
+              double sampling) {
              const char* op = "forward_backward";
              const ComputeType type = ops::parse_compute_type(op, compute_type);
              check(op, type == ComputeType::float32 || type == ComputeType::bfloat16,
                    "Expected compute_type float32 or bfloat16 for training, got ", compute_type, ".");
              require_trainable(op, self);
              check_smoothing(op, label_smoothing);
+             check(op, sampling >= 0.0 && sampling <= 1.0, "Expected sampling from 0 to 1, got ", sampling,
+                   ".");
              const Source s = source_from(self, op, source, source_lengths);
              const Target t = target_from(op, target, target_lengths);
              const Tensor examples = optional_int64s({op, "example_ids"}, example_ids);
@@ -245,8 +248,9 @@ void bind_model(py::module_& m) {
              model::LossSums sums;
              {
                py::gil_scoped_release unlocked;
-               sums = self.forward_backward(s, t, {seed, update, examples.i64()},
-                                            static_cast<float>(label_smoothing), type);
+               sums =
+                   self.forward_backward(s, t, {seed, update, examples.i64(), static_cast<float>(sampling)},
+                                         static_cast<float>(label_smoothing), type);
              }
              return py::make_tuple(sums.loss, sums.tokens, sums.correct);
            })

@@ -41,6 +41,7 @@ const Kernels table = {
     sgd,
     adagrad,
     average,
+    sample,
     topk,
     project_topk,
     pack_columns,

@@ -36,6 +36,7 @@ const Kernels table = {
     sgd,
     adagrad,
     average,
+    sample,
     topk,
     project_topk,
     pack_columns,

@@ -1,5 +1,7 @@
 #include "model/decoder.h"
 
+#include <optional>
+
 #include "ops/activation.h"
 #include "ops/check.h"
 #include "ops/embedding.h"
@@ -179,7 +181,8 @@ void Decoder::check_target(const Target& target, int64_t sequences) const {
 
 Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& prepared, const Memory& memory,
                                 const std::vector<State>& initial, const Target& target,
-                                const Dropout& dropout, const int64_t* example_ids, bool keep) const {
+                                const Dropout& dropout, const int64_t* example_ids, bool keep,
+                                const Sampling& sampling) const {
   const int64_t N = memory.sequences();
   check_target(target, N);
   Saved saved;
@@ -208,10 +211,15 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
     ops::gather_rows(initial[l].h, saved.order, now[l].h);
     if (now[l].c.defined()) ops::gather_rows(initial[l].c, saved.order, now[l].c);
   }
-  for (const Block& block : blocks_of(ragged, config_.input_feeding)) {
+  std::optional<SampledInputs> sampled;
+  if (sampling.active()) sampled.emplace(sampling, ragged, example_ids);
+  int64_t t = 0;
+  for (const Block& block : blocks_of(ragged, config_.input_feeding || sampled)) {
+    if (sampled) sampled->draw(t++, saved.rows.attentional, saved.rows.ids);
     const int64_t sequences = block.ragged.sequences();
-    const Tensor feed =
-        block.previous < 0 ? Tensor() : saved.rows.attentional.rows(block.previous, block.count);
+    const Tensor feed = block.previous < 0 || !config_.input_feeding
+                            ? Tensor()
+                            : saved.rows.attentional.rows(block.previous, block.count);
     forward_block(packed, prepared, block.ragged, saved.rows.slice(block.begin, block.count), feed,
                   slice_states(now, 0, sequences), slice_states(next, 0, sequences), dropout);
     std::swap(now, next);

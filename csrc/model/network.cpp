@@ -68,13 +68,20 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
   const std::vector<State> initial = bridge_.forward(bridge_.pack(), memory);
   const Context& context = decoder_.context();
   const Context::Prepared prepared = context.prepare(context.pack(), memory);
-  Decoder::Saved saved =
-      decoder_.forward(decoder_.pack(), prepared, memory, initial, target, dropout, step.example_ids, true);
+  const Output::Packed output = output_.pack();
+  const auto logits = [&](const Tensor& attentional) {
+    const Tensor z = Tensor::empty({attentional.dim(0), config_.target_vocab_size});
+    Output::logits(output, attentional, z);
+    return z;
+  };
+  const Sampling sampling{step.sampling, step.seed, step.update, config_.target_vocab_size, logits};
+  Decoder::Saved saved = decoder_.forward(decoder_.pack(), prepared, memory, initial, target, dropout,
+                                          step.example_ids, true, sampling);
 
   parameters_.gradients().fill_zero();
   const Tensor dattentional = Tensor::empty(saved.rows.attentional.shape());
   const LossSums sums =
-      output_.loss(output_.pack(), saved.rows.attentional, saved.targets, smoothing, {}, dattentional);
+      output_.loss(output, saved.rows.attentional, saved.targets, smoothing, {}, dattentional);
   const Memory dmemory = zero_gradient(memory);
   const std::vector<State> dinitial =
       decoder_.backward(saved, prepared, memory, dattentional, dmemory, dropout);

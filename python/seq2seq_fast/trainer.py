@@ -30,6 +30,7 @@ from seq2seq_fast.checkpoint import Layout
 from seq2seq_fast.data import Batch
 from seq2seq_fast.optim import Adam, Optimizer
 from seq2seq_fast.schedule import Scheduler
+from seq2seq_fast.scheduled_sampling import ScheduledSampling
 
 Float32 = Any
 """float32 [P]: a numpy array, or a `DeviceArray` where the model lies on a device."""
@@ -148,6 +149,7 @@ class Trainer:
             epoch has what is left.
         max_grad_norm: gradients are scaled to this 2-norm at most (0: never).
         label_smoothing: as in PyTorch; validation is always without.
+        scheduled_sampling: how often the decoder is fed tokens that it draws itself; None: never.
         compute_type: "bfloat16": training's products round their factors, for tensor cores; the weights that
             are updated are float32 as ever. See `Seq2Seq.forward_backward`.
         average_decay: above 0 (0.0001, say), validation and saved models take an exponential moving average
@@ -186,6 +188,7 @@ class Trainer:
         accum_count: int = 1,
         max_grad_norm: float = 5.0,
         label_smoothing: float = 0.0,
+        scheduled_sampling: ScheduledSampling | None = None,
         compute_type: str = "float32",
         average_decay: float = 0.0,
         scheduler: Scheduler | None = None,
@@ -217,6 +220,7 @@ class Trainer:
         self.accum_count = accum_count
         self.max_grad_norm = max_grad_norm
         self.label_smoothing = label_smoothing
+        self.scheduled_sampling = scheduled_sampling
         self.compute_type = compute_type
         self.average_decay = average_decay
         self.scheduler = Scheduler() if scheduler is None else scheduler
@@ -264,6 +268,11 @@ class Trainer:
             raise TypeError(f"[trainer] Expected optimizer as an Optimizer, got {self.optimizer!r}.")
         if not isinstance(self.scheduler, Scheduler):
             raise TypeError(f"[trainer] Expected scheduler as a Scheduler, got {self.scheduler!r}.")
+        if not (self.scheduled_sampling is None or isinstance(self.scheduled_sampling, ScheduledSampling)):
+            raise TypeError(
+                "[trainer] Expected scheduled_sampling as a ScheduledSampling or None, "
+                f"got {self.scheduled_sampling!r}."
+            )
         if not (self.save_model is None or callable(self.save_model)):
             raise TypeError(f"[trainer] Expected save_model to be callable, got {self.save_model!r}.")
         if self.progress is not None:
@@ -333,6 +342,7 @@ class Trainer:
                 "accum_count": self.accum_count,
                 "max_grad_norm": self.max_grad_norm,
                 "label_smoothing": self.label_smoothing,
+                "scheduled_sampling": self.scheduled_sampling and self.scheduled_sampling.settings(),
                 "compute_type": self.compute_type,
                 "average_decay": self.average_decay,
                 "early_stopping": self.early_stopping,

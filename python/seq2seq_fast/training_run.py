@@ -239,8 +239,10 @@ class TrainingRun:
         """Of the next batches together. Nothing of the state changes."""
         state, trainer = self.state, self.trainer
         options: dict[str, Any] = {"label_smoothing": trainer.label_smoothing}
-        if trainer.compute_type != "float32":  # which a model of one's own need not know
+        if trainer.compute_type != "float32":  # this and `sampling` a model of one's own need not know
             options["compute_type"] = trainer.compute_type
+        if trainer.scheduled_sampling is not None:
+            options["sampling"] = trainer.scheduled_sampling.probability(state.step)
         sums = Window()
         self.gradient_mean.begin()
         for at in range(state.position, state.position + count):

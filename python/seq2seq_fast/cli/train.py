@@ -29,6 +29,7 @@ from seq2seq_fast.schedule import (
     Scheduler,
     StepDecay,
 )
+from seq2seq_fast.scheduled_sampling import ScheduledSampling
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import SentencePieceTokenizer, Tokenizer, tokenizer_from_settings
 from seq2seq_fast.trainer import Metric, Trainer, TrainingInterrupted, TrainingResult
@@ -80,6 +81,7 @@ def run_train(
     make_scheduler(options)
     check_metric(options)
     trainer_arguments = arguments_for("trainer", options)
+    trainer_arguments["scheduled_sampling"] = make_sampling(options)
     source, target = make_fields(options, out, resume=resume)
     train = read(options, "train", source, target)
     valid = read(options, "valid", source, target) if options["valid"] is not None else None
@@ -206,6 +208,12 @@ def make_optimizer(options: Mapping[str, Value | None]) -> Optimizer:
     if first is not None or second is not None:
         arguments["betas"] = (0.9 if first is None else first, 0.999 if second is None else second)
     return optimizer_from_settings(arguments)
+
+
+def make_sampling(options: Mapping[str, Value | None]) -> ScheduledSampling | None:
+    """Make the schedule of --scheduled_sampling_type; None: the target's tokens are always read."""
+    arguments = arguments_for("sampling", options)
+    return None if arguments["type"] == "none" else ScheduledSampling(**arguments)
 
 
 def planned_steps(options: Mapping[str, Value | None], train: Dataset) -> int | None:

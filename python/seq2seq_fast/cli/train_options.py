@@ -15,6 +15,7 @@ from typing import Any
 from seq2seq_fast.batching import BATCH_TYPES
 from seq2seq_fast.metrics import available_metrics
 from seq2seq_fast.optim import OPTIMIZERS
+from seq2seq_fast.scheduled_sampling import TYPES as SAMPLING_TYPES
 from seq2seq_fast.tokenizers import TOKENIZERS
 
 from .options import Kind, Option, Value
@@ -113,6 +114,9 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("early_stopping", "int", 0, "trainer.early_stopping", "Stop after so many validations without gain (0: never).", zero_is_off=True),
     _o("max_grad_norm", "float", 5.0, "trainer.max_grad_norm", "Scale gradients to this norm at most (0: never)."),
     _o("label_smoothing", "float", 0.0, "trainer.label_smoothing", "Share of the probability spread over all tokens."),
+    _o("scheduled_sampling_type", "text", "none", "sampling.type", "How often the decoder is fed tokens that it draws itself, instead of the target's.", ("none", *SAMPLING_TYPES)),
+    _o("scheduled_sampling_k", "float", None, "sampling.k", "The target's token is read with probability 1 - k i (linear), k ** i (exponential), k / (k + exp(i / k)) (inverse_sigmoid) at step i."),
+    _o("scheduled_sampling_read_probability", "float", 0.0, "sampling.read_probability", "And with no less than this; constant: with this."),
     _o("compute_type", "text", "float32", "trainer.compute_type", "What products of training are rounded to; weights stay float32.", ("float32", "bfloat16")),
     _o("average_decay", "float", 0.0, "trainer.average_decay", "Validate and save a moving average of the weights, of this decay a step (0: not)."),
     _o("seed", "int", 0, "trainer.seed network.seed", "Of weights, order and dropout."),
