@@ -145,6 +145,38 @@ def test_training_leaves_models_metrics_and_options(trained: Path) -> None:
     assert Path(options["train"]).is_absolute()
 
 
+def test_validation_searches_with_a_beam(run: Run, data: Path, tmp_path: Path) -> None:
+    """The best model and the end of the run go by the metric of beam search, which is that of `evaluate`."""
+    metric = "token_error_rate"
+    command = (
+        "train",
+        "--train",
+        data / "train.tsv",
+        "--valid",
+        data / "valid.tsv",
+        *SMALL,
+        "--out",
+        tmp_path,
+    )
+    command += ("--valid_metric", metric, "--valid_beam_size", 4, "--valid_max_length", 9, "--valid_steps", 5)
+    command += ("--learning_rate", 0.03, "--early_stopping", 2, "--train_steps", 150, "--device", "cpu")
+    assert run(*command, "--batch_size", 300).code == 0
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    values = [line[metric] for line in lines if line["event"] == "valid"]
+    best = values.index(min(values))
+    assert len(values) == best + 3 or len(values) == 30  # two without gain, or the end
+    assert [line["best"] for line in lines if line["event"] == "valid"][best]
+
+    def evaluated(beam_size: int) -> float:
+        search = ("--beam_size", beam_size, "--min_length", 1, "--max_length", 9, "--device", "cpu")
+        result = run("evaluate", "--model", tmp_path, "--data", data / "valid.tsv", "--metrics", metric, "--json",
+                     *search)  # fmt: skip
+        return float(result.records[0][metric])
+
+    assert evaluated(4) == pytest.approx(values[best])
+    assert evaluated(1) != pytest.approx(values[best])  # so it was not greedy
+
+
 def test_a_run_is_not_overwritten_by_accident(run: Run, trained: Path, data: Path) -> None:
     before = (trained / "metrics.jsonl").read_bytes()
     result = run("train", "--train", data / "train.tsv", "--out", trained)
