@@ -135,6 +135,16 @@ FUNCTIONS = {
             "x": [np.array([[1, NAN, 3]], np.float32)],
         },
     ),
+    "sample": Function(
+        ops.sample,
+        "x:RV u:R",
+        {"u": np.array([0, 0.5, 0.9], np.float32)},
+        {},
+        {
+            "x": [np.array([[1, NAN, 3]] * 3, np.float32)],
+            "u": [np.array([0, 1, 0.5], np.float32), np.array([0, -0.1, 0.5], np.float32)],
+        },
+    ),
     "project_topk": Function(
         ops.project_topk,
         "x:RK weight:VK bias:V",

@@ -145,6 +145,38 @@ def test_training_leaves_models_metrics_and_options(trained: Path) -> None:
     assert Path(options["train"]).is_absolute()
 
 
+def test_validation_searches_with_a_beam(run: Run, data: Path, tmp_path: Path) -> None:
+    """The best model and the end of the run go by the metric of beam search, which is that of `evaluate`."""
+    metric = "token_error_rate"
+    command = (
+        "train",
+        "--train",
+        data / "train.tsv",
+        "--valid",
+        data / "valid.tsv",
+        *SMALL,
+        "--out",
+        tmp_path,
+    )
+    command += ("--valid_metric", metric, "--valid_beam_size", 4, "--valid_max_length", 9, "--valid_steps", 5)
+    command += ("--learning_rate", 0.03, "--early_stopping", 2, "--train_steps", 150, "--device", "cpu")
+    assert run(*command, "--batch_size", 300).code == 0
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    values = [line[metric] for line in lines if line["event"] == "valid"]
+    best = values.index(min(values))
+    assert len(values) == best + 3 or len(values) == 30  # two without gain, or the end
+    assert [line["best"] for line in lines if line["event"] == "valid"][best]
+
+    def evaluated(beam_size: int) -> float:
+        command = ("evaluate", "--model", tmp_path, "--data", data / "valid.tsv", "--metrics", metric)
+        search = ("--beam_size", beam_size, "--min_length", 1, "--max_length", 9, "--device", "cpu")
+        result = run(*command, "--json", *search)
+        return float(result.records[0]["metrics"][metric])
+
+    assert evaluated(4) == pytest.approx(values[best])
+    assert evaluated(1) != pytest.approx(values[best])  # so it was not greedy
+
+
 def test_a_run_is_not_overwritten_by_accident(run: Run, trained: Path, data: Path) -> None:
     before = (trained / "metrics.jsonl").read_bytes()
     result = run("train", "--train", data / "train.tsv", "--out", trained)
@@ -242,6 +274,27 @@ def test_gzip_sentencepiece_and_limits(run: Run, tmp_path: Path) -> None:
     translated = run("translate", "--model", out, "--max_length", 5, stdin="ab ba\n")
     assert translated.code == 0
     assert len(translated.lines) == 1
+
+
+def test_a_cache_changes_nothing_but_memory(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = ("train", "--train", data / "train.tsv", "--valid", data / "valid.tsv")
+    common += ("--source_tokenizer", "char", "--tgt_seq_length", 5, "--hidden_size", 8, "--word_vec_size", 8)
+    outs = tmp_path / "memory", tmp_path / "cache", tmp_path / "shared"
+    monkeypatch.chdir(tmp_path)
+    for out, options in zip(outs, [(), ("--cache",), ("--cache_dir", "both")], strict=True):
+        result = run(*common, *options, "--train_steps", 3, "--out", out)
+        assert result.code == 0, result.err
+        assert "Left out of" in result.err and "target too long" in result.err
+    monkeypatch.chdir("cache")  # a run is taken up from anywhere
+    for out in outs:
+        assert run("train", "--out", out, "--resume", "--train_steps", 6).code == 0
+    parameters = [bits(Seq2Seq.load(out / "best").parameters()) for out in outs]
+    assert parameters[0] == parameters[1] == parameters[2]
+    for folder in (outs[1] / "cache", tmp_path / "both"):  # training, validation, vocabularies; none twice
+        assert len(list(folder.iterdir())) == 3
+    assert not (outs[0] / "cache").exists()
 
 
 @pytest.fixture
@@ -348,6 +401,7 @@ def test_every_target_of_an_option_exists() -> None:
             field.name for kind in (ReduceLROnPlateau, CosineDecay, StepDecay) for field in fields(kind)
         }
         | {"type", "every"},
+        "sampling": {"type", "k", "read_probability"},
         "validation": {"metric", "beam_size", "max_decoding_length"},
         "run": {"device", "threads"},
     }
@@ -842,3 +896,4 @@ def test_a_cosine_over_the_whole_run() -> None:
         options = resolve(cut | limits)
         assert make_scheduler(options, planned_steps(options, train)) == CosineDecay(steps)
     assert planned_steps(resolve(cut), train) is None
+    assert planned_steps(resolve(cut | {"max_epochs": 2, "accum_count": 2}), train) == 4

@@ -16,8 +16,12 @@ from place import size
 from reference import autodiff, copying, network
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig, Translator
 from seq2seq_fast.copying import CopySource
+from seq2seq_fast.corpus import cached_tsv
 from seq2seq_fast.data import Batch, Dataset
 from seq2seq_fast.search import beam_search
+from seq2seq_fast.text import TextField
+from seq2seq_fast.tokenizers import SpaceTokenizer
+from seq2seq_fast.tsv import read_tsv
 from seq2seq_fast.vocab import Vocabulary
 
 SMOOTHING = 0.1
@@ -318,6 +322,21 @@ def test_copy_ids() -> None:
     ]
     with pytest.raises(ValueError, match="from 0 to 10, got 11"):
         VOCABULARY.decode([11], extra=source.extra)
+
+
+def test_a_cache_keeps_copies(tmp_path: Path) -> None:
+    tokenizer = SpaceTokenizer()
+    field = TextField(tokenizer, VOCABULARY)
+    (tmp_path / "a.tsv").write_text("fly from oslo to rome\tto rome from oslo\nfly\tbern\n")
+    plain = read_tsv(tmp_path / "a.tsv", field, field, copies=True)
+    mapped = cached_tsv(tmp_path / "a.tsv", field, field, tmp_path / "cache", copies=True)
+    for data in (plain, mapped):
+        batch = data.batch([0, 1])
+        assert batch.copies is not None
+        assert batch.copies.tolist() == [6, 5, 7, 4, 8, 6]
+        assert batch.target.tolist() == [4, 8, 5, 7, 2, 3, 2]
+    assert plain.fingerprint() == mapped.fingerprint()
+    assert plain.fingerprint() != read_tsv(tmp_path / "a.tsv", field, field).fingerprint()
 
 
 def test_names_never_seen_are_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,9 +74,10 @@ def test_cross_entropy(rng: np.random.Generator, threads: Threads) -> None:
 
 
 def test_rows(rng: np.random.Generator, threads: Threads) -> None:
-    """embedding, dropout, topk: a row's result is its own."""
+    """embedding, dropout, topk, sample: a row's result is its own."""
     ids, weight, x = rng.integers(0, 50, 300), values(rng, 50, 200), values(rng, 300, 200)
     names: dict[str, Any] = {"example": np.arange(300), "time": np.arange(300, dtype=np.int32)}
+    u = rng.random(300).astype(np.float32)
     rows = [3, 299, 0]
     some = {name: array[rows] for name, array in names.items()}
     results = []
@@ -85,7 +86,9 @@ def test_rows(rng: np.random.Generator, threads: Threads) -> None:
         y, top = ops.dropout(x, 0.3, seed=4, **names), ops.topk(x, 7)
         assert np.array_equal(ops.dropout(x[rows], 0.3, seed=4, **some), y[rows])
         assert bits(ops.topk(x[rows], 7)) == bits([part[rows] for part in top])
-        results.append(bits((ops.embedding(ids, weight), ops.embedding_backward(ids, x, 50), y, top)))
+        drawn = ops.sample(x, u)
+        assert bits(ops.sample(x[rows], u[rows])) == bits(drawn[rows])
+        results.append(bits((ops.embedding(ids, weight), ops.embedding_backward(ids, x, 50), y, top, drawn)))
     assert results[0] == results[1]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -242,6 +243,23 @@ def test_warm_up() -> None:
     scheduler = Scheduler(warmup_steps=4)
     assert [scheduler.lr(2.0, step) for step in (1, 2, 4, 5, 100)] == [0.5, 1.0, 2.0, 2.0, 2.0]
     assert Scheduler().lr(2.0, 1) == 2.0
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda warmup: ReduceLROnPlateau(warmup_steps=warmup),
+        lambda warmup: CosineDecay(50, 0.1, warmup_steps=warmup),
+        lambda warmup: StepDecay(3, min_lr=0.1, warmup_steps=warmup),
+        lambda warmup: ExponentialDecay(7, warmup_steps=warmup),
+    ],
+    ids=["plateau", "cosine", "step", "exponential"],
+)
+def test_every_schedule_warms_up(schedule: Callable[[int], Scheduler]) -> None:
+    """It is the schedule, times a factor that rises to 1. (Noam and the inverse square root: below.)"""
+    warm, cold = schedule(10), schedule(0)
+    for step in (1, 4, 9, 10, 11, 40):
+        assert warm.lr(2.0, step) == pytest.approx(cold.lr(2.0, step) * min(1, step / 10))
 
 
 @pytest.mark.parametrize("maximize", [False, True])

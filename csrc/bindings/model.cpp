@@ -236,13 +236,15 @@ void bind_model(py::module_& m) {
           [](Network& self, const py::object& source, const py::object& source_lengths,
              const py::object& target, const py::object& target_lengths, const py::object& example_ids,
              uint32_t update, uint64_t seed, double label_smoothing, const std::string& compute_type,
-             const py::object& copies) {
+             double sampling, const py::object& copies) {
             const char* op = "forward_backward";
             const ComputeType type = ops::parse_compute_type(op, compute_type);
             check(op, type == ComputeType::float32 || type == ComputeType::bfloat16,
                   "Expected compute_type float32 or bfloat16 for training, got ", compute_type, ".");
             require_trainable(op, self);
             check_smoothing(op, label_smoothing);
+            check(op, sampling >= 0.0 && sampling <= 1.0, "Expected sampling from 0 to 1, got ", sampling,
+                  ".");
             const Source s = source_from(self, op, source, source_lengths, copies);
             const Target t = target_from(op, target, target_lengths);
             const Tensor examples = optional_int64s({op, "example_ids"}, example_ids);
@@ -250,14 +252,14 @@ void bind_model(py::module_& m) {
             model::LossSums sums;
             {
               py::gil_scoped_release unlocked;
-              sums = self.forward_backward(s, t, {seed, update, examples.i64()},
+              sums = self.forward_backward(s, t, {seed, update, examples.i64(), static_cast<float>(sampling)},
                                            static_cast<float>(label_smoothing), type);
             }
             return py::make_tuple(sums.loss, sums.tokens, sums.correct);
           },
           py::arg("source"), py::arg("source_lengths"), py::arg("target"), py::arg("target_lengths"),
           py::arg("example_ids"), py::arg("update"), py::arg("seed"), py::arg("label_smoothing"),
-          py::arg("compute_type"), py::arg("copies") = py::none())
+          py::arg("compute_type"), py::arg("sampling"), py::arg("copies") = py::none())
       .def(
           "loss",
           [](const Network& self, const py::object& source, const py::object& source_lengths,

@@ -1,5 +1,8 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <numeric>
+
 #include "bindings/array.h"
 #include "bindings/module.h"
 #include "core/error.h"
@@ -231,6 +234,26 @@ void bind_random(py::module_& m) {
         }
         return out;
       });
+  m.def("sample", [](const py::object& x, const py::object& u) {
+    const char* op = "sample";
+    const Tensor a = floats({op, "x"}, x), numbers = floats({op, "u"}, u);
+    ops::expect_matrix(op, "x", a);
+    const Tensor index = Tensor::host({a.dim(0)}, DType::i32);
+    std::iota(index.i32(), index.i32() + index.size(), 0);
+    const Tensor host = Tensor::host({a.dim(0)}, DType::i32);
+    std::fill_n(host.i32(), host.size(), -1);
+    const Tensor found = host.to(a.device());
+    Tensor back;
+    {
+      Release unlocked;
+      ops::sample(a, numbers.to(Device::cpu()), index, found);
+      back = found.to(Device::cpu());
+    }
+    for (int64_t r = 0; r < a.dim(0); ++r)
+      check(op, back.i32()[r] >= 0, "Expected x with a finite largest element in each row, got none in row ",
+            r, ".");
+    return numpy_from(found);
+  });
 }
 
 }  // namespace

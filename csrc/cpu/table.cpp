@@ -45,6 +45,7 @@ const Kernels table = {
     sgd,
     adagrad,
     average,
+    sample,
     topk,
     project_topk,
     pack_columns,

@@ -38,6 +38,7 @@ void adam(const AdamArgs& args);
 void sgd(const SgdArgs& args);
 void adagrad(const AdagradArgs& args);
 void average(const AverageArgs& args);
+void sample(const SampleArgs& args);
 void topk(const TopkArgs& args);
 void project_topk(const ProjectTopkArgs& args);
 void pack_columns(const PackColumnsArgs& args);

@@ -40,6 +40,7 @@ const Kernels table = {
     sgd,
     adagrad,
     average,
+    sample,
     topk,
     project_topk,
     pack_columns,

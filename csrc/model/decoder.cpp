@@ -1,6 +1,7 @@
 #include "model/decoder.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "ops/activation.h"
 #include "ops/check.h"
@@ -197,7 +198,8 @@ void Decoder::check_target(const Target& target, const Memory& memory) const {
 
 Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& prepared, const Memory& memory,
                                 const std::vector<State>& initial, const Target& target,
-                                const Dropout& dropout, const int64_t* example_ids, bool keep) const {
+                                const Dropout& dropout, const int64_t* example_ids, bool keep,
+                                const Sampling& sampling) const {
   const int64_t N = memory.sequences();
   check_target(target, memory);
   Saved saved;
@@ -231,7 +233,11 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
     ops::gather_rows(initial[l].h, saved.order, now[l].h);
     if (now[l].c.defined()) ops::gather_rows(initial[l].c, saved.order, now[l].c);
   }
-  for (const Block& block : blocks_of(ragged, config_.stepwise())) {
+  std::optional<SampledInputs> sampled;
+  if (sampling.active()) sampled.emplace(sampling, ragged, example_ids);
+  int64_t t = 0;
+  for (const Block& block : blocks_of(ragged, config_.stepwise() || sampled)) {
+    if (sampled) sampled->draw(t++, saved.rows.attentional, saved.rows.ids);
     const int64_t sequences = block.ragged.sequences();
     const Rows rows = saved.rows.slice(block.begin, block.count);
     Tensor feed;

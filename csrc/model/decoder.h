@@ -5,6 +5,7 @@
 
 #include "model/bridge.h"
 #include "model/context.h"
+#include "model/scheduled_sampling.h"
 
 namespace s2s::model {
 
@@ -62,10 +63,10 @@ class Decoder {
     Tensor order;    // int32 [N]
   };
   // Teacher forcing over a whole batch; `initial` in the caller's order. Throws std::invalid_argument for a
-  // bad target. keep: for backward.
+  // bad target. keep: for backward. sampling: some inputs are drawn, and then stand in rows.ids.
   Saved forward(const Packed& packed, const Context::Prepared& prepared, const Memory& memory,
                 const std::vector<State>& initial, const Target& target, const Dropout& dropout,
-                const int64_t* example_ids, bool keep) const;
+                const int64_t* example_ids, bool keep, const Sampling& sampling = {}) const;
 
   // What the attention is used for elsewhere: [R, longest] each, or undefined.
   struct AttentionGradient {

@@ -91,8 +91,15 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
   const std::vector<State> initial = bridge_.forward(bridge_.pack(), memory);
   const Context& context = decoder_.context();
   const Context::Prepared prepared = context.prepare(context.pack(), memory);
-  Decoder::Saved saved =
-      decoder_.forward(decoder_.pack(), prepared, memory, initial, target, dropout, step.example_ids, true);
+  const Output::Packed output = output_.pack();
+  const auto logits = [&](const Tensor& attentional) {
+    const Tensor z = Tensor::empty({attentional.dim(0), config_.target_vocab_size});
+    Output::logits(output, attentional, z);
+    return z;
+  };
+  const Sampling sampling{step.sampling, step.seed, step.update, config_.target_vocab_size, logits};
+  Decoder::Saved saved = decoder_.forward(decoder_.pack(), prepared, memory, initial, target, dropout,
+                                          step.example_ids, true, sampling);
 
   parameters_.gradients().fill_zero();
   const Tensor dattentional = Tensor::empty(saved.rows.attentional.shape());
@@ -102,9 +109,8 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
     copying.dgate = Tensor::empty(copying.gate.shape());
     copying.dweights = Tensor::empty(copying.mass.shape());
   }
-  LossSums sums =
-      output_.loss(output_.pack(), saved.rows.attentional, config_.copy_attention ? &copying : nullptr,
-                   saved.targets, smoothing, {}, dattentional);
+  LossSums sums = output_.loss(output, saved.rows.attentional, config_.copy_attention ? &copying : nullptr,
+                               saved.targets, smoothing, {}, dattentional);
   if (config_.copy_attention) copy_gate_.backward(copying, saved.rows.attentional, dattentional);
   Decoder::AttentionGradient dattention{copying.dweights, {}};
   if (config_.coverage_loss > 0.0f) {

@@ -16,6 +16,7 @@ struct TrainingStep {
   uint64_t seed = 0;
   uint32_t update = 0;
   const int64_t* example_ids = nullptr;  // [N]; null: the position in the batch
+  float sampling = 0.0f;                 // the probability that an input is drawn: scheduled_sampling.h
 };
 
 // Every matrix in the layout of the device, for inference.

@@ -34,6 +34,7 @@ enum DropoutOp : int {
   kDropSource = 0,
   kDropTarget = 1,
   kDropAttentional = 2,
+  kDrawTarget = 3,  // no dropout: scheduled_sampling.h
   kDropEncoderLayer = 64,
   kDropDecoderLayer = 128
 };

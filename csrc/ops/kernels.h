@@ -18,6 +18,7 @@
 #include "ops/project_topk.h"
 #include "ops/reduce.h"
 #include "ops/rows.h"
+#include "ops/sample.h"
 #include "ops/softmax.h"
 #include "ops/topk.h"
 
@@ -59,6 +60,7 @@ struct Kernels {
   void (*sgd)(const SgdArgs&);
   void (*adagrad)(const AdagradArgs&);
   void (*average)(const AverageArgs&);
+  void (*sample)(const SampleArgs&);
   void (*topk)(const TopkArgs&);
   void (*project_topk)(const ProjectTopkArgs&);
   void (*pack_columns)(const PackColumnsArgs&);

@@ -6,9 +6,9 @@ epoch, and on nothing else; so a place in a training run is two integers, the ep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,35 @@ from seq2seq_fast.arguments import integer
 
 T = TypeVar("T")
 Int64 = npt.NDArray[np.int64]
+Lengths = npt.NDArray[np.integer[Any]]
 
 BATCH_TYPES = ("tokens", "examples")
+
+
+class Batches(Sequence[Int64]):
+    """Batches, each the places of its examples, in an order; held are 4 bytes an example (8 from 2**31 on).
+
+    Args:
+        examples: [N] every example, batch after batch.
+        ends: [B] where in `examples` each batch ends.
+        order: [B] the batches' order; None: as they are.
+    """
+
+    def __init__(self, examples: Int64, ends: list[int], order: Int64 | None = None) -> None:
+        small = len(examples) <= 2**31
+        self._examples = examples.astype(np.int32) if small else examples
+        self._ends = np.array([0, *ends], np.int64)
+        self._order = order
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, i: Any) -> Any:
+        i = range(len(self))[i]
+        if isinstance(i, range):
+            return [self[k] for k in i]
+        at = i if self._order is None else self._order[i]
+        return self._examples[self._ends[at] : self._ends[at + 1]].astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -49,30 +76,36 @@ class Batching:
             )
         integer("batching", "seed", self.seed, 0, 2**64 - 1)
 
-    def epoch(self, source_lengths: Int64, target_lengths: Int64, epoch: int) -> list[Int64]:
-        """Return the batches of one epoch, each the places of its examples, in training order."""
+    def epoch(self, source_lengths: Lengths, target_lengths: Lengths, epoch: int) -> Batches:
+        """Return the batches of one epoch, in training order."""
         # One counter-based stream per (seed, epoch). Sorting raw bits gives the same order with every numpy,
         # which Generator.permutation does not promise.
         random = np.random.Philox(key=np.array([self.seed, epoch], dtype=np.uint64))
-        order = np.argsort(random.random_raw(len(source_lengths)), kind="stable")
-        batches: list[Int64] = []
-        for start in range(0, len(order), self.bucket_size):
-            bucket = order[start : start + self.bucket_size]
-            batches += self._cut(bucket, source_lengths, target_lengths)
-        return [batches[i] for i in np.argsort(random.random_raw(len(batches)), kind="stable")]
+        examples = np.argsort(random.random_raw(len(source_lengths)), kind="stable")
+        ends: list[int] = []
+        for start in range(0, len(examples), self.bucket_size):
+            bucket = examples[start : start + self.bucket_size]
+            bucket[:] = self._sorted(bucket, source_lengths, target_lengths)
+            ends += (start + end for end in self._ends(bucket, source_lengths, target_lengths))
+        return Batches(examples, ends, np.argsort(random.random_raw(len(ends)), kind="stable"))
 
-    def in_order_of_length(self, source_lengths: Int64, target_lengths: Int64) -> list[Int64]:
+    def in_order_of_length(self, source_lengths: Lengths, target_lengths: Lengths) -> Batches:
         """Return the batches of a data set that is not shuffled, as for validation."""
-        return self._cut(np.arange(len(source_lengths)), source_lengths, target_lengths)
+        examples = self._sorted(np.arange(len(source_lengths)), source_lengths, target_lengths)
+        return Batches(examples, self._ends(examples, source_lengths, target_lengths))
 
-    def _cut(self, examples: Int64, source_lengths: Int64, target_lengths: Int64) -> list[Int64]:
-        """Sort examples by length (stable: ties stay in their order) and cut them into batches."""
-        examples = examples[np.lexsort((source_lengths[examples], target_lengths[examples]))]
+    @staticmethod
+    def _sorted(examples: Int64, source_lengths: Lengths, target_lengths: Lengths) -> Int64:
+        """Sort examples by length; stable: ties stay in their order."""
+        return examples[np.lexsort((source_lengths[examples], target_lengths[examples]))]
+
+    def _ends(self, examples: Int64, source_lengths: Lengths, target_lengths: Lengths) -> list[int]:
+        """Cut sorted examples into batches; return where each ends."""
         if self.batch_type == "examples":
-            return [examples[i : i + self.batch_size] for i in range(0, len(examples), self.batch_size)]
-        source_ends = np.cumsum(source_lengths[examples])
-        target_ends = np.cumsum(target_lengths[examples])
-        batches = []
+            return [*range(self.batch_size, len(examples), self.batch_size), len(examples)]
+        source_ends = np.cumsum(source_lengths[examples], dtype=np.int64)
+        target_ends = np.cumsum(target_lengths[examples], dtype=np.int64)
+        ends = []
         start = source_before = target_before = 0
         while start < len(examples):
             end = min(
@@ -80,9 +113,9 @@ class Batching:
                 int(np.searchsorted(target_ends, target_before + self.batch_size, side="right")),
             )
             end = max(end, start + 1)
-            batches.append(examples[start:end])
+            ends.append(end)
             start, source_before, target_before = end, int(source_ends[end - 1]), int(target_ends[end - 1])
-        return batches
+        return ends
 
 
 def batches(items: Iterable[T], limit: int, weight: Callable[[T], int]) -> Iterator[list[T]]:

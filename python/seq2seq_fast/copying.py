@@ -8,7 +8,7 @@ model that copies are such ids.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seq2seq_fast.text import TextField
 from seq2seq_fast.vocab import Vocabulary
@@ -65,6 +65,12 @@ class TextSource:
     ids: list[int]
     copy: CopySource | None
     """Where the model copies."""
+
+    def target_ids(self, tokens: Iterable[str], target: TextField) -> list[int]:
+        """Return the ids of a target of this source, without the end token."""
+        if self.copy is not None:
+            return self.copy.target_ids(tokens, target.vocabulary)
+        return replace(target, eos=False).tokens_to_ids(tokens)
 
     @property
     def extra(self) -> Sequence[str]:

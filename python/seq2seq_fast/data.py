@@ -1,21 +1,22 @@
-"""Data sets of sequence pairs, in memory as flat arrays: no padding, no Python object per example.
+"""Data sets of sequence pairs as flat arrays: no padding, no Python object per example.
 
-A data set is made of lines of text (`read_tsv`) or of ids and feature vectors (`Dataset.from_sequences`); the
-network sees it as `Batch`es. Which examples make a batch, and in which order, is the business of
-`batching.py`.
+A data set is made of lines of text (`read_tsv`; where it is larger than memory, `corpus.cached_tsv`) or of
+ids and feature vectors (`Dataset.from_sequences`); the network sees it as `Batch`es. Which examples make a
+batch, and in which order, is the business of `batching.py`.
 """
 
 from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+UInt16 = npt.NDArray[np.uint16]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
@@ -44,23 +45,24 @@ class Batch:
 
 @dataclass(frozen=True)
 class Sequences:
-    """Sequences of different lengths in one array.
+    """Sequences of different lengths in one array, which may be a file mapped into memory.
 
     Raises:
         ValueError: the offsets do not fit the values.
         TypeError: a dtype is none of those below.
     """
 
-    values: Int32 | Float32
-    """int32 [sum L] or float32 [sum L, C]."""
+    values: Int32 | UInt16 | Float32
+    """int32 or uint16 [sum L] or float32 [sum L, C]. Ids come out as int32, however they are stored."""
     offsets: Int64
     """[N + 1]: sequence i is `values[offsets[i]:offsets[i + 1]]`."""
 
     def __post_init__(self) -> None:
-        if (self.values.dtype, self.values.ndim) not in ((np.dtype("i4"), 1), (np.dtype("f4"), 2)):
+        dimensions = {np.dtype("i4"): 1, np.dtype("u2"): 1, np.dtype("f4"): 2}
+        if dimensions.get(self.values.dtype) != self.values.ndim:
             raise TypeError(
-                "[sequences] Expected values int32 of shape [sum L] or float32 of shape [sum L, C], "
-                f"got {self.values.dtype} {list(self.values.shape)}."
+                "[sequences] Expected values int32 or uint16 of shape [sum L] or float32 of shape [sum L, C]"
+                f", got {self.values.dtype} {list(self.values.shape)}."
             )
         if self.offsets.dtype != np.int64:
             raise TypeError(f"[sequences] Expected offsets int64, got {self.offsets.dtype}.")
@@ -70,7 +72,7 @@ class Sequences:
             or not len(ends)
             or ends[0] != 0
             or ends[-1] != len(self.values)
-            or (np.diff(ends) < 0).any()
+            or any((np.diff(part) < 0).any() for part in _parts(ends, overlap=1))
         ):
             raise ValueError("[sequences] Expected offsets from 0 to len(values), never falling.")
 
@@ -80,12 +82,15 @@ class Sequences:
     def __getitem__(self, i: int) -> Int32 | Float32:
         if not 0 <= i < len(self):
             raise IndexError(f"sequence {i} of {len(self)}")
-        return self.values[self.offsets[i] : self.offsets[i + 1]]
+        return _wide(self.values[self.offsets[i] : self.offsets[i + 1]])
 
     @property
-    def lengths(self) -> Int64:
+    def lengths(self) -> Int32:
         """[N] length of each sequence."""
-        return np.diff(self.offsets)
+        lengths = np.empty(len(self), np.int32)
+        for to, ends in zip(_parts(lengths), _parts(self.offsets, overlap=1), strict=True):
+            np.subtract(ends[1:], ends[:-1], out=to, casting="same_kind")
+        return lengths
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> tuple[Int32 | Float32, Int32]:
         """Return the values of some sequences, one after another, and their lengths."""
@@ -94,17 +99,38 @@ class Sequences:
         ends = np.cumsum(lengths)
         total = int(ends[-1]) if len(ends) else 0
         index = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
-        return self.values[index], lengths.astype(np.int32)
+        return _wide(self.values[index]), lengths.astype(np.int32)
+
+    def checksum(self, start: int = 0) -> int:
+        """Return the crc32 of offsets and values, the same for ids of 16 and of 32 bits."""
+        for values in (self.offsets, self.values):
+            for part in _parts(values):
+                start = zlib.crc32(np.ascontiguousarray(_wide(part)).reshape(-1).view(np.uint8).data, start)
+        return start
+
+
+def _wide(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Ids of 16 bits as int32, all else as it is."""
+    return values.astype(np.int32) if values.dtype == np.uint16 else values
+
+
+def _parts(values: npt.NDArray[Any], overlap: int = 0) -> Iterator[npt.NDArray[Any]]:
+    """Cut an array, so that what is computed of it takes little memory; a part may reach into the next."""
+    size = 1 << 16
+    for start in range(0, max(len(values) - overlap, 1), size):
+        yield values[start : start + size + overlap]
 
 
 class Dataset:
-    """Sequence pairs in memory.
+    """Sequence pairs.
 
     Args:
         source: token ids or feature vectors, each sequence at least one long.
         target: token ids, each sequence ending with eos.
         copies: the copy ids of each source, for a network that copies (see `copying`).
         dropped: how many pairs the reader left out, by reason.
+        on_disk: reading a batch may wait for a disk; it is then prepared ahead.
+        fingerprint: what `fingerprint` would compute, where that is known.
 
     Raises:
         ValueError: the two differ in number, a sequence is empty, or copies are not as long as their sources.
@@ -117,24 +143,28 @@ class Dataset:
         *,
         copies: Sequences | None = None,
         dropped: dict[str, int] | None = None,
+        on_disk: bool = False,
+        fingerprint: str | None = None,
     ) -> None:
         if len(source) != len(target):
             raise ValueError(
                 f"[dataset] Expected as many targets as sources, {len(source)}, got {len(target)}."
             )
-        if target.values.dtype != np.int32:
+        if target.values.dtype == np.float32:
             raise TypeError("[dataset] Expected target to be token ids, got feature vectors.")
         if copies is not None:
-            if copies.values.dtype != np.int32:
+            if copies.values.dtype == np.float32:
                 raise TypeError("[dataset] Expected copies to be token ids, got feature vectors.")
             if not np.array_equal(copies.offsets, source.offsets):
                 raise ValueError("[dataset] Expected copies as long as their sources.")
         self.source, self.target, self.copies = source, target, copies
-        self.source_lengths: Int64 = source.lengths
-        self.target_lengths: Int64 = target.lengths
+        self.source_lengths: Int32 = source.lengths
+        self.target_lengths: Int32 = target.lengths
         self.dropped = dropped or {}
+        self.on_disk = on_disk
+        self._fingerprint = fingerprint
         for name, lengths in (("source", self.source_lengths), ("target", self.target_lengths)):
-            if (lengths < 1).any():
+            if len(lengths) and lengths.min() < 1:
                 raise ValueError(
                     f"[dataset] Expected no empty {name}, example {int(lengths.argmin())} is empty."
                 )
@@ -161,11 +191,12 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """Return a short text that differs, in all likelihood, if the data differ."""
-        checksum = 0
-        parts = [self.source, self.target] + ([] if self.copies is None else [self.copies])
-        for values in (values for part in parts for values in (part.offsets, part.values)):
-            checksum = zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, checksum)
-        return f"{len(self)} pairs, crc32 {checksum:08x}"
+        if self._fingerprint is None:
+            checksum = self.target.checksum(self.source.checksum())
+            if self.copies is not None:
+                checksum = self.copies.checksum(checksum)
+            self._fingerprint = f"{len(self)} pairs, crc32 {checksum:08x}"
+        return self._fingerprint
 
     @classmethod
     def from_sequences(

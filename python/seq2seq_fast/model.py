@@ -324,6 +324,7 @@ class Seq2Seq:
         seed: int = 0,
         label_smoothing: float = 0.0,
         compute_type: str = "float32",
+        sampling: float = 0.0,
     ) -> StepResult:
         """Loss, and the gradient of loss / tokens in `gradients()`, with dropout.
 
@@ -332,6 +333,9 @@ class Seq2Seq:
             compute_type: "bfloat16" rounds the factors of all products but the recurrences' own (on CUDA both
                 factors, for tensor cores, where rows are many; on the CPU the weights). Parameters, gradients
                 and sums are float32.
+            sampling: scheduled sampling (Bengio et al. 2015): the probability, for each token but the first
+                that the decoder is fed, that it is not the target's but drawn from the model's distribution
+                at the step before. No gradient goes through a draw. Seed, update, example and time decide it.
         """
         return StepResult(
             *self.native.forward_backward(
@@ -341,6 +345,7 @@ class Seq2Seq:
                 integer("forward_backward", "seed", seed, 0, 2**64 - 1),
                 number("forward_backward", "label_smoothing", label_smoothing),
                 compute_type,
+                number("forward_backward", "sampling", sampling, 0.0, 1.0),
                 _copies(batch),
             )
         )

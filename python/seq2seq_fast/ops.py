@@ -44,6 +44,7 @@ __all__ = [
     "lstm_cell_backward",
     "philox",
     "project_topk",
+    "sample",
     "scale_",
     "sgd_",
     "softmax",
@@ -444,6 +445,24 @@ def philox(counter: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.u
     array("philox", "counter", counter, (None, 4), np.uint32)
     array("philox", "key", key, (2,), np.uint32)
     return _native.philox(counter, int(key[0]), int(key[1]))
+
+
+def sample(x: A, u: A) -> Any:
+    """Of each row of logits x [R, V] a column drawn from their softmax, by the inverse of its distribution
+    function: the first i with sum_{j <= i} exp(x_j) > u sum_j exp(x_j).
+
+    Args:
+        x: [R, V].
+        u: [R], from 0 to below 1.
+
+    Returns:
+        int32 [R].
+
+    Raises:
+        ValueError: a number is out of range, or a row holds NaN or infinity, or is all -infinity.
+    """
+    rows = array("sample", "x", x, (None, None), np.float32)
+    return _native.sample(rows, array("sample", "u", u, (rows.shape[0],), np.float32))
 
 
 def topk(x: A, k: int) -> tuple[A, Any]:

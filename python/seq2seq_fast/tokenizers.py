@@ -149,17 +149,25 @@ class SentencePieceTokenizer(Tokenizer):
         model_type: str = "unigram",
         character_coverage: float = 0.9995,
         lowercase: bool = False,
+        input_sentence_size: int = 1_000_000,
     ) -> SentencePieceTokenizer:
-        """Learn a model from texts; arguments as SentencePiece's trainer has them, `vocab_size` at most."""
+        """Learn a model from texts; arguments as SentencePiece's trainer has them, `vocab_size` at most.
+
+        It keeps the texts in memory, so of more than `input_sentence_size` a random sample is taken, the same
+        for the same texts.
+        """
         model = io.BytesIO()
+        sentencepiece = _sentencepiece()
+        sentencepiece.set_random_generator_seed(0)
         try:
-            _sentencepiece().SentencePieceTrainer.Train(
+            sentencepiece.SentencePieceTrainer.Train(
                 sentence_iterator=(text.lower() if lowercase else text for text in texts),
                 model_writer=model,
                 vocab_size=vocab_size,
                 hard_vocab_limit=False,
                 model_type=model_type,
                 character_coverage=character_coverage,
+                input_sentence_size=input_sentence_size,
                 minloglevel=2,
             )
         except (RuntimeError, OSError) as error:

@@ -30,6 +30,7 @@ from seq2seq_fast.checkpoint import Layout
 from seq2seq_fast.data import Batch
 from seq2seq_fast.optim import Adam, Optimizer
 from seq2seq_fast.schedule import Scheduler
+from seq2seq_fast.scheduled_sampling import ScheduledSampling
 
 Float32 = Any
 """float32 [P]: a numpy array, or a `DeviceArray` where the model lies on a device."""
@@ -78,12 +79,16 @@ class TrainableModel(Protocol):
 
 
 class TrainingData(Protocol):
-    """What the trainer needs of a data set; `Dataset` is one."""
+    """What the trainer needs of a data set; `Dataset` is one.
+
+    Where it has an attribute `on_disk` that is true, each batch is made while the one before is computed, in
+    another thread.
+    """
 
     @property
-    def source_lengths(self) -> npt.NDArray[np.int64]: ...
+    def source_lengths(self) -> npt.NDArray[np.integer[Any]]: ...
     @property
-    def target_lengths(self) -> npt.NDArray[np.int64]: ...
+    def target_lengths(self) -> npt.NDArray[np.integer[Any]]: ...
     def __len__(self) -> int: ...
     def batch(self, examples: npt.NDArray[np.int64]) -> Batch: ...
     def fingerprint(self) -> str: ...
@@ -139,8 +144,12 @@ class Trainer:
         batch_size, batch_type, bucket_size, seed: see `Batching`. The seed also names the dropout masks.
         max_epochs, max_steps, max_minutes: limits of the run as a whole, earlier sittings included; whichever
             is reached first ends it. With none of them, and no `early_stopping`, 10 epochs.
+        accum_count: so many batches make one update, by the gradient of their losses' sum / all their tokens:
+            that of one batch as large, in the memory of a small one. A step is an update; the last one of an
+            epoch has what is left.
         max_grad_norm: gradients are scaled to this 2-norm at most (0: never).
         label_smoothing: as in PyTorch; validation is always without.
+        scheduled_sampling: how often the decoder is fed tokens that it draws itself; None: never.
         compute_type: "bfloat16": training's products round their factors, for tensor cores; the weights that
             are updated are float32 as ever. See `Seq2Seq.forward_backward`.
         average_decay: above 0 (0.0001, say), validation and saved models take an exponential moving average
@@ -176,8 +185,10 @@ class Trainer:
         max_epochs: int | None = None,
         max_steps: int | None = None,
         max_minutes: float | None = None,
+        accum_count: int = 1,
         max_grad_norm: float = 5.0,
         label_smoothing: float = 0.0,
+        scheduled_sampling: ScheduledSampling | None = None,
         compute_type: str = "float32",
         average_decay: float = 0.0,
         scheduler: Scheduler | None = None,
@@ -206,8 +217,10 @@ class Trainer:
         self.max_epochs = 10 if unlimited else max_epochs
         self.max_steps = max_steps
         self.max_minutes = max_minutes
+        self.accum_count = accum_count
         self.max_grad_norm = max_grad_norm
         self.label_smoothing = label_smoothing
+        self.scheduled_sampling = scheduled_sampling
         self.compute_type = compute_type
         self.average_decay = average_decay
         self.scheduler = Scheduler() if scheduler is None else scheduler
@@ -223,7 +236,7 @@ class Trainer:
         self._check()
 
     def _check(self) -> None:
-        for name in ("keep_checkpoints", "report_every"):
+        for name in ("accum_count", "keep_checkpoints", "report_every"):
             integer("trainer", name, getattr(self, name), 1)
         for name, least in (
             ("max_epochs", 0),
@@ -255,6 +268,11 @@ class Trainer:
             raise TypeError(f"[trainer] Expected optimizer as an Optimizer, got {self.optimizer!r}.")
         if not isinstance(self.scheduler, Scheduler):
             raise TypeError(f"[trainer] Expected scheduler as a Scheduler, got {self.scheduler!r}.")
+        if not (self.scheduled_sampling is None or isinstance(self.scheduled_sampling, ScheduledSampling)):
+            raise TypeError(
+                "[trainer] Expected scheduled_sampling as a ScheduledSampling or None, "
+                f"got {self.scheduled_sampling!r}."
+            )
         if not (self.save_model is None or callable(self.save_model)):
             raise TypeError(f"[trainer] Expected save_model to be callable, got {self.save_model!r}.")
         if self.progress is not None:
@@ -321,8 +339,10 @@ class Trainer:
             "free": {
                 "optimizer": self.optimizer.settings(),
                 "scheduler": self.scheduler.settings(),
+                "accum_count": self.accum_count,
                 "max_grad_norm": self.max_grad_norm,
                 "label_smoothing": self.label_smoothing,
+                "scheduled_sampling": self.scheduled_sampling and self.scheduled_sampling.settings(),
                 "compute_type": self.compute_type,
                 "average_decay": self.average_decay,
                 "early_stopping": self.early_stopping,

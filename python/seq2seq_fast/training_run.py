@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from seq2seq_fast import _native, cpu_isa
+from seq2seq_fast.accumulation import GradientMean
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
-from seq2seq_fast.device import DeviceArray, copy_into, copy_of, device_of, to_host
+from seq2seq_fast.device import copy_into, copy_of, device_of, to_host
 from seq2seq_fast.interrupts import DeferredInterrupt
 from seq2seq_fast.ops import average_, clip_grad_norm_, squared_norm
 from seq2seq_fast.optim import decay_mask
@@ -33,6 +33,7 @@ from seq2seq_fast.training_state import MetricsFile, TrainingState, Window
 from seq2seq_fast.validation import measure
 
 if TYPE_CHECKING:
+    from seq2seq_fast.batching import Batches
     from seq2seq_fast.data import Batch
     from seq2seq_fast.trainer import Trainer, TrainingData
 
@@ -64,10 +65,12 @@ class TrainingRun:
             None if trainer.out is None else CheckpointFolder(trainer.out, keep=trainer.keep_checkpoints)
         )
         self.saved: dict[str, Any] | None = None  # the state in the newest checkpoint
-        self.epoch_batches: tuple[int, list[npt.NDArray[np.int64]]] = (-1, [])
+        self.epoch_batches: tuple[int, Batches | None] = (-1, None)
         self.validations: list[dict[str, Any]] = []
         self.interrupt = DeferredInterrupt()
+        self.gradient_mean = GradientMean()
         self.prefetch: Prefetch[Batch] = Prefetch()
+        self.prepares_ahead = self.device != "cpu" or bool(getattr(train, "on_disk", False))
 
     def fit(self, *, resume: bool, overwrite: bool) -> TrainingResult:
         self.progress = open_progress(self.trainer.progress)
@@ -206,54 +209,72 @@ class TrainingRun:
     def _train_step(self) -> None:
         state, trainer = self.state, self.trainer
         batches = self._batches()
-        batch = self._batch(batches)
-        options: dict[str, Any] = {"label_smoothing": trainer.label_smoothing}
-        if trainer.compute_type != "float32":  # which a model of one's own need not know
-            options["compute_type"] = trainer.compute_type
-        result = self.model.forward_backward(batch, update=state.step, seed=trainer.batching.seed, **options)
-        norm = clip_grad_norm_(self.model.flat_gradients, trainer.max_grad_norm or math.inf)
-        if not (math.isfinite(result.loss) and math.isfinite(norm)):
-            examples = ", ".join(map(str, batch.example_ids[:8]))
-            self._diverged(
-                f"the loss is {result.loss}, the gradient's norm {norm}, on examples {examples}, ..."
-            )
+        count = min(trainer.accum_count, len(batches) - state.position)
+        sums, gradients = self._sums_and_gradients(batches, count)
+        norm = clip_grad_norm_(gradients, trainer.max_grad_norm or math.inf)
+        if not math.isfinite(norm):
+            self._diverged(f"the loss is {sums.loss}, the gradient's norm {norm}", batches, count)
         lr = self.scheduler.lr(self.optimizer.lr, state.step + 1)
         with self.interrupt.shielded():
-            self.optimizer.step(
-                self.model.flat_parameters, self.model.flat_gradients, lr=lr, decay_mask=self.decay_mask
-            )
+            self.optimizer.step(self.model.flat_parameters, gradients, lr=lr, decay_mask=self.decay_mask)
             self.model.weights_changed()
             state.step += 1
             self._update_average()
-            state.position += 1
+            state.position += count
             if state.position == len(batches):
                 state.epoch, state.position = state.epoch + 1, 0
-            state.tokens += int(result.tokens)
-            state.window.loss += float(result.loss)
-            state.window.tokens += int(result.tokens)
-            state.window.correct += int(result.correct)
+            state.tokens += sums.tokens
+            state.window.loss += sums.loss
+            state.window.tokens += sums.tokens
+            state.window.correct += sums.correct
             state.window.seconds += self._tick()
             if state.step % trainer.report_every == 0 or self._validation_due():
                 self._report(lr, norm)
-        loss = result.loss / result.tokens
+        loss = sums.loss / sums.tokens
         self.progress.update(
             self._fraction(), f"step {state.step}  epoch {self._epochs():.2f}  loss {loss:.4f}"
         )
 
-    def _batch(self, batches: list[npt.NDArray[np.int64]]) -> Batch:
-        """The batch of this step; while a device computes it, the next one of the epoch is put together.
+    def _sums_and_gradients(self, batches: Batches, count: int) -> tuple[Window, Any]:
+        """Of the next batches together. Nothing of the state changes."""
+        state, trainer = self.state, self.trainer
+        options: dict[str, Any] = {"label_smoothing": trainer.label_smoothing}
+        if trainer.compute_type != "float32":  # this and `sampling` a model of one's own need not know
+            options["compute_type"] = trainer.compute_type
+        if trainer.scheduled_sampling is not None:
+            options["sampling"] = trainer.scheduled_sampling.probability(state.step)
+        sums = Window()
+        self.gradient_mean.begin()
+        for at in range(state.position, state.position + count):
+            batch = self._batch(batches, at)
+            result = self.model.forward_backward(
+                batch, update=state.step, seed=trainer.batching.seed, **options
+            )
+            sums.loss += float(result.loss)
+            sums.tokens += int(result.tokens)
+            sums.correct += int(result.correct)
+            if not math.isfinite(sums.loss):
+                self._diverged(f"the loss is {sums.loss}", batches, at - state.position + 1)
+            if count > 1:
+                self.gradient_mean.add(self.model.flat_gradients, int(result.tokens))
+        return sums, self.gradient_mean.value if count > 1 else self.model.flat_gradients
 
-        Not while the CPU does: the thread would take a processor from it in the middle of a step.
+    def _batch(self, batches: Batches, at: int) -> Batch:
+        """A batch of the epoch. The next one is put together meanwhile, where a device computes or the data
+        may have to come from a disk.
+
+        Else not: the thread would take a processor from the step, to save next to nothing.
         """
-        epoch, at = self.state.epoch, self.state.position
+        epoch = self.state.epoch
         batch = self.prefetch.get((epoch, at), lambda: self.train.batch(batches[at]))
-        if at + 1 < len(batches) and isinstance(self.model.flat_parameters, DeviceArray):
+        if at + 1 < len(batches) and self.prepares_ahead:
             self.prefetch.begin((epoch, at + 1), lambda: self.train.batch(batches[at + 1]))
         return batch
 
-    def _batches(self) -> list[npt.NDArray[np.int64]]:
+    def _batches(self) -> Batches:
         epoch, batches = self.epoch_batches
-        if epoch != self.state.epoch:
+        if batches is None or epoch != self.state.epoch:
+            self.epoch_batches = -1, None  # not two epochs at once
             batches = self.trainer.batching.epoch(
                 self.train.source_lengths, self.train.target_lengths, self.state.epoch
             )
@@ -422,9 +443,12 @@ class TrainingRun:
                 error.errno, f"{path} could not be written: {error.strerror or error}.{kept}"
             ) from error
 
-    def _diverged(self, what: str) -> NoReturn:
+    def _diverged(self, what: str, batches: Batches | None = None, count: int = 0) -> NoReturn:
         """Raise TrainingDiverged; save the state, which is that of before the step, if it is good."""
         kept = ""
+        if batches is not None:  # the last of those that were looked at
+            examples = batches[self.state.position + count - 1][:8].tolist()
+            what += f", on examples {', '.join(map(str, examples))}, ..."
         if self.folder is not None:
             if self._finite():
                 self._save_checkpoint()

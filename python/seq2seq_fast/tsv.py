@@ -1,16 +1,18 @@
-"""Reading text data: lines of source TAB target, plain or gzip-compressed, UTF-8.
+"""Reading text data: lines of source TAB target, plain or compressed (gzip, xz), UTF-8.
 
-Files are streamed. What stays in memory is 4 bytes a token and 16 a pair.
+Files are streamed. What stays in memory is 4 bytes a token and 16 a pair; corpus.py keeps these on the disk.
 """
 
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from seq2seq_fast.copying import text_source
 from seq2seq_fast.data import Dataset, IdsBuilder
@@ -21,15 +23,19 @@ StrPath = str | os.PathLike[str]
 
 
 def read_lines(path: StrPath) -> Iterator[str]:
-    """Yield the lines of a text file, plain or gzip-compressed, without their line ends.
+    """Yield the lines of a text file, plain or compressed (gzip, xz), without their line ends.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not UTF-8 (the message names the line), or is not a whole gzip file.
+        ValueError: the file is not UTF-8 (the message names the line), or is not a whole compressed file.
     """
     with open(path, "rb") as file:
-        compressed = file.peek(2)[:2] == b"\x1f\x8b"
-        lines = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if compressed else file
+        start = file.peek(6)[:6]
+        lines: Any = file
+        if start[:2] == b"\x1f\x8b":
+            lines = gzip.GzipFile(fileobj=file)
+        elif start == b"\xfd7zXZ\0":
+            lines = lzma.LZMAFile(file)  # noqa: SIM115 (`file` is closed)
         number = 0
         try:
             # Lines end at "\n" only: text mode would also take "\r", and str.splitlines a dozen other
@@ -41,9 +47,10 @@ def read_lines(path: StrPath) -> Iterator[str]:
                 yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
             raise ValueError(f"{os.fspath(path)}, line {number}: not UTF-8 ({error.reason}).") from None
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+            kind = "xz" if isinstance(lines, lzma.LZMAFile) else "gzip"
             raise ValueError(
-                f"{os.fspath(path)}, after line {number}: not a whole gzip file ({error})."
+                f"{os.fspath(path)}, after line {number}: not a whole {kind} file ({error})."
             ) from None
 
 
@@ -72,6 +79,78 @@ def count_tokens(path: StrPath, source: Tokenizer, target: Tokenizer) -> tuple[C
     return source_counts, target_counts
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Which pairs are read; lengths are counted in tokens, the end token is not.
+
+    Args:
+        max_source_length: the most tokens of a source.
+        max_target_length: the most tokens of a target.
+        min_target_length: the fewest tokens of a target.
+        max_examples: stop after so many pairs.
+    """
+
+    max_source_length: int | None = None
+    max_target_length: int | None = None
+    min_target_length: int = 1
+    max_examples: int | None = None
+
+    def refusal(self, source_tokens: list[str], target_tokens: list[str]) -> str | None:
+        """Return why a pair is left out; None: it is not."""
+        if not source_tokens:
+            return "empty source"
+        if len(target_tokens) < self.min_target_length:
+            return "target too short"
+        if self.max_source_length is not None and len(source_tokens) > self.max_source_length:
+            return "source too long"
+        if self.max_target_length is not None and len(target_tokens) > self.max_target_length:
+            return "target too long"
+        return None
+
+
+class PairIds(NamedTuple):
+    """The ids of a pair; copies: those of `copying.CopySource`, empty where the network does not copy."""
+
+    source: list[int]
+    target: list[int]
+    copies: list[int]
+
+
+def read_ids(
+    path: StrPath,
+    source: TextField,
+    target: TextField,
+    limits: Limits,
+    dropped: Counter[str],
+    *,
+    copies: bool = False,
+) -> Iterator[PairIds]:
+    """Yield the ids of each pair of a TSV file, as `read_tsv` does; count in `dropped` what is left out."""
+    eos_id = target.vocabulary.eos_id
+    if eos_id is None:
+        raise ValueError("[read_tsv] Expected a target vocabulary with an eos token, got one without.")
+    count = 0
+    for number, columns in read_columns(path):
+        if limits.max_examples is not None and count >= limits.max_examples:
+            break
+        source_tokens = source.tokenizer.tokenize(columns[0])
+        target_tokens = target.tokenizer.tokenize(columns[1])
+        refusal = limits.refusal(source_tokens, target_tokens)
+        if refusal is not None:
+            dropped[refusal] += 1
+            continue
+        try:
+            text = text_source(source_tokens, source, target, copies=copies)
+            target_ids = text.target_ids(target_tokens, target)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)}, line {number}: {error}") from None
+        count += 1
+        yield PairIds(text.ids, [*target_ids, eos_id], [] if text.copy is None else text.copy.ids)
+    if not count:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items())
+        raise ValueError(f"{os.fspath(path)}: no pair to read" + (f" ({reasons})." if reasons else "."))
+
+
 def read_tsv(
     path: StrPath,
     source: TextField,
@@ -83,57 +162,29 @@ def read_tsv(
     max_examples: int | None = None,
     copies: bool = False,
 ) -> Dataset:
-    """Read a TSV file of source TAB target as a data set; further columns are left aside.
+    """Read a TSV file of source TAB target as a data set in memory; further columns are left aside.
 
-    Pairs with an empty source, or outside the limits, are left out and counted in `Dataset.dropped`.
+    Pairs with an empty source, or outside the limits, are left out and counted in `Dataset.dropped`. A corpus
+    larger than memory: `corpus.cached_tsv`.
 
     Args:
-        path: the file, plain or gzip-compressed.
+        path: the file, plain or compressed (gzip, xz).
         source: turns the first column into ids.
         target: turns the second column into ids; eos is appended whether or not `target.eos` is on.
-        max_source_length: the most tokens of a source, eos not counted.
-        max_target_length: the most tokens of a target, eos not counted.
-        min_target_length: the fewest tokens of a target, eos not counted.
-        max_examples: stop after so many pairs.
+        max_source_length, max_target_length, min_target_length, max_examples: see `Limits`.
         copies: number the sources' tokens for a network that copies (see `copying`).
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: naming file and line of what cannot be read; or no pair is left.
     """
-    eos_id = target.vocabulary.eos_id
-    if eos_id is None:
-        raise ValueError("[read_tsv] Expected a target vocabulary with an eos token, got one without.")
+    limits = Limits(max_source_length, max_target_length, min_target_length, max_examples)
     sources, targets, copied = IdsBuilder(), IdsBuilder(), IdsBuilder()
     dropped: Counter[str] = Counter()
-    for number, columns in read_columns(path):
-        if max_examples is not None and len(sources.offsets) > max_examples:
-            break
-        source_tokens = source.tokenizer.tokenize(columns[0])
-        target_tokens = target.tokenizer.tokenize(columns[1])
-        if not source_tokens:
-            dropped["empty source"] += 1
-        elif len(target_tokens) < min_target_length:
-            dropped["target too short"] += 1
-        elif max_source_length is not None and len(source_tokens) > max_source_length:
-            dropped["source too long"] += 1
-        elif max_target_length is not None and len(target_tokens) > max_target_length:
-            dropped["target too long"] += 1
-        else:
-            try:
-                text = text_source(source_tokens, source, target, copies=copies)
-                if text.copy is None:
-                    ids = target.tokens_to_ids(target_tokens)
-                else:
-                    copied.append(text.copy.ids)
-                    ids = text.copy.target_ids(target_tokens, target.vocabulary)
-            except ValueError as error:
-                raise ValueError(f"{os.fspath(path)}, line {number}: {error}") from None
-            sources.append(text.ids)
-            targets.append(ids if target.eos and text.copy is None else [*ids, eos_id])
-    if not sources.values:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
-        raise ValueError(f"{os.fspath(path)}: no pair to read" + (f" ({reasons})." if reasons else "."))
+    for pair in read_ids(path, source, target, limits, dropped, copies=copies):
+        sources.append(pair.source)
+        targets.append(pair.target)
+        copied.append(pair.copies)
     return Dataset(
         sources.finish(),
         targets.finish(),

@@ -35,13 +35,18 @@ def topk(device: Device, a: Any, b: Any, rows: Any) -> Any:
     return device.run(ops.topk, a[rows], 3)
 
 
+def sample(device: Device, a: Any, b: Any, rows: Any) -> Any:
+    numbers = np.array([0.1, 0.99, 0.4, 0.0, 0.7], np.float32)[rows]
+    return (device.run(ops.sample, a[rows], numbers),)
+
+
 def dropout(device: Device, a: Any, b: Any, rows: Any) -> Any:
     example, time = np.array([0, 7, 2, 2, 1 << 40])[rows], np.array([3, 1, 0, 9, 2], np.int32)[rows]
     return (device.run(ops.dropout, a[rows], 0.4, 5, example=example, time=time),)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("function", [softmax, log_softmax, cross_entropy, topk, dropout])
+@pytest.mark.parametrize("function", [softmax, log_softmax, cross_entropy, topk, sample, dropout])
 def test_rows(device: Device, rng: np.random.Generator, function: Callable[..., Any], width: int) -> None:
     a, b = values(rng, 5, width), values(rng, 5, width)
     together = function(device, a, b, list(range(5)))

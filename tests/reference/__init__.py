@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from reference.attention import attend, attention
 from reference.autodiff import finite_difference_vjp, vjp
-from reference.basic import cross_entropy, embedding, linear, log_softmax, project_topk, softmax, topk
+from reference.basic import cross_entropy, embedding, linear, log_softmax, project_topk, sample, softmax, topk
 from reference.network import Options, decode, encode, log_probabilities, parameter_shapes, sequence_loss
 from reference.optimizers import adagrad, adam, clip_grad_norm, sgd
 from reference.random import dropout, dropout_mask, philox
@@ -40,6 +40,7 @@ __all__ = [
     "parameter_shapes",
     "philox",
     "project_topk",
+    "sample",
     "sequence_loss",
     "sgd",
     "sigmoid",

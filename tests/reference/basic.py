@@ -50,3 +50,8 @@ def topk(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """x [R, V] -> the k largest of each row, descending, and their columns; of equals the first."""
     columns = np.array([sorted(range(len(row)), key=lambda i: (-row[i], i))[:k] for row in x])
     return np.take_along_axis(x, columns, axis=1), columns
+
+
+def sample(x: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """x [R, V], u [R] in [0, 1) -> of each row the first column up to which the softmax's sum exceeds u."""
+    return np.array([int(np.argmax(np.cumsum(softmax(row)) > v)) for row, v in zip(x, u, strict=True)])

@@ -10,8 +10,8 @@ import numpy as np
 
 from reference.attention import attend
 from reference.autodiff import Array, constant
-from reference.basic import cross_entropy, linear, log_softmax
-from reference.random import dropout
+from reference.basic import cross_entropy, linear, log_softmax, sample
+from reference.random import dropout, uniforms
 from reference.recurrent import State, Weights, run_stack, step_of
 
 Params = Mapping[str, Array]
@@ -54,7 +54,7 @@ class Options:
 
 
 # The number of each place where units are dropped, part of Philox's counter.
-OP_SOURCE_EMBEDDING, OP_TARGET_EMBEDDING, OP_COMBINE = 0, 1, 2
+OP_SOURCE_EMBEDDING, OP_TARGET_EMBEDDING, OP_COMBINE, OP_DRAW_TARGET = 0, 1, 2, 3
 OP_ENCODER_LAYER, OP_DECODER_LAYER = 64, 128  # plus the layer whose output is dropped on its way to the next
 
 Drop = Callable[[int, Array, int], Array]  # (op, x [T, C], time of the first row) -> x with units dropped
@@ -77,6 +77,23 @@ def dropout_of(o: Any, seed: int, update: int, example: int) -> Drop:
         return dropout(x, rate(op), seed, update, op, [example] * rows, times)
 
     return drop
+
+
+Draw = Callable[[int, Array], int | None]  # (t, logits of t - 1) -> the token fed at t; None: the target's
+
+
+def no_draw(t: int, scores: Array) -> int | None:
+    return None
+
+
+def drawing(probability: float, seed: int, update: int, example: int) -> Draw:
+    """Scheduled sampling (Bengio et al. 2015) of one example at one update."""
+
+    def draw(t: int, scores: Array) -> int | None:
+        coin, number = uniforms(2, seed, update, OP_DRAW_TARGET, example, t)
+        return int(sample(constant(scores)[None], [number])[0]) if coin < probability else None
+
+    return draw
 
 
 def memory_width(o: Any) -> int:
@@ -251,12 +268,20 @@ def decode(o: Any, params: Params, at: Decoding, token: int, drop: Drop = no_dro
 
 
 def logits(
-    o: Any, params: Params, source: np.ndarray, target: np.ndarray, drop: Drop = no_dropout
+    o: Any,
+    params: Params,
+    source: np.ndarray,
+    target: np.ndarray,
+    drop: Drop = no_dropout,
+    draw: Draw = no_draw,
 ) -> tuple[Array, Array]:
     """Teacher forcing: logits [T, Vt] of each position given the ones before, attention weights [T, S]."""
     memory, encoder_states = encode(o, params, source, drop)
     at = start_decoding(o, params, memory, encoder_states)
-    steps = [decode(o, params, at, int(token), drop) for token in [o.bos_id, *target[:-1]]]
+    steps = [decode(o, params, at, o.bos_id, drop)]
+    for t in range(1, len(target)):
+        drawn = draw(t, steps[-1][0])
+        steps.append(decode(o, params, at, int(target[t - 1]) if drawn is None else drawn, drop))
     return np.stack([step[0] for step in steps]), np.stack([step[1] for step in steps])
 
 
@@ -273,9 +298,10 @@ def sequence_loss(
     target: np.ndarray,
     label_smoothing: float = 0.0,
     drop: Drop = no_dropout,
+    draw: Draw = no_draw,
 ) -> Array:
     """The loss of one pair, summed over its tokens: source [S] or [S, C], target [T] (ends with <eos>)."""
-    scores, weights = logits(o, params, source, target, drop)
+    scores, weights = logits(o, params, source, target, drop, draw)
     loss = np.sum(cross_entropy(scores, target, label_smoothing=label_smoothing))
     return loss + coverage_loss(o, weights)
 

@@ -12,6 +12,7 @@ from seq2seq_fast import set_num_threads, tsv
 from seq2seq_fast.atomic import write_bytes
 from seq2seq_fast.batching import Batching
 from seq2seq_fast.checkpoint import CheckpointFolder
+from seq2seq_fast.corpus import build_vocabularies, cached_tsv
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.decoding import decoding_metric
 from seq2seq_fast.device import resolve_device
@@ -28,10 +29,10 @@ from seq2seq_fast.schedule import (
     Scheduler,
     StepDecay,
 )
+from seq2seq_fast.scheduled_sampling import ScheduledSampling
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import SentencePieceTokenizer, Tokenizer, tokenizer_from_settings
 from seq2seq_fast.trainer import Metric, Trainer, TrainingInterrupted, TrainingResult
-from seq2seq_fast.vocab import Vocabulary
 
 from .evaluate import LIKELIHOOD_METRICS
 from .options import Value, load_config, preset_file
@@ -80,6 +81,7 @@ def run_train(
     make_scheduler(options)
     check_metric(options)
     trainer_arguments = arguments_for("trainer", options)
+    trainer_arguments["scheduled_sampling"] = make_sampling(options)
     source, target = make_fields(options, out, resume=resume)
     train = read(options, "train", source, target)
     valid = read(options, "valid", source, target) if options["valid"] is not None else None
@@ -130,15 +132,17 @@ def make_fields(
         make_tokenizer(options, side, column, out, resume=resume)
         for column, side in enumerate(("src", "tgt"))
     ]
-    counts = tsv.count_tokens(str(options["train"]), *tokenizers)
-    vocabularies = [
-        Vocabulary.build(
-            counted,
-            min_frequency=int(options[f"{side}_words_min_frequency"] or 1),
-            max_size=int(options[f"{side}_vocab_size"] or 0) or None,
-        )
-        for side, counted in zip(("src", "tgt"), counts, strict=True)
-    ]
+    least, most = (
+        tuple(int(options[f"{side}_{what}"] or 0) for side in ("src", "tgt"))
+        for what in ("words_min_frequency", "vocab_size")
+    )
+    vocabularies = build_vocabularies(
+        str(options["train"]),
+        *tokenizers,
+        min_frequency=(least[0] or 1, least[1] or 1),
+        max_size=(most[0] or None, most[1] or None),
+        cache_dir=cache_folder(options),
+    )
     return (
         TextField(tokenizers[0], vocabularies[0], eos=bool(options["source_eos"])),
         TextField(tokenizers[1], vocabularies[1]),
@@ -175,18 +179,27 @@ def make_tokenizer(
 def read(options: Mapping[str, Value | None], name: str, source: TextField, target: TextField) -> Dataset:
     """Read the training or the validation file."""
     arguments = arguments_for("data", options)
-    data = tsv.read_tsv(
-        arguments[name],
-        source,
-        target,
-        max_source_length=arguments.get("src_seq_length"),
-        max_target_length=arguments.get("tgt_seq_length"),
-        copies=arguments_for("model", options)["copy_attention"],
-    )
+    limits: dict[str, Any] = {
+        "max_source_length": arguments.get("src_seq_length"),
+        "max_target_length": arguments.get("tgt_seq_length"),
+        "copies": arguments_for("model", options)["copy_attention"],
+    }
+    cache = cache_folder(options)
+    if cache is None:
+        data = tsv.read_tsv(arguments[name], source, target, **limits)
+    else:
+        data = cached_tsv(arguments[name], source, target, cache, **limits)
     if data.dropped:
         reasons = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items())
         tell(f"Left out of {arguments[name]}: {reasons}.")
     return data
+
+
+def cache_folder(options: Mapping[str, Value | None]) -> Path | None:
+    """Return where binarised data are kept; None: nowhere, the data are read into memory."""
+    if options["cache_dir"] is not None:
+        return Path(str(options["cache_dir"]))
+    return Path(str(options["out"])) / "cache" if options["cache"] else None
 
 
 def make_optimizer(options: Mapping[str, Value | None]) -> Optimizer:
@@ -196,6 +209,12 @@ def make_optimizer(options: Mapping[str, Value | None]) -> Optimizer:
     if first is not None or second is not None:
         arguments["betas"] = (0.9 if first is None else first, 0.999 if second is None else second)
     return optimizer_from_settings(arguments)
+
+
+def make_sampling(options: Mapping[str, Value | None]) -> ScheduledSampling | None:
+    """Make the schedule of --scheduled_sampling_type; None: the target's tokens are always read."""
+    arguments = arguments_for("sampling", options)
+    return None if arguments["type"] == "none" else ScheduledSampling(**arguments)
 
 
 def planned_steps(options: Mapping[str, Value | None], train: Dataset) -> int | None:
@@ -208,7 +227,7 @@ def planned_steps(options: Mapping[str, Value | None], train: Dataset) -> int | 
     steps = [limits["max_steps"]] if "max_steps" in limits else []
     if "max_epochs" in limits:
         batches = Batching(**cut).epoch(train.source_lengths, train.target_lengths, 0)
-        steps.append(limits["max_epochs"] * len(batches))
+        steps.append(limits["max_epochs"] * -(-len(batches) // limits["accum_count"]))
     return min(steps, default=None)
 
 
@@ -271,7 +290,7 @@ def make_metric(options: Mapping[str, Value | None], source: TextField, target: 
 def save_options(options: Mapping[str, Value | None], out: Path) -> None:
     """Keep the options beside the run; paths are made absolute, so that --resume works from anywhere."""
     kept = {name: value for name, value in options.items() if value is not None}
-    for name in ("train", "valid", "out", "src_subword_model", "tgt_subword_model"):
+    for name in ("train", "valid", "out", "cache_dir", "src_subword_model", "tgt_subword_model"):
         if name in kept:
             kept[name] = str(Path(str(kept[name])).absolute())
     out.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from typing import Any
 from seq2seq_fast.batching import BATCH_TYPES
 from seq2seq_fast.metrics import available_metrics
 from seq2seq_fast.optim import OPTIMIZERS
+from seq2seq_fast.scheduled_sampling import TYPES as SAMPLING_TYPES
 from seq2seq_fast.tokenizers import TOKENIZERS
 
 from .options import Kind, Option, Value
@@ -40,7 +41,7 @@ VALIDATION_METRICS = ("loss", "perplexity", *available_metrics())
 
 # fmt: off
 TRAIN_OPTIONS: tuple[Option, ...] = (
-    _o("train", "path", None, "data.train", "Training pairs: lines of source TAB target, plain or .gz."),
+    _o("train", "path", None, "data.train", "Training pairs: lines of source TAB target, plain, .gz or .xz."),
     _o("valid", "path", None, "data.valid", "Validation pairs; further columns and lines of a source are references."),
     _o("out", "path", None, "data.out", "Folder for the run: models (best, last), checkpoints, metrics.jsonl."),
     _o("source_tokenizer", "text", "space", "data.source_tokenizer", "How sources are cut into tokens.", tuple(TOKENIZERS)),
@@ -56,6 +57,8 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("src_seq_length", "int", 0, "data.src_seq_length", "Leave out pairs with a longer source, in tokens (0: none).", zero_is_off=True),
     _o("tgt_seq_length", "int", 0, "data.tgt_seq_length", "Leave out pairs with a longer target, in tokens (0: none).", zero_is_off=True),
     _o("source_eos", "bool", False, "data.source_eos", "End sources with the end token, too."),
+    _o("cache", "bool", False, "data.cache", "For corpora larger than memory: binarise the data once, into OUT/cache, and train from there."),
+    _o("cache_dir", "path", None, "data.cache_dir", "The same in this folder, which runs may share."),
 
     _o("rnn_type", "text", "lstm", "model.encoder_cell model.decoder_cell", "Recurrent cell.", CELLS),
     _o("enc_rnn_type", "text", None, "model.encoder_cell", "Recurrent cell of the encoder.", CELLS),
@@ -107,12 +110,16 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("batch_size", "int", 2048, "trainer.batch_size", "Size of a batch, counted in --batch_type."),
     _o("batch_type", "text", "tokens", "trainer.batch_type", "What --batch_size counts.", BATCH_TYPES),
     _o("bucket_size", "int", 16384, "trainer.bucket_size", "Examples that are sorted by length together."),
+    _o("accum_count", "int", 1, "trainer.accum_count", "So many batches make one update, as one batch as large."),
     _o("max_epochs", "int", 0, "trainer.max_epochs", "Stop after so many epochs (0: no limit; 10 if there is none at all).", zero_is_off=True),
     _o("train_steps", "int", 0, "trainer.max_steps", "Stop after so many steps (0: no limit).", zero_is_off=True),
     _o("max_minutes", "float", 0.0, "trainer.max_minutes", "Stop after so many minutes (0: no limit).", zero_is_off=True),
     _o("early_stopping", "int", 0, "trainer.early_stopping", "Stop after so many validations without gain (0: never).", zero_is_off=True),
     _o("max_grad_norm", "float", 5.0, "trainer.max_grad_norm", "Scale gradients to this norm at most (0: never)."),
     _o("label_smoothing", "float", 0.0, "trainer.label_smoothing", "Share of the probability spread over all tokens."),
+    _o("scheduled_sampling_type", "text", "none", "sampling.type", "How often the decoder is fed tokens that it draws itself, instead of the target's.", ("none", *SAMPLING_TYPES)),
+    _o("scheduled_sampling_k", "float", None, "sampling.k", "The target's token is read with probability 1 - k i (linear), k ** i (exponential), k / (k + exp(i / k)) (inverse_sigmoid) at step i."),
+    _o("scheduled_sampling_read_probability", "float", 0.0, "sampling.read_probability", "And with no less than this; constant: with this."),
     _o("compute_type", "text", "float32", "trainer.compute_type", "What products of training are rounded to; weights stay float32.", ("float32", "bfloat16")),
     _o("average_decay", "float", 0.0, "trainer.average_decay", "Validate and save a moving average of the weights, of this decay a step (0: not)."),
     _o("seed", "int", 0, "trainer.seed network.seed", "Of weights, order and dropout."),

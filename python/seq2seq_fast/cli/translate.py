@@ -217,12 +217,7 @@ def score_pairs(
     copies = [text.copy for text in sources if text.copy is not None]
     data = Dataset.from_sequences(
         [text.ids for text in sources],
-        [
-            target.tokens_to_ids(pairs[i][1])
-            if text.copy is None
-            else text.copy.target_ids(pairs[i][1], target.vocabulary)
-            for i, text in zip(places, sources, strict=True)
-        ],
+        [text.target_ids(pairs[i][1], target) for i, text in zip(places, sources, strict=True)],
         eos_id=eos_id,
         copies=[copy.ids for copy in copies] if copies else None,
     )
