@@ -17,6 +17,14 @@ NETWORKS = {
         "decoder_cell": "gru",
         "decoder_layers": 2,
     },
+    "deep": {
+        "encoder_layers": 2,
+        "decoder_layers": 3,
+        "residual": True,
+        "layer_norm": True,
+        "zoneout_hidden": 0.1,
+        "zoneout_cell": 0.3,
+    },
 }
 OPTIONS = {
     "greedy": {"beam_size": 1},
