@@ -84,7 +84,9 @@ def run_train(
     trainer_arguments = arguments_for("trainer", options)
     trainer_arguments["scheduled_sampling"] = make_sampling(options)
     source, target = make_fields(options, out, resume=resume)
-    unknown = {"source_unk_id": source.vocabulary.unk_id} if options["word_dropout"] else {}
+    unknown: dict[str, Any] = {}
+    if options["word_dropout"]:
+        unknown["source_unk_id"] = source.vocabulary.unk_id
     train = read(options, "train", source, target)
     valid = read(options, "valid", source, target) if options["valid"] is not None else None
     scheduler = make_scheduler(options, planned_steps(options, train))
