@@ -77,6 +77,21 @@ def test_configuration(name: str, value: Any, error: type[Exception]) -> None:
     assert_says(caught.value, name)
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"word_dropout": 0.1, "unk_id": 9}, "unk_id"),
+        ({"word_dropout": 0.1, "source_unk_id": 7}, "source_unk_id"),
+        ({"share_embeddings": True, "source_vocab_size": 9}, "source_embedding_dim"),
+        ({"share_embeddings": True, "source_vocab_size": 0, "source_features": 4}, "share_embeddings"),
+    ],
+)
+def test_options_that_do_not_fit_each_other(options: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Seq2Seq(Seq2SeqConfig(**GOOD | options))
+    assert_says(caught.value, name)
+
+
 @pytest.mark.parametrize("option", [{"bridge": "copy"}, {"attention_score": "dot"}])
 def test_widths_that_must_be_equal(option: dict[str, Any]) -> None:
     with pytest.raises(ValueError) as caught:

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seq2seq_fast import Seq2Seq, Seq2SeqConfig, Vocabulary
 from seq2seq_fast.cli import main
-from seq2seq_fast.files import load_model
+from seq2seq_fast.files import load_model, save_model
+from seq2seq_fast.text import TextField
+from seq2seq_fast.tokenizers import CharTokenizer
 
 Train = Callable[..., str]
 
@@ -107,3 +110,11 @@ def test_deep_options_reach_the_network(tmp_path: Path, train: Train) -> None:
     config = load_model(tmp_path / "run" / "last", device="cpu").model.config
     assert (config.residual, config.layer_norm, config.word_dropout) == (True, True, 0.1)
     assert (config.zoneout_hidden, config.zoneout_cell, config.source_unk_id) == (0.05, 0.5, 3)
+
+
+def test_a_model_of_one_embedding_has_one_vocabulary(tmp_path: Path) -> None:
+    model = Seq2Seq(Seq2SeqConfig(source_vocab_size=5, target_vocab_size=5, share_embeddings=True))
+    fields = [TextField(CharTokenizer(), Vocabulary.build({letter: 1})) for letter in "ab"]
+    save_model(tmp_path / "same", model, source=fields[0], target=fields[0])
+    with pytest.raises(ValueError, match="share_embeddings"):
+        save_model(tmp_path / "other", model, source=fields[0], target=fields[1])
