@@ -290,7 +290,15 @@ def make_metric(options: Mapping[str, Value | None], source: TextField, target: 
 def save_options(options: Mapping[str, Value | None], out: Path) -> None:
     """Keep the options beside the run; paths are made absolute, so that --resume works from anywhere."""
     kept = {name: value for name, value in options.items() if value is not None}
-    for name in ("train", "valid", "out", "cache_dir", "src_subword_model", "tgt_subword_model"):
+    for name in (
+        "train",
+        "valid",
+        "out",
+        "cache_dir",
+        "src_subword_model",
+        "tgt_subword_model",
+        "tensorboard",
+    ):
         if name in kept:
             kept[name] = str(Path(str(kept[name])).absolute())
     out.mkdir(parents=True, exist_ok=True)
