@@ -439,7 +439,7 @@ def test_defaults_are_those_of_what_is_built() -> None:
             section, _, argument = target.partition(".")
             if section == "trainer":
                 default = 0 if option.zero_is_off else option.default
-                assert (parameters[argument].default or 0) == default, option.name
+                assert (parameters[argument].default or 0) == (default or 0), option.name
     assert make_optimizer(options).settings() == {"type": "adam", "lr": 1e-3, "weight_decay": 0.0} | {
         "betas": (0.9, 0.999), "eps": 1e-8
     }  # fmt: skip
