@@ -64,7 +64,7 @@ def translator(model, compute_type):
     native = _native.Model(asdict(model.config), compute_type, False)
     for name, value in model.native.state().items():
         native.load_parameter(name, value)
-    return _native.Translator(native, 1, get_num_threads())
+    return _native.Translator([native], "probability", 1, get_num_threads())
 
 for name, fields in NETWORKS.items():
     config = Seq2SeqConfig(source_vocab_size=30, target_vocab_size=300, encoder_hidden=32, decoder_hidden=32,

@@ -419,7 +419,7 @@ def test_a_model_that_is_not_trained_has_no_gradients() -> None:
 
 def test_what_a_translator_has_released_is_gone() -> None:
     native = model_of().config.native_model(trainable=False)
-    _native.Translator(native, 1, 1)
+    _native.Translator([native], "probability", 1, 1)
     with pytest.raises(RuntimeError, match="has released"):
         native.state()
     with pytest.raises(RuntimeError, match=r"has released decoder\.output\.weight"):

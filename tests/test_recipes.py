@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
+import lzma
 import math
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,8 +26,26 @@ def lines_of(name: str, file: str, count: int) -> list[str]:
     path = DATA / name / file
     if not path.exists():
         pytest.skip(f"The data set {name} is not beside the project.")
-    with gzip.open(path, "rt", encoding="utf-8") as stream:
+    opener = lzma.open if path.suffix == ".xz" else gzip.open
+    with opener(path, "rt", encoding="utf-8") as stream:
         return [line.rstrip("\n") for line, _ in zip(stream, range(count), strict=False)]
+
+
+def example(name: str) -> Any:
+    """A recipe's script as a module."""
+    path = Path(__file__).parent.parent / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def prepared(name: str, script: str, file: str, folder: Path) -> list[str]:
+    """The pairs that a recipe makes of a file of its data."""
+    lines_of(name, file, 1)  # or skip
+    example(script).main(str(DATA / name / file), str(folder / "pairs.tsv"))
+    return (folder / "pairs.tsv").read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def train(folder: Path, pairs: list[str], *options: object) -> float:
@@ -66,3 +87,36 @@ def test_translation(tmp_path: Path) -> None:
     regular = ("--dropout", 0.1, "--label_smoothing", 0)
     loss = train(tmp_path, pairs, "--preset", "translation", *small, *faster, *regular)
     assert loss < 0.8 * entropy(tmp_path)
+
+
+def test_summarization(tmp_path: Path) -> None:
+    pytest.importorskip("rouge_score")
+    pairs = prepared("summ_debian", "summ_debian/prepare", "train.tsv.xz", tmp_path)[::12]
+    small = ("--enc_hid_size", 48, "--dec_hid_size", 64, "--word_vec_size", 48, "--attention_dim", 48)
+    faster = ("--train_steps", 200, "--learning_rate", 0.006, "--warmup_steps", 20, "--batch_size", 24)
+    regular = ("--dropout", 0.1, "--label_smoothing", 0, "--src_seq_length", 60, "--average_decay", 0.02)
+    loss = train(tmp_path, pairs, "--preset", "summarization", *small, *faster, *regular)
+    assert loss < 0.9 * entropy(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "file"),
+    [
+        ("qa_geo_jobs_atis", "qa_logic/prepare", "atis.train.tsv.gz"),
+    ],
+)
+def test_semantic_parsing(name: str, script: str, file: str, tmp_path: Path) -> None:
+    pairs = prepared(name, script, file, tmp_path)[:700]
+    small = ("--enc_hid_size", 40, "--dec_hid_size", 80, "--word_vec_size", 40, "--dropout", 0.2)
+    faster = ("--max_epochs", 12, "--learning_rate", 0.006, "--label_smoothing", 0)
+    loss = train(tmp_path, pairs, "--preset", "semantic_parsing", *small, *faster)
+    assert loss < 0.75 * entropy(tmp_path)
+
+
+def test_entities_are_cut_and_joined() -> None:
+    logic = example("qa_logic/prepare")
+    form = "( _miles_distant sfo:_ap san_francisco:_ci ) ( _from $0 _airline:_e ) ( _= $1 1200:_ti )"
+    assert logic.cut(form) == (
+        "( _miles_distant sfo :_ap san francisco :_ci ) ( _from $0 _airline:_e ) ( _= $1 1200 :_ti )"
+    )
+    assert logic.join(logic.cut(form)) == form

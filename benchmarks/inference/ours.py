@@ -52,7 +52,7 @@ class Network:
         model = self._model(config, compute_type, device)
         for name, values in parameters.items():
             model.load_parameter(name, values)
-        self._translator = _native.Translator(model, 1, get_num_threads())
+        self._translator = _native.Translator([model], "probability", 1, get_num_threads())
 
     @staticmethod
     def _model(config: Seq2SeqConfig, compute_type: str, device: str) -> _native.Model:

@@ -24,7 +24,7 @@ using model::Target;
 using model::Translator;
 
 template <class Enum>
-void choose(const char* field, const std::string& value,
+void choose(const char* op, const char* field, const std::string& value,
             std::initializer_list<std::pair<const char*, Enum>> choices, Enum& out) {
   std::string names;
   for (const auto& [name, choice] : choices) {
@@ -34,7 +34,7 @@ void choose(const char* field, const std::string& value,
     }
     names += (names.empty() ? "" : ", ") + std::string(name);
   }
-  check("Seq2SeqConfig", false, "Expected ", field, " as one of ", names, ", got ", value, ".");
+  check(op, false, "Expected ", field, " as one of ", names, ", got ", value, ".");
 }
 
 // One line per field: how a value of Python's configuration enters the native one.
@@ -51,7 +51,8 @@ Config config_from(const py::dict& fields) {
   };
   const auto cell = [](const char* field, CellKind& out) {
     return [=, &out](const py::handle& v) {
-      choose<CellKind>(field, v.cast<std::string>(), {{"lstm", CellKind::lstm}, {"gru", CellKind::gru}}, out);
+      choose<CellKind>("Seq2SeqConfig", field, v.cast<std::string>(),
+                       {{"lstm", CellKind::lstm}, {"gru", CellKind::gru}}, out);
     };
   };
   const std::map<std::string, std::function<void(const py::handle&)>> readers = {
@@ -70,7 +71,7 @@ Config config_from(const py::dict& fields) {
       {"context",
        [&](const py::handle& v) {
          using model::ContextKind;
-         choose<ContextKind>("context", v.cast<std::string>(),
+         choose<ContextKind>("Seq2SeqConfig", "context", v.cast<std::string>(),
                              {{"attention", ContextKind::attention},
                               {"last", ContextKind::last},
                               {"mean", ContextKind::mean}},
@@ -80,7 +81,7 @@ Config config_from(const py::dict& fields) {
        [&](const py::handle& v) {
          using model::ScoreKind;
          choose<ScoreKind>(
-             "attention_score", v.cast<std::string>(),
+             "Seq2SeqConfig", "attention_score", v.cast<std::string>(),
              {{"dot", ScoreKind::dot}, {"general", ScoreKind::general}, {"mlp", ScoreKind::mlp}}, c.score);
        }},
       {"attention_dim", integer(c.attention_dim)},
@@ -89,7 +90,7 @@ Config config_from(const py::dict& fields) {
        [&](const py::handle& v) {
          using model::BridgeKind;
          choose<BridgeKind>(
-             "bridge", v.cast<std::string>(),
+             "Seq2SeqConfig", "bridge", v.cast<std::string>(),
              {{"copy", BridgeKind::copy}, {"dense", BridgeKind::dense}, {"zero", BridgeKind::zero}},
              c.bridge);
        }},
@@ -275,7 +276,7 @@ void bind_model(py::module_& m) {
           },
           py::arg("source"), py::arg("source_lengths"), py::arg("target"), py::arg("target_lengths"),
           py::arg("example_ids"), py::arg("update"), py::arg("seed"), py::arg("label_smoothing"),
-          py::arg("compute_type"), py::arg("sampling"), py::arg("copies") = py::none())
+          py::arg("compute_type"), py::arg("sampling") = 0.0, py::arg("copies") = py::none())
       .def(
           "loss",
           [](const Network& self, const py::object& source, const py::object& source_lengths,
@@ -319,8 +320,18 @@ void bind_model(py::module_& m) {
           py::arg("source"), py::arg("source_lengths"), py::arg("max_rows"), py::arg("copies") = py::none());
 
   py::class_<Translator>(m, "Translator")
-      .def(py::init<std::shared_ptr<Network>, int64_t, int>(), py::arg("model"), py::arg("inter_threads"),
-           py::arg("intra_threads"), py::call_guard<py::gil_scoped_release>())
+      .def(py::init([](std::vector<std::shared_ptr<Network>> models, const std::string& mean,
+                       int64_t inter_threads, int intra_threads) {
+             using model::EnsembleMean;
+             EnsembleMean of = EnsembleMean::probability;
+             choose<EnsembleMean>("Translator", "ensemble_mean", mean,
+                                  {{"probability", EnsembleMean::probability},
+                                   {"log_probability", EnsembleMean::log_probability}},
+                                  of);
+             py::gil_scoped_release unlocked;
+             return std::make_unique<Translator>(std::move(models), of, inter_threads, intra_threads);
+           }),
+           py::arg("models"), py::arg("ensemble_mean"), py::arg("inter_threads"), py::arg("intra_threads"))
       .def(
           "generate",
           [](Translator& self, const py::object& source, const py::object& source_lengths,

@@ -199,12 +199,16 @@ SearchResults Network::generate(const Source& source, SearchOptions options) con
   return generate(source, std::move(options), *workspace.taken);
 }
 
-SearchResults Network::generate(const Source& source, SearchOptions options,
-                                DecodeWorkspace& workspace) const {
-  const DeviceScope scope(device_);
+void Network::prepare(SearchOptions& options) const {
   options.start_token = config_.bos_id;
   if (options.end_tokens.empty()) options.end_tokens = {config_.eos_id};
   validate(options, config_.target_vocab_size);
+}
+
+SearchResults Network::generate(const Source& source, SearchOptions options,
+                                DecodeWorkspace& workspace) const {
+  const DeviceScope scope(device_);
+  prepare(options);
   const int64_t sources = source.lengths.size();
   const auto packed = this->packed();
   const int64_t columns =

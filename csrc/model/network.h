@@ -60,6 +60,9 @@ class Network {
   // The same with buffers kept by the caller: once warm, the loop over time allocates nothing.
   SearchResults generate(const Source& source, SearchOptions options, DecodeWorkspace& workspace) const;
 
+  // Completes the options of a search by the network's own tokens, and checks them.
+  void prepare(SearchOptions& options) const;
+
   std::shared_ptr<const PackedNetwork> packed() const;
   // Packs, and gives up the parameters that inference reads in no other form; they can then be neither read
   // nor set. Not while another thread uses the network, and not for one that is trainable.

@@ -30,9 +30,7 @@ class ModelStepper final : public Stepper {
 
   void copy_log_probs(const Tensor& out);  // of the last step -> [rows, vocabulary()]
   const Memory& memory() const { return memory_; }
-
- protected:
-  const float* log_probs() override;
+  const float* log_probs() override;  // an ensemble asks, too
 
  private:
   void move_rows(const int32_t* parents, int64_t rows);

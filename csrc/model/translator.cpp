@@ -6,11 +6,13 @@
 
 namespace s2s::model {
 
-Translator::Translator(std::shared_ptr<Network> network, int64_t inter_threads, int intra_threads)
-    : network_(std::move(network)), slots_(inter_threads, [intra_threads, device = network_->device()] {
-        return std::make_unique<Slot>(intra_threads, device);
+Translator::Translator(Networks networks, EnsembleMean mean, int64_t inter_threads, int intra_threads)
+    : networks_((check_ensemble(networks), std::move(networks))),
+      mean_(mean),
+      slots_(inter_threads, [intra_threads, device = network().device(), count = networks_.size()] {
+        return std::make_unique<Slot>(intra_threads, device, count);
       }) {
-  network_->keep_packed_only();
+  for (const auto& network : networks_) network->keep_packed_only();
   release_memory();  // what the parameters took is the system's again
 }
 
@@ -18,14 +20,14 @@ SearchResults Translator::generate(const Source& source, SearchOptions options) 
   const Slots<Slot>::Lease slot(slots_);
   const ThreadPool::Scope threads(slot->pool);
   const Stream::Scope stream(slot->stream);
-  return network_->generate(source, std::move(options), slot->workspace);
+  return model::generate(networks_, mean_, source, std::move(options), slot->workspaces);
 }
 
 Tensor Translator::score(const Source& source, const Target& target) {
   const Slots<Slot>::Lease slot(slots_);
   const ThreadPool::Scope threads(slot->pool);
   const Stream::Scope stream(slot->stream);
-  return network_->score(source, target);
+  return model::score(networks_, mean_, source, target);
 }
 
 }  // namespace s2s::model

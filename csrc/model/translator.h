@@ -1,24 +1,25 @@
-// Translator: a network that serves many callers. So many batches are computed at once as there are slots; a
-// slot has a thread pool and the buffers of a search, which stay warm from call to call. Further callers
-// wait.
+// Translator: a network, or an ensemble of some, that serves many callers. So many batches are computed at
+// once as there are slots; a slot has a thread pool and the buffers of a search, which stay warm from call to
+// call. Further callers wait.
 #pragma once
 
 #include <memory>
 
 #include "core/slots.h"
 #include "core/thread_pool.h"
-#include "model/network.h"
-#include "model/workspace.h"
+#include "model/ensemble.h"
 #include "ops/stream.h"
 
 namespace s2s::model {
 
 class Translator {
  public:
-  // Takes the network over: from here on it has its packed weights only, and nobody else may change it.
-  Translator(std::shared_ptr<Network> network, int64_t inter_threads, int intra_threads);
+  // Takes the networks over: from here on they have their packed weights only, and nobody else may change
+  // them.
+  Translator(Networks networks, EnsembleMean mean, int64_t inter_threads, int intra_threads);
 
-  const Network& network() const { return *network_; }
+  // The first.
+  const Network& network() const { return *networks_[0]; }
   SearchResults generate(const Source& source, SearchOptions options);
   // -log p of every target token, [sum T] in the caller's order.
   Tensor score(const Source& source, const Target& target);
@@ -29,13 +30,14 @@ class Translator {
 
  private:
   struct Slot {
-    Slot(int threads, Device device) : pool(threads), stream(device) {}
+    Slot(int threads, Device device, size_t networks) : pool(threads), stream(device), workspaces(networks) {}
     ThreadPool pool;
-    Stream stream;  // outlives what the workspace has in it
-    DecodeWorkspace workspace;
+    Stream stream;  // outlives what the workspaces have in it
+    std::vector<DecodeWorkspace> workspaces;
   };
 
-  std::shared_ptr<Network> network_;
+  Networks networks_;
+  EnsembleMean mean_;
   Slots<Slot> slots_;
 };
 

@@ -225,7 +225,7 @@ class Model:
         seed: int,
         label_smoothing: float,
         compute_type: str,
-        sampling: float,
+        sampling: float = 0.0,
         copies: Any = None,
     ) -> tuple[float, int, int]: ...
     def loss(
@@ -246,7 +246,9 @@ class Model:
     def encode(self, source: Any, source_lengths: Any, max_rows: int, copies: Any = None) -> Session: ...
 
 class Translator:
-    def __init__(self, model: Model, inter_threads: int, intra_threads: int) -> None: ...
+    def __init__(
+        self, models: list[Model], ensemble_mean: str, inter_threads: int, intra_threads: int
+    ) -> None: ...
     def generate(
         self, source: Any, source_lengths: Any, options: dict[str, Any], copies: Any = None
     ) -> list[list[Hypothesis]]: ...

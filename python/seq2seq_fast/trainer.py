@@ -31,6 +31,7 @@ from seq2seq_fast.data import Batch
 from seq2seq_fast.optim import Adam, Optimizer
 from seq2seq_fast.schedule import Scheduler
 from seq2seq_fast.scheduled_sampling import ScheduledSampling
+from seq2seq_fast.tensorboard import check_installed
 
 Float32 = Any
 """float32 [P]: a numpy array, or a `DeviceArray` where the model lies on a device."""
@@ -165,6 +166,7 @@ class Trainer:
             stopping go by.
         save_model: writes the model to a folder; default `model.save`. To save vocabularies with it, pass
             e.g. `lambda folder: save_model(folder, model, source=source, target=target)`.
+        tensorboard: folder for TensorBoard's event files (extra `tensorboard`); None: none are written.
         progress: None: a bar on a terminal, lines elsewhere, on stderr. False: nothing.
         resume_hint: what to tell the user to do to go on after Ctrl-C.
 
@@ -199,6 +201,7 @@ class Trainer:
         report_every: int = 100,
         metric: str | Metric = "loss",
         save_model: Callable[[Path], None] | None = None,
+        tensorboard: str | os.PathLike[str] | None = None,
         progress: bool | None = None,
         resume_hint: str = "call fit(..., resume=True)",
     ) -> None:
@@ -231,6 +234,7 @@ class Trainer:
         self.report_every = report_every
         self.metric = metric
         self.save_model = save_model
+        self.tensorboard = tensorboard
         self.progress = progress
         self.resume_hint = resume_hint
         self._check()
@@ -247,6 +251,12 @@ class Trainer:
         ):
             if getattr(self, name) is not None:
                 integer("trainer", name, getattr(self, name), least)
+        if self.tensorboard is not None:
+            if not isinstance(self.tensorboard, str | os.PathLike):
+                raise TypeError(
+                    f"[trainer] Expected tensorboard as a path or None, got {self.tensorboard!r}."
+                )
+            check_installed()
         if self.max_minutes is not None:
             number("trainer", "max_minutes", self.max_minutes, 0.0)
         number("trainer", "max_grad_norm", self.max_grad_norm, 0.0)

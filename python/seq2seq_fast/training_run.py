@@ -28,6 +28,7 @@ from seq2seq_fast.ops import average_, clip_grad_norm_, squared_norm
 from seq2seq_fast.optim import decay_mask
 from seq2seq_fast.prefetch import Prefetch
 from seq2seq_fast.progress import open_progress
+from seq2seq_fast.tensorboard import Board
 from seq2seq_fast.trainer import Metric, TrainingDiverged, TrainingInterrupted, TrainingResult
 from seq2seq_fast.training_state import MetricsFile, TrainingState, Window
 from seq2seq_fast.validation import measure
@@ -89,6 +90,8 @@ class TrainingRun:
             self.progress.close()
             if hasattr(self, "metrics"):
                 self.metrics.close()
+            if hasattr(self, "board"):
+                self.board.close()
 
     # ---- start and end
 
@@ -102,6 +105,7 @@ class TrainingRun:
             if resume:
                 raise ValueError("[trainer] Expected a folder `out` to resume from, got none.")
             self.metrics = MetricsFile(None)
+            self.board = Board(self.trainer.tensorboard)
             return
         out.mkdir(parents=True, exist_ok=True)
         latest = self.folder.latest()
@@ -120,6 +124,7 @@ class TrainingRun:
         with self._writing(out / "metrics.jsonl"):
             self.metrics = MetricsFile(out / "metrics.jsonl", length=self.state.metrics_bytes)
         self.state.metrics_bytes = self.metrics.length
+        self.board = Board(self.trainer.tensorboard, step=self.state.step)
 
     def _restore(self, path: Path) -> None:
         checkpoint = Checkpoint.load(path)
@@ -430,6 +435,7 @@ class TrainingRun:
     def _write_metrics(self, record: dict[str, Any]) -> None:
         with self._writing(None if self.trainer.out is None else self.trainer.out / "metrics.jsonl"):
             self.metrics.write(record)
+            self.board.write(record)
         self.state.metrics_bytes = self.metrics.length
 
     @contextmanager

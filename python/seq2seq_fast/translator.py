@@ -78,11 +78,14 @@ class Translator:
     threads there are.
 
     Args:
-        path: the model's folder.
+        path: the model's folder; or several, of models that read the same sources and have the same target
+            vocabulary: an ensemble, whose steps are the mean of theirs.
         device: "cpu", "cuda", "cuda:1" ...; "auto": CUDA where it is ready, else the CPU.
         device_index: which CUDA device, where device does not say it.
         compute_type: what matrices are multiplied in: "float32", "float16", "bfloat16" or "int8"; "default":
             as the folder stores them; "auto": the fastest that this processor does well, int8 or float32.
+        ensemble_mean: "probability": the members' probabilities are averaged (fairseq, OpenNMT);
+            "log_probability": their logarithms (Marian), which is not normalised again.
         inter_threads: batches that are computed at once. Further calls wait, first come first served.
         intra_threads: threads of each. 0: as many as the processor has for each batch, but at most 4.
 
@@ -94,11 +97,12 @@ class Translator:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         device: str = "auto",
         *,
         device_index: int = 0,
         compute_type: str = "default",
+        ensemble_mean: str = "probability",
         inter_threads: int = 1,
         intra_threads: int = 0,
     ) -> None:
@@ -108,24 +112,28 @@ class Translator:
         choice("Translator", "compute_type", compute_type, ("default", "auto", *COMPUTE_TYPES))
         inter = integer("Translator", "inter_threads", inter_threads, 1, MOST_THREADS)
         intra = integer("Translator", "intra_threads", intra_threads, 0, MOST_THREADS)
-        folder = ModelFolder.open(path)
-        with folder.names_errors():
-            model = folder.config.native_model(
-                compute_type=folder.compute_type if compute_type == "default" else compute_type,
-                trainable=False,
-                device=self.device,
-            )
-        for name, values in folder.parameters(model.layout(), model.compute_type):
-            model.load_parameter(name, values)
-        self.config: Seq2SeqConfig = folder.config
-        self.source: TextField | None = folder.source
+        choice("Translator", "ensemble_mean", ensemble_mean, ("probability", "log_probability"))
+        paths: list[Any] = list(path) if isinstance(path, list | tuple) else [path]
+        if not paths:
+            raise ValueError("[Translator] Expected path as at least one folder, got none.")
+        folders = [ModelFolder.open(one) for one in paths]
+        first = folders[0]
+        for folder in folders[1:]:
+            _check_same_text(first, folder)
+        models = [_load(folder, compute_type, self.device) for folder in folders]
+        self.config: Seq2SeqConfig = first.config
+        """The first model's."""
+        self.source: TextField | None = first.source
         """Tokeniser and vocabulary of the sources, if the folder has them."""
-        self.target: TextField | None = folder.target
-        self.compute_type: str = model.compute_type
+        self.target: TextField | None = first.target
+        self.compute_type: str = models[0].compute_type
+        self._attends = all(folder.config.context == "attention" for folder in folders)
         self.num_translators = inter
         """Batches that are computed at once: inter_threads."""
         self.intra_threads = intra or max(1, min(4, _processors() // inter))
-        self._native: _native.Translator | None = _native.Translator(model, inter, self.intra_threads)
+        self._native: _native.Translator | None = _native.Translator(
+            models, ensemble_mean, inter, self.intra_threads
+        )
 
     def close(self) -> None:
         """Give the model's memory back when the calls under way have ended; later ones raise RuntimeError."""
@@ -428,9 +436,28 @@ class Translator:
             attention=[h.attention for h in hypotheses if h.attention is not None] if attention else [],
         )
 
-    @property
-    def _attends(self) -> bool:
-        return self.config.context == "attention"
+
+def _load(folder: ModelFolder, compute_type: str, device: str) -> _native.Model:
+    with folder.names_errors():
+        model = folder.config.native_model(
+            compute_type=folder.compute_type if compute_type == "default" else compute_type,
+            trainable=False,
+            device=device,
+        )
+    for name, values in folder.parameters(model.layout(), model.compute_type):
+        model.load_parameter(name, values)
+    return model
+
+
+def _check_same_text(first: ModelFolder, other: ModelFolder) -> None:
+    """Refuse an ensemble whose members mean different things by the same ids."""
+    for side in ("source", "target"):
+        one, two = getattr(first, side), getattr(other, side)
+        if one is not None and two is not None and (one.vocabulary, one.eos) != (two.vocabulary, two.eos):
+            raise ValueError(
+                f"[Translator] Expected models of one {side} vocabulary, {other.path} has another than "
+                f"{first.path}."
+            )
 
 
 def _processors() -> int:

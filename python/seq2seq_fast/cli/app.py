@@ -29,6 +29,16 @@ app = typer.Typer(
 )
 
 ModelDir = Annotated[Path, typer.Option("--model", help="The model's folder, or that of a training run.")]
+ModelDirs = Annotated[
+    list[Path],
+    typer.Option(
+        "--model", help="The model's folder, or that of a training run; several times: an ensemble of them."
+    ),
+]
+EnsembleMean = Annotated[
+    str,
+    typer.Option("--ensemble_mean", metavar="probability|log_probability", help="What an ensemble averages."),
+]
 BatchSize = Annotated[
     int, typer.Option("--batch_size", min=1, help="Size of a batch, counted in --batch_type.")
 ]
@@ -118,7 +128,7 @@ def train(
 
 @app.command()
 def translate(
-    model: ModelDir,
+    model: ModelDirs,
     src: Annotated[
         Path | None, typer.Option("--src", help="Lines to translate; standard input if none.")
     ] = None,
@@ -146,6 +156,7 @@ def translate(
     with_attention: Annotated[
         bool, typer.Option("--with_attention", help="With --json: the attention matrices, too.")
     ] = False,
+    ensemble_mean: EnsembleMean = "probability",
     device: Device = "auto",
     compute_type: ComputeType = "default",
     intra_threads: IntraThreads = 0,
@@ -175,13 +186,18 @@ def translate(
         patience=patience,
         min_decoding_length=min_length,
         max_decoding_length=max_length,
-        model_options={"device": device, "compute_type": compute_type, "intra_threads": intra_threads},
+        model_options={
+            "device": device,
+            "compute_type": compute_type,
+            "intra_threads": intra_threads,
+            "ensemble_mean": ensemble_mean,
+        },
     )
 
 
 @app.command()
 def score(
-    model: ModelDir,
+    model: ModelDirs,
     src: Annotated[Path, typer.Option("--src", help="Source lines; '-': standard input.")],
     tgt: Annotated[Path, typer.Option("--tgt", help="Target lines, as many.")],
     out: Annotated[Path | None, typer.Option("--out", help="File to write; standard output if none.")] = None,
@@ -194,6 +210,7 @@ def score(
             "--with_token_scores", help="Add ' ||| ' and the score of each token, the end token last."
         ),
     ] = False,
+    ensemble_mean: EnsembleMean = "probability",
     device: Device = "auto",
     compute_type: ComputeType = "default",
     intra_threads: IntraThreads = 0,
@@ -214,13 +231,18 @@ def score(
         batch_type=batch_type,
         as_json=json,
         with_token_scores=with_token_scores,
-        model_options={"device": device, "compute_type": compute_type, "intra_threads": intra_threads},
+        model_options={
+            "device": device,
+            "compute_type": compute_type,
+            "intra_threads": intra_threads,
+            "ensemble_mean": ensemble_mean,
+        },
     )
 
 
 @app.command()
 def evaluate(
-    model: ModelDir,
+    model: ModelDirs,
     data: Annotated[
         Path, typer.Option("--data", help="Lines of source TAB reference [TAB reference ...], plain or .gz.")
     ],
@@ -241,6 +263,7 @@ def evaluate(
     min_length: MinLength = 0,
     max_length: MaxLength = 256,
     json: Json = False,
+    ensemble_mean: EnsembleMean = "probability",
     device: Device = "auto",
     compute_type: ComputeType = "default",
     intra_threads: IntraThreads = 0,
@@ -262,7 +285,12 @@ def evaluate(
         patience=patience,
         min_decoding_length=min_length,
         max_decoding_length=max_length,
-        model_options={"device": device, "compute_type": compute_type, "intra_threads": intra_threads},
+        model_options={
+            "device": device,
+            "compute_type": compute_type,
+            "intra_threads": intra_threads,
+            "ensemble_mean": ensemble_mean,
+        },
     )
 
 

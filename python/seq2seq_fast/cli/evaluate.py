@@ -28,7 +28,7 @@ SHARES = ("_rate", "_match", "wer", "cer", "rouge1", "rouge2", "rougeL")
 
 
 def run_evaluate(
-    folder: Path,
+    folders: Sequence[Path],
     *,
     data: Path,
     metrics: Sequence[str],
@@ -47,7 +47,7 @@ def run_evaluate(
         get_metric(name)  # now, not after minutes of decoding, it says which library is missing
     if not metrics:
         raise ValueError("--metrics: expected at least one.")
-    text_model = open_model(folder, **model_options)
+    text_model = open_model(folders, **model_options)
     references = tsv.read_references(data)
     if not references:
         raise ValueError(f"{data}: no line to evaluate.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,16 +37,17 @@ def model_folder(path: Path) -> Path:
     return path
 
 
-def open_model(path: Path, **options: Any) -> TextModel:
-    """Load a model from text to text; `options` are those of `Translator`.
+def open_model(paths: Sequence[Path], **options: Any) -> TextModel:
+    """Load a model from text to text, or an ensemble of several; `options` are those of `Translator`.
 
     Raises:
         FileNotFoundError, ValueError: there is none, or it is damaged, or it has no vocabularies.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such folder.")
-    folder = model_folder(path)
-    model = Translator(folder, **options)
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such folder.")
+    folders = [model_folder(path) for path in paths]
+    model = Translator(folders, **options)
     if model.source is None or model.target is None:
-        raise ValueError(f"{folder}: this model was saved without vocabularies, so it takes no text.")
+        raise ValueError(f"{folders[0]}: this model was saved without vocabularies, so it takes no text.")
     return TextModel(model, model.source, model.target)

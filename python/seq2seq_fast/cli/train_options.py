@@ -137,6 +137,7 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("save_checkpoint_steps", "int", 0, "trainer.checkpoint_every", "Save each so many steps (0: after each epoch).", zero_is_off=True),
     _o("keep_checkpoint", "int", 1, "trainer.keep_checkpoints", "Checkpoints that stay, the newest."),
     _o("report_every", "int", 100, "trainer.report_every", "Report each so many steps."),
+    _o("tensorboard", "path", None, "trainer.tensorboard", "Folder for TensorBoard's event files (extra tensorboard)."),
 
     _o("valid_metric", "text", "loss", "validation.metric", "What the best model is chosen by; all but loss and perplexity decode --valid.", VALIDATION_METRICS),
     _o("valid_beam_size", "int", 1, "validation.beam_size", "Beam size of that decoding."),

@@ -26,7 +26,7 @@ SEPARATOR = " ||| "
 
 
 def run_translate(
-    folder: Path,
+    folders: Sequence[Path],
     *,
     src: Path | None,
     out: Path | None,
@@ -40,7 +40,7 @@ def run_translate(
     **search: Any,
 ) -> None:
     """Translate lines to lines. An empty line stays empty."""
-    text_model = open_model(folder, **model_options)
+    text_model = open_model(folders, **model_options)
     if with_attention and not text_model.has_attention:
         raise ValueError("--with_attention: this model has no attention.")
     if is_standard(src) and sys.stdin.isatty():
@@ -150,7 +150,7 @@ def _number(x: float) -> float | None:
 
 
 def run_score(
-    folder: Path,
+    folders: Sequence[Path],
     *,
     src: Path,
     tgt: Path,
@@ -164,7 +164,7 @@ def run_score(
     """Write the log-probability of each target line given its source line."""
     if is_standard(src) and is_standard(tgt):
         raise ValueError("--src and --tgt cannot both be standard input.")
-    text_model = open_model(folder, **model_options)
+    text_model = open_model(folders, **model_options)
     source, target = text_model.source, text_model.target
     tokenized = (
         (src_text, source.tokenizer.tokenize(src_text), tgt_text, target.tokenizer.tokenize(tgt_text))
