@@ -890,7 +890,10 @@ def test_flags_and_files_go_before_a_preset(run: Run, data: Path, tmp_path: Path
     assert json.loads((out / "last" / "config.json").read_text())["model"]["encoder_cell"] == "lstm"
     result = run(*common, "--preset", "pronunciation", "--out", tmp_path / "other")
     assert result.code == 2
-    assert "there is no 'pronunciation'; there are g2p, translation" in result.err
+    assert (
+        "there is no 'pronunciation'; there are g2p, semantic_parsing, summarization, translation"
+        in result.err
+    )
 
 
 def test_a_cosine_over_the_whole_run() -> None:

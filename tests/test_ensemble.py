@@ -57,7 +57,7 @@ def mean(kind: str, log_probs: list[np.ndarray]) -> np.ndarray:
 
 
 def opened(members: list[Any], kind: str) -> Translator:
-    return Translator([folder for _, folder in members], DEVICE.name, ensemble_mean=kind)
+    return Translator([folder for _, folder in members], ensemble_mean=kind)
 
 
 @pytest.mark.parametrize("kind", ["probability", "log_probability"])
@@ -97,7 +97,7 @@ def test_search_and_scores(members: list[Any], kind: str, rng: np.random.Generat
 def test_one_member_is_that_model(members: list[Any], rng: np.random.Generator) -> None:
     model, folder = members[0]
     batch = Batch(**vars(batch_for(model.config, rng, 5, 7, 5)))
-    with Translator([folder], DEVICE.name) as one, Translator(folder, DEVICE.name) as plain:
+    with Translator([folder]) as one, Translator(folder) as plain:
         for translator in (one, plain):
             assert np.array_equal(translator.score(batch), plain.score(batch))
             found = translator.generate(batch.source, batch.source_lengths, copies=batch.copies, **OPTIONS)
@@ -127,7 +127,7 @@ def test_vocabulary_and_text(members: list[Any], rng: np.random.Generator, tmp_p
     target = TextField(SpaceTokenizer(), Vocabulary(words[:9]))
     for i, (model, _) in enumerate(members):
         model.save(tmp_path / f"text{i}", source=source, target=target)
-    with Translator([tmp_path / f"text{i}" for i in range(3)], DEVICE.name) as translator:
+    with Translator([tmp_path / f"text{i}" for i in range(3)]) as translator:
         (result,) = translator.translate_batch([["a", "g"]], vocabulary=["b", "c"], max_decoding_length=6)
         assert result.hypotheses[0] and set(result.hypotheses[0]) <= {"b", "c", "g"}
 
@@ -137,20 +137,20 @@ def test_members_must_fit(members: list[Any], tmp_path: Path) -> None:
     other = Seq2Seq(Seq2SeqConfig(source_vocab_size=11, target_vocab_size=12))
     other.save(tmp_path / "other")
     with pytest.raises(ValueError, match="one target_vocab_size, got 9 and 12"):
-        Translator([folder, tmp_path / "other"], DEVICE.name)
+        Translator([folder, tmp_path / "other"])
     words = ["<pad>", "<s>", "</s>", "<unk>", *"abcdefg"]
     for name, order in (("x", words), ("y", [*words[:4], *words[:3:-1]])):
         field = TextField(SpaceTokenizer(), Vocabulary(order))
         target = TextField(SpaceTokenizer(), Vocabulary(words[:9]))
         model.save(tmp_path / name, source=field, target=target)
     with pytest.raises(ValueError, match="one source vocabulary"):
-        Translator([tmp_path / "x", tmp_path / "y"], DEVICE.name)
+        Translator([tmp_path / "x", tmp_path / "y"])
     with pytest.raises(ValueError, match="at least one folder"):
-        Translator([], DEVICE.name)
+        Translator([])
     with pytest.raises(ValueError, match="ensemble_mean"):
-        Translator(folder, DEVICE.name, ensemble_mean="median")
+        Translator(folder, ensemble_mean="median")
     with pytest.raises(FileNotFoundError):
-        Translator([folder, tmp_path / "none"], DEVICE.name)
+        Translator([folder, tmp_path / "none"])
 
 
 def test_on_the_command_line(members: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,7 +159,7 @@ def test_on_the_command_line(members: list[Any], tmp_path: Path, capsys: pytest.
     words = ["<pad>", "<s>", "</s>", "<unk>", *"abcdefg"]
     source = TextField(SpaceTokenizer(), Vocabulary(words))
     target = TextField(SpaceTokenizer(), Vocabulary(words[:9]))
-    command = ["translate", "--src", str(tmp_path / "in.txt"), "--with_score", "--device", DEVICE.name]
+    command = ["translate", "--src", str(tmp_path / "in.txt"), "--with_score"]
     for i, (model, _) in enumerate(members):
         model.save(tmp_path / f"text{i}", source=source, target=target)
         command += ["--model", str(tmp_path / f"text{i}")]
@@ -167,9 +167,7 @@ def test_on_the_command_line(members: list[Any], tmp_path: Path, capsys: pytest.
     with pytest.raises(SystemExit, match=r"^0$"):
         main([*command, "--ensemble_mean", "log_probability", "--max_length", "5", "--min_length", "1"])
     lines = capsys.readouterr().out.splitlines()
-    with Translator(
-        [tmp_path / f"text{i}" for i in range(3)], DEVICE.name, ensemble_mean="log_probability"
-    ) as translator:
+    with Translator([tmp_path / f"text{i}" for i in range(3)], ensemble_mean="log_probability") as translator:
         results = translator.translate_batch(
             [["a", "b", "c"], ["g"]], beam_size=5, max_decoding_length=5, return_scores=True
         )

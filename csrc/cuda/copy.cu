@@ -145,9 +145,11 @@ void copy_mass(const CopyMassArgs& x) {
 void copy_cross_entropy(const CopyCrossEntropyArgs& x) {
   if (x.rows == 0) return;
   const bool whole = aligned(x.logits, x.classes) && (!x.dlogits || aligned(x.dlogits));
-  with_threads(x.classes, [&]<int THREADS>() {
+  const auto rows = [&]<int THREADS>() {
     launch(copy_cross_entropy_rows<THREADS>, launch_rows<THREADS>(x.rows), x, whole);
-  });
+  };
+  // Blocks of 1024 threads would leave each too few registers.
+  x.classes <= 1024 ? rows.operator()<kWarp>() : rows.operator()<256>();
 }
 
 void copy_log_softmax(const CopyLogSoftmaxArgs& x) {
