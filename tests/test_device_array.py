@@ -298,7 +298,7 @@ def arguments() -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
         "layer_norm_backward": ((values(rng, 2, 3, 5), x3, values(rng, 5)), {}),
         "zoneout": ((x, values(rng, 3, 5), 0.4, 7), places),
         "zoneout_backward": ((x, 0.4, 7), places),
-        "sample": ((x, [0.1, 0.5, 0.9]), {}),  # u may lie anywhere, as ids may
+        "sample": ((x, np.array([0.1, 0.5, 0.9], np.float32)), {}),
         "topk": ((x, 3), {}),
         "project_topk": ((x, w, b), {"k": 2}),
         "adam_": ((p, g, m, v, 3), {"mask": mask, "weight_decay": 0.1}),

@@ -554,7 +554,7 @@ def sample(x: A, u: A) -> Any:
 
     Args:
         x: [R, V].
-        u: [R], from 0 to below 1, on any device.
+        u: [R], from 0 to below 1.
 
     Returns:
         int32 [R].
