@@ -78,7 +78,7 @@ def assert_same(found: list[np.ndarray], expected: list[np.ndarray], rounds: boo
 # ---- layers
 
 
-@pytest.mark.parametrize("hidden", [1, 3, 8, 17, 33, size(65, 40)])
+@pytest.mark.parametrize("hidden", size([1, 3, 8, 17, 33, 65], [1, 3, 8, 17, 33]))
 @pytest.mark.parametrize(("layers", "bidirectional"), [(1, False), (2, True)])
 @variants
 @smaller
@@ -105,7 +105,7 @@ def test_the_weights_are_rounded(
     assert layer.compute_type == compute_type
     x = values(rng, steps, batch, width, outliers=False)
     initial = states(rng, variant, layers * (1 + bidirectional), batch, hidden, outliers=False)
-    for arguments in ((x, initial, ragged(rng, batch, steps)), (x, initial), (x,)):
+    for arguments in ((x, initial, ragged(rng, batch, steps)), (x, initial), (x,))[: size(3, 1)]:
         found = device.run(run, layer, *arguments)
         assert bits(device.run(run, again, *arguments)) == bits(found)
         expected = device.run(run, exact, *arguments)
