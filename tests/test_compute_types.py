@@ -131,11 +131,11 @@ def test_company_changes_nothing(
     initial = states(rng, variant, 4, batch, hidden)
     initial[0][:, ::3] /= 100
     results = []
-    for n in (1, 2):
+    for n in size((1, 2), (1,)):
         threads(n)
         y, *last = run(layer, x, initial, lengths)
         full, *full_last = run(layer, x, initial)
-        for r in [int(lengths.argmax()), int(lengths.argmin()), 0, batch // 2, batch - 1]:
+        for r in [int(lengths.argmin()), batch // 2, int(lengths.argmax()), 0, batch - 1][: size(5, 2)]:
             one, end = slice(r, r + 1), int(lengths[r])
             y1, *last1 = run(layer, x[:end, one], [s[:, one] for s in initial])
             several = [y[:end, r], *(s[:, r] for s in last)]
@@ -144,7 +144,7 @@ def test_company_changes_nothing(
             several = [full[:, r], *(s[:, r] for s in full_last)]
             assert_same([y1[:, 0], *(s[:, 0] for s in last1)], several, device.rounds(compute_type))
         results.append(bits((y, last, full, full_last)))
-    assert results[0] == results[1]
+    assert results[0] == results[-1]
 
 
 @pytest.mark.parametrize("reset_after", [True, False])
