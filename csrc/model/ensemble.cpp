@@ -33,13 +33,13 @@ class EnsembleStepper final : public Stepper {
  public:
   EnsembleStepper(const Networks& networks, EnsembleMean mean, const Source& source,
                   const SearchOptions& options, std::vector<DecodeWorkspace>& workspaces)
-      : mean_(mean), attends_(options.return_attention) {
+      : mean_(mean), attends_(keeps_attention(options)) {
     std::span<const int32_t> vocabulary;
     if (options.vocabulary) vocabulary = *options.vocabulary;
     for (size_t m = 0; m < networks.size(); ++m) {
       const Network& network = *networks[m];
       members_.push_back(std::make_unique<ModelStepper>(network, network.packed(), source,
-                                                        source.lengths.size() * options.beam_size, attends_,
+                                                        source.lengths.size() * most_rows(options), attends_,
                                                         vocabulary, workspaces[m]));
       attends_ = attends_ && network.config().attends();
     }
@@ -115,7 +115,7 @@ SearchResults generate(const Networks& networks, EnsembleMean mean, const Source
   const Network& first = *networks[0];
   if (networks.size() == 1) return first.generate(source, std::move(options), workspaces[0]);
   const DeviceScope scope(first.device());
-  first.prepare(options);
+  first.prepare(source, options);
   EnsembleStepper stepper(networks, mean, source, options, workspaces);
   return s2s::generate(stepper, source.lengths.size(), options, workspaces[0].search);
 }

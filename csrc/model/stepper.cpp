@@ -110,8 +110,25 @@ void ModelStepper::move_rows(const int32_t* parents, int64_t rows) {
 
 void ModelStepper::candidates(int64_t rows, int64_t k, const Processors& processors, float* log_probs,
                               int32_t* tokens) {
-  if (!processors.only_forbid()) return Stepper::candidates(rows, k, processors, log_probs, tokens);
-  const std::span<const int32_t> forbidden = processors.forbidden();
+  if (processors.only_forbid()) return best_candidates(rows, k, processors.forbidden(), log_probs, tokens);
+  Stepper::candidates(rows, k, processors, log_probs, tokens);
+  std::vector<int64_t> others;  // rows that stand as they are, with the bits they would have on their own
+  for (int64_t r = 0; r < rows; ++r) {
+    if (!processors.concern(r)) others.push_back(r);
+  }
+  if (others.empty()) return;
+  std::vector<float> best(static_cast<size_t>(rows * k));
+  std::vector<int32_t> chosen(static_cast<size_t>(rows * k));
+  best_candidates(rows, k, processors.forbidden(), best.data(), chosen.data());
+  for (const int64_t r : others) {
+    std::copy_n(best.data() + r * k, k, log_probs + r * k);
+    std::copy_n(chosen.data() + r * k, k, tokens + r * k);
+  }
+}
+
+// The candidates of every row among all tokens but these, without dense scores.
+void ModelStepper::best_candidates(int64_t rows, int64_t k, std::span<const int32_t> forbidden,
+                                   float* log_probs, int32_t* tokens) {
   const Output::Packed& weights = shortlist_ ? shortlist_->output : packed_->output;
   // Enough that k are left without those forbidden.
   const int64_t columns = copies() ? vocabulary() : weights.weight.shape.n;

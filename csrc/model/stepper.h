@@ -34,6 +34,8 @@ class ModelStepper final : public Stepper {
 
  private:
   void move_rows(const int32_t* parents, int64_t rows);
+  void best_candidates(int64_t rows, int64_t k, std::span<const int32_t> forbidden, float* log_probs,
+                       int32_t* tokens);
   bool copies() const { return network_.config().copy_attention; }
   Tensor mixed_log_probs();
   void best_columns(const Output::Packed& weights, const Tensor& log_probs, const Tensor& columns);

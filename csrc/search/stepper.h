@@ -41,7 +41,6 @@ class Stepper {
   // none.
   virtual const float* attention(int64_t* /*stride*/) { return nullptr; }
 
- protected:
   // Log-probabilities of this step, [rows, vocabulary] row-major, valid until the next advance().
   virtual const float* log_probs() = 0;
 

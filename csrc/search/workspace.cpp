@@ -6,14 +6,17 @@ void LiveRows::resize(int64_t rows) {
   parents.resize(rows);
   tokens.resize(rows);
   sources.resize(rows);
+  units.resize(rows);
   nodes.resize(rows);
   log_probs.resize(rows);
 }
 
-void LiveRows::add(int32_t parent, int32_t token, int32_t source, int64_t node, double log_prob) {
+void LiveRows::add(int32_t parent, int32_t token, int32_t source, int32_t unit, int64_t node,
+                   double log_prob) {
   parents.push_back(parent);
   tokens.push_back(token);
   sources.push_back(source);
+  units.push_back(unit);
   nodes.push_back(node);
   log_probs.push_back(log_prob);
 }

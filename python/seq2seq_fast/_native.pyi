@@ -1,6 +1,6 @@
 """The native core. Private: the package's public modules are the interface."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -158,6 +158,16 @@ class Hypothesis:
     def token_scores(self) -> Floats: ...
     @property
     def attention(self) -> Floats | None: ...
+    @property
+    def alignment(self) -> list[tuple[int, int]] | None: ...
+
+class Trie:
+    """A set of token sequences, and what may follow each beginning of one. Immutable; searches share it."""
+
+    def __init__(self, sequences: Sequence[Sequence[int]]) -> None: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, sequence: Sequence[int], /) -> bool: ...
+    def next(self, beginning: Sequence[int]) -> list[int]: ...
 
 def beam_search(
     step: Callable[..., Any],

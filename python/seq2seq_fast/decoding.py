@@ -9,6 +9,7 @@ import numpy as np
 
 from seq2seq_fast.copying import CopySource, TextSource, text_source
 from seq2seq_fast.metrics import get_metric
+from seq2seq_fast.search_tokens import options_of_sources
 from seq2seq_fast.text import TextField
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def decode(
         copies: what each source lets the output copy, for a model that does.
         batch_tokens: source tokens in a batch. It changes time and memory, not results.
         on_progress: called after each batch with the number of sources done so far.
-        search: the options of `generate`.
+        search: the options of `generate`, for all sources.
 
     Returns:
         The hypotheses of each source, best first, in the order of the sources.
@@ -61,7 +62,8 @@ def decode(
         source = np.concatenate([np.asarray(sources[i], np.int32) for i in rows])
         if copies is not None:
             search["copies"] = np.concatenate([np.asarray(copies[i].ids, np.int32) for i in rows])
-        found = model.generate(source, lengths[rows].astype(np.int32), **search)
+        given = options_of_sources(search, rows)
+        found = model.generate(source, lengths[rows].astype(np.int32), **given)
         for i, hypotheses in zip(rows, found, strict=True):
             results[i] = hypotheses
         start += len(rows)

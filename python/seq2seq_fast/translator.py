@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -22,7 +22,8 @@ from seq2seq_fast.copying import CopySource
 from seq2seq_fast.device import resolve_device
 from seq2seq_fast.files import ModelFolder
 from seq2seq_fast.quantization import COMPUTE_TYPES
-from seq2seq_fast.search import DEFAULTS, check_bools
+from seq2seq_fast.search import DEFAULTS, native_options
+from seq2seq_fast.search_tokens import options_as_ids, options_of_sources, replace_unknowns
 from seq2seq_fast.text import TextField
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ Tokens = Sequence[str] | Sequence[int] | NDArray[np.integer[Any]]
 BatchType = Literal["examples", "tokens"]
 T = TypeVar("T")
 
-DEFAULT_OPTIONS = asdict(DEFAULTS)
 MOST_THREADS = 256
 
 
@@ -59,6 +59,9 @@ class TranslationResult:
     Empty unless return_token_scores."""
     attention: list[Floats]
     """float32 [as token_scores, source length]; empty unless return_attention, or without attention."""
+    alignment: list[list[tuple[int, int]]]
+    """For each token a pair: the place in the source that had the largest attention, and its own place. Empty
+    unless return_alignment."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ class Translator:
     def translate_batch(
         self,
         source: Iterable[Tokens] | Iterable[Floats],
+        target_prefix: Iterable[Tokens | None] | None = None,
         *,
         max_batch_size: int = 0,
         batch_type: BatchType = "examples",
@@ -174,6 +178,10 @@ class Translator:
         return_scores: bool = False,
         return_token_scores: bool = False,
         return_attention: bool = False,
+        return_alignment: bool = False,
+        return_end_token: bool = False,
+        replace_unknowns: bool = False,
+        **options: Any,
     ) -> list[TranslationResult]:
         """Search for the best outputs. `SearchOptions` says what each option of the search means exactly.
 
@@ -181,6 +189,7 @@ class Translator:
             source: for each source its tokens (an unknown one is unk; the end token is added if the model
                 wants it), its ids (taken as they are), or its features, float32 [S, C]. One without any
                 gives an empty output.
+            target_prefix: for each source the tokens (or ids) that its outputs begin with; None: none.
             max_batch_size: cut the sources, sorted by length, into batches of so many; 0: one batch. Batches
                 are computed side by side as far as inter_threads allow. No result depends on it.
             batch_type: what max_batch_size counts: "examples", or "tokens" of the source (or feature
@@ -196,6 +205,12 @@ class Translator:
             return_scores: fill `scores` of the results.
             return_token_scores: fill `token_scores`.
             return_attention: fill `attention`.
+            return_alignment: fill `alignment`; the model must have attention.
+            return_end_token: hypotheses and ids of finished outputs have the end token, last.
+            replace_unknowns: in the place of an unknown token stands the source token with the largest
+                attention; ids stay as they are.
+            options: others of `SearchOptions`. Tokens may stand for ids in end_token, suppress_sequences and
+                allowed_outputs, which may be a list of outputs, too.
 
         Returns:
             A result for each source, in their order.
@@ -208,26 +223,34 @@ class Translator:
         native = self._opened()
         source = _list(op, "source", source)
         rows = self._source_rows(op, source)
-        options: dict[str, Any] = {
+        wants_attention = (
+            flag(op, "return_attention", return_attention)
+            | self._needs_attention(op, "return_alignment", return_alignment)
+            | self._needs_attention(op, "replace_unknowns", replace_unknowns)
+        )
+        named: dict[str, Any] = {
             "beam_size": beam_size,
             "patience": patience,
             "num_hypotheses": num_hypotheses,
             "length_penalty": length_penalty,
             "max_decoding_length": max_decoding_length,
             "min_decoding_length": min_decoding_length,
-            "return_attention": return_attention,
+            "return_attention": wants_attention,
+            "target_prefix": target_prefix,
         }
-        check_bools(options)
+        copied = self._copied(op, source, rows)
+        options = options_as_ids(op, options | named, self._encode_with(op), len(rows))
         if vocabulary is not None:
-            options["vocabulary"] = self._allowed(op, vocabulary)
+            options["vocabulary"] = self._allowed(op, vocabulary, options.get("end_token"))
         flag(op, "return_scores", return_scores)
         flag(op, "return_token_scores", return_token_scores)
-
-        copied = self._copied(op, source, rows)
+        flag(op, "return_end_token", return_end_token)
+        replacements = self._replacements(op, source, rows) if replace_unknowns else []
 
         def search(part: Sequence[int]) -> list[list[Hypothesis]]:
             copies = _joined_copies([copied[i] for i in part]) if copied else None
-            return native.generate(*_joined([rows[i] for i in part]), options, copies)
+            given = native_options(options_of_sources(options, part))
+            return native.generate(*_joined([rows[i] for i in part]), given, copies)
 
         found = self._in_parts(op, search, [len(row) for row in rows], rows, max_batch_size, batch_type)
         return [
@@ -236,7 +259,10 @@ class Translator:
                 return_scores,
                 return_token_scores,
                 return_attention,
+                return_alignment,
+                return_end_token,
                 copied[i].extra if copied else (),
+                replacements[i] if replacements else None,
             )
             for i, hypotheses in enumerate(found)
         ]
@@ -293,8 +319,7 @@ class Translator:
         self, source: Floats | Ids, source_lengths: Ids, *, copies: Ids | None = None, **options: Any
     ) -> list[list[Hypothesis]]:
         """Search with `Seq2Seq.generate`'s arguments and results, which tell more: flat arrays, ids only."""
-        check_bools(options)
-        return self._opened().generate(source, source_lengths, DEFAULT_OPTIONS | options, copies)
+        return self._opened().generate(source, source_lengths, native_options(options), copies)
 
     def score(self, batch: Batch) -> Floats:
         """float32 [sum T]: the log-probability of every target token of a batch, as `Seq2Seq.score`."""
@@ -352,8 +377,44 @@ class Translator:
             rows.append(np.append(row, end))
         return rows
 
-    def _allowed(self, op: str, vocabulary: Any) -> Ids:
-        """The ids of a `vocabulary` and the end token, ascending."""
+    def _needs_attention(self, op: str, name: str, wanted: bool) -> bool:
+        if flag(op, name, wanted) and not self._attends:
+            raise ValueError(f"[{op}] {name} was asked of a model that has no attention.")
+        return wanted
+
+    def _replacements(self, op: str, sources: list[Any], rows: Sequence[NDArray[Any]]) -> list[list[str]]:
+        """Of each source the tokens that may replace unknown ones."""
+        if self.target is None or self.config.source_vocab_size == 0:
+            raise ValueError(f"[{op}] Expected replace_unknowns of a model with vocabularies.")
+        found = []
+        for tokens, row in zip(sources, rows, strict=True):
+            if not isinstance(tokens, np.ndarray) and all(isinstance(token, str) for token in tokens):
+                found.append(list(tokens))
+            elif self.source is None:
+                raise ValueError(f"[{op}] Expected replace_unknowns of a model with vocabularies.")
+            else:
+                found.append(self.source.vocabulary.decode(row.tolist()))
+        return found
+
+    def _encode_with(self, op: str) -> Callable[[str, Any], list[int]]:
+        """Return what makes ids of target tokens, known ones, or of ids."""
+        size = self.config.target_vocab_size
+
+        def encode(name: str, tokens: Any) -> list[int]:
+            tokens = tokens if isinstance(tokens, np.ndarray) else _list(op, name, tokens)
+            if len(tokens) == 0:
+                return []
+            if self.target is None or not all(isinstance(token, str) for token in tokens):
+                return [int(i) for i in _id_row(op, name, tokens, size)]
+            for token in tokens:
+                if token not in self.target.vocabulary:
+                    raise ValueError(f"[{op}] Expected {name} of target tokens, got {token!r}.")
+            return self.target.vocabulary.encode(tokens)
+
+        return encode
+
+    def _allowed(self, op: str, vocabulary: Any, end_token: list[int] | None) -> Ids:
+        """The ids of a `vocabulary` and the end tokens, ascending."""
         tokens = vocabulary if isinstance(vocabulary, np.ndarray) else _list(op, "vocabulary", vocabulary)
         if len(tokens) == 0:
             raise ValueError(f"[{op}] Expected vocabulary of at least one token, got none.")
@@ -365,7 +426,7 @@ class Translator:
             ids = np.array(known.encode(tokens), np.int32)
         else:
             ids = _id_row(op, "vocabulary", tokens, self.config.target_vocab_size)
-        return np.union1d(ids, np.array([self.config.eos_id], np.int32))
+        return np.union1d(ids, np.array(end_token or [self.config.eos_id], np.int32))
 
     # ---- batches
 
@@ -414,7 +475,10 @@ class Translator:
         scores: bool,
         token_scores: bool,
         attention: bool,
+        alignment: bool,
+        end_token: bool,
         extra: Sequence[str],
+        replacements: Sequence[str] | None,
     ) -> TranslationResult:
         if hypotheses is None:  # of an empty source
             nothing = np.zeros(0, np.float32)
@@ -425,15 +489,27 @@ class Translator:
                 scores=[0.0] if scores else [],
                 token_scores=[nothing] if token_scores else [],
                 attention=[nothing.reshape(0, 0)] if attention and self._attends else [],
+                alignment=[[]] if alignment else [],
             )
         ids = [h.tokens for h in hypotheses]
+        tokens = [self._tokens(one, extra) for one in ids]
+        if replacements is not None:
+            tokens = [
+                replace_unknowns(one, h.tokens, self.config.unk_id, h.attention, replacements)
+                for one, h in zip(tokens, hypotheses, strict=True)
+            ]
+        if end_token:
+            ends = [[] if h.end_token is None else [h.end_token] for h in hypotheses]
+            ids = [one + end for one, end in zip(ids, ends, strict=True)]
+            tokens = [one + self._tokens(end) for one, end in zip(tokens, ends, strict=True)]
         return TranslationResult(
-            hypotheses=[self._tokens(tokens, extra) for tokens in ids],
+            hypotheses=tokens,
             ids=ids,
             finished=[h.finished for h in hypotheses],
             scores=[h.score for h in hypotheses] if scores else [],
             token_scores=[h.token_scores for h in hypotheses] if token_scores else [],
             attention=[h.attention for h in hypotheses if h.attention is not None] if attention else [],
+            alignment=[h.alignment or [] for h in hypotheses] if alignment else [],
         )
 
 
