@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from seq2seq_fast.search import SearchOptions, Trie
 
-__all__ = ["Encode", "options_as_ids", "options_of_sources", "replace_unknowns"]
+__all__ = ["Encode", "options_as_ids", "options_of_sources", "with_copies"]
 
 Encode = Callable[[str, Any], list[int]]
 """(name for errors, tokens or ids) -> ids."""
@@ -91,22 +91,17 @@ def options_of_sources(options: Mapping[str, Any], places: Sequence[int] | NDArr
     return found
 
 
-def replace_unknowns(
-    tokens: list[str], ids: Sequence[int], unk_id: int, attention: Any, source: Sequence[str]
-) -> list[str]:
-    """Put the source token with the largest attention in the place of each unknown one.
+def with_copies(ids: Sequence[int], unk_id: int, attention: Any, places: int, first: int) -> list[int]:
+    """Put the id of a place of the source where an output has the unknown token.
 
     Args:
-        tokens: of the output.
-        ids: theirs.
+        ids: of the output.
         unk_id: the unknown token's.
-        attention: [at least len(ids), at least len(source)].
-        source: the tokens that may be put; where the model has an end token behind them, it may not.
+        attention: [at least len(ids), at least places].
+        places: how many of the source's there are; an end token that the model puts behind them is none.
+        first: the id of the first place. Its token goes, with the others, to `extra` of `Vocabulary.decode`.
     """
-    if not source:
-        return tokens
-    weights = np.asarray(attention)[:, : len(source)]
-    return [
-        source[int(weights[t].argmax())] if i == unk_id else token
-        for t, (token, i) in enumerate(zip(tokens, ids, strict=True))
-    ]
+    if places == 0 or unk_id not in ids:
+        return list(ids)
+    best = np.asarray(attention)[:, :places].argmax(axis=1)
+    return [first + int(best[t]) if i == unk_id else i for t, i in enumerate(ids)]

@@ -23,7 +23,7 @@ from seq2seq_fast.device import resolve_device
 from seq2seq_fast.files import ModelFolder
 from seq2seq_fast.quantization import COMPUTE_TYPES
 from seq2seq_fast.search import DEFAULTS, native_options
-from seq2seq_fast.search_tokens import options_as_ids, options_of_sources, replace_unknowns
+from seq2seq_fast.search_tokens import options_as_ids, options_of_sources, with_copies
 from seq2seq_fast.text import TextField
 
 if TYPE_CHECKING:
@@ -492,12 +492,15 @@ class Translator:
                 alignment=[[]] if alignment else [],
             )
         ids = [h.tokens for h in hypotheses]
-        tokens = [self._tokens(one, extra) for one in ids]
+        shown = ids
         if replacements is not None:
-            tokens = [
-                replace_unknowns(one, h.tokens, self.config.unk_id, h.attention, replacements)
-                for one, h in zip(tokens, hypotheses, strict=True)
+            first = self.config.target_vocab_size + len(extra)
+            shown = [
+                with_copies(h.tokens, self.config.unk_id, h.attention, len(replacements), first)
+                for h in hypotheses
             ]
+            extra = [*extra, *replacements]
+        tokens = [self._tokens(one, extra) for one in shown]
         if end_token:
             ends = [[] if h.end_token is None else [h.end_token] for h in hypotheses]
             ids = [one + end for one, end in zip(ids, ends, strict=True)]
