@@ -25,7 +25,11 @@ OPTIONS: dict[str, list[Any]] = {  # every value of every option that changes th
     "bridge": ["dense", "copy", "zero"],
     "tie_output": [False, True],
     "reset_after": [True, False],
-    "source": ["tokens", "features"],
+    "source": ["tokens", "features", "shared"],  # shared: with the target's embedding
+    "residual": [False, True],
+    "layer_norm": [False, True],
+    "zoneout_hidden": [0.0, 0.2],
+    "zoneout_cell": [0.0, 0.5],
 }
 
 
@@ -57,13 +61,13 @@ def pairwise(options: dict[str, list[Any]], seed: int = 0) -> list[dict[str, Any
 def small_network(row: dict[str, Any], **sizes: Any) -> dict[str, Any]:
     """Arguments of a configuration, from a row of `pairwise`; widths are equal only where they must be."""
     fields = {name: value for name, value in row.items() if name != "source"}
-    tokens = row["source"] == "tokens"
+    tokens, shared = row["source"] != "features", row["source"] == "shared"
     encoder_hidden = sizes.pop("encoder_hidden", 3)
     memory = encoder_hidden * (2 if row["bidirectional"] else 1)
     needs_equal = row["bridge"] == "copy" or (
         row["context"] == "attention" and row["attention_score"] == "dot"
     )
-    return {
+    arguments = {
         "source_vocab_size": 11 if tokens else 0,
         "source_features": 0 if tokens else 4,
         "target_vocab_size": 9,
@@ -74,6 +78,13 @@ def small_network(row: dict[str, Any], **sizes: Any) -> dict[str, Any]:
         **fields,
         **sizes,
     }
+    if shared:
+        arguments |= {
+            "share_embeddings": True,
+            "source_vocab_size": arguments["target_vocab_size"],
+            "source_embedding_dim": arguments["target_embedding_dim"],
+        }
+    return arguments
 
 
 def name_of(row: dict[str, Any]) -> str:

@@ -32,7 +32,16 @@ POSITIVE = [
     "decoder_hidden",
 ]
 CHOICES = ["encoder_cell", "decoder_cell", "context", "attention_score", "bridge"]
-FLAGS = ["bidirectional", "input_feeding", "tie_output", "reset_after"]
+FLAGS = [
+    "bidirectional",
+    "input_feeding",
+    "tie_output",
+    "reset_after",
+    "residual",
+    "layer_norm",
+    "share_embeddings",
+]
+RATES = ["dropout", "word_dropout", "zoneout_hidden", "zoneout_cell"]
 OPTIONS: list[tuple[str, Any, type[Exception]]] = [
     *[(name, value, ValueError) for name in POSITIVE for value in (0, -1, 1 << 40)],
     *[(name, value, TypeError) for name in POSITIVE for value in (2.5, "8", None, True)],
@@ -44,11 +53,10 @@ OPTIONS: list[tuple[str, Any, type[Exception]]] = [
     ("source_features", 4, ValueError),  # both
     ("source_features", -1, ValueError),
     ("attention_dim", -1, ValueError),
-    ("dropout", -0.1, ValueError),
-    ("dropout", 1.0, ValueError),
-    ("dropout", NAN, ValueError),
-    ("dropout", "x", TypeError),
-    ("dropout", False, TypeError),
+    *[(name, value, ValueError) for name in RATES for value in (-0.1, 1.0, NAN)],
+    *[(name, value, TypeError) for name in RATES for value in ("x", False)],
+    ("share_embeddings", True, ValueError),  # vocabularies of two sizes
+    ("source_unk_id", -1, ValueError),
     ("embedding_dropout", -1, ValueError),
     ("output_dropout", 1.0, ValueError),
     ("output_dropout", "x", TypeError),
@@ -66,6 +74,21 @@ OPTIONS: list[tuple[str, Any, type[Exception]]] = [
 def test_configuration(name: str, value: Any, error: type[Exception]) -> None:
     with pytest.raises(error) as caught:
         Seq2Seq(Seq2SeqConfig(**GOOD | {name: value}))
+    assert_says(caught.value, name)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"word_dropout": 0.1, "unk_id": 9}, "unk_id"),
+        ({"word_dropout": 0.1, "source_unk_id": 7}, "source_unk_id"),
+        ({"share_embeddings": True, "source_vocab_size": 9}, "source_embedding_dim"),
+        ({"share_embeddings": True, "source_vocab_size": 0, "source_features": 4}, "share_embeddings"),
+    ],
+)
+def test_options_that_do_not_fit_each_other(options: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Seq2Seq(Seq2SeqConfig(**GOOD | options))
     assert_says(caught.value, name)
 
 

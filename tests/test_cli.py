@@ -436,7 +436,8 @@ def test_every_target_of_an_option_exists() -> None:
     # ... and every setting of the network can be reached.
     reached = {t.removeprefix("model.") for option in TRAIN_OPTIONS for t in option.targets}
     assert config - reached == {
-        "source_vocab_size", "target_vocab_size", "source_features", "bos_id", "eos_id", "unk_id", "pad_id"
+        "source_vocab_size", "target_vocab_size", "source_features", "source_unk_id",
+        "bos_id", "eos_id", "unk_id", "pad_id",
     }  # fmt: skip
 
 

@@ -161,7 +161,7 @@ def test_improbable_targets_have_finite_gradients(rng: np.random.Generator) -> N
 def test_greedy_follows_the_reference(row: dict[str, Any], rng: np.random.Generator) -> None:
     model = make(small_network(row), rng, scale=3.0)
     model.parameters()["decoder.copy.bias"][...] = 4  # copy often
-    o, batch, params = model.config, batch_for(model.config, rng, 6, 7, 3), parameters(model)
+    o, batch, params = model.config, batch_for(model.config, rng, 12, 7, 3), parameters(model)
     found = model.generate(
         batch.source,
         batch.source_lengths,

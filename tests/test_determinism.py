@@ -229,6 +229,15 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "attention_score": "mlp",
         "attention_dim": 40,
     },
+    "deep": {
+        "encoder_layers": 2,
+        "decoder_layers": 3,
+        "residual": True,
+        "layer_norm": True,
+        "zoneout_hidden": 0.1,
+        "zoneout_cell": 0.3,
+        "word_dropout": 0.2,
+    },
     "mean": {"context": "mean", "input_feeding": False, "bridge": "zero", "tie_output": True},
 }
 
@@ -388,9 +397,10 @@ def test_a_whole_training_run(rng: np.random.Generator, threads: Threads, tmp_pa
     assert results[0] == results[1]
 
 
-def test_dropout_follows_the_example(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("name", ["lstm", "deep"])
+def test_dropout_follows_the_example(rng: np.random.Generator, name: str) -> None:
     """A mask belongs to an example's id, not to its place: a batch's loss is the sum of its examples'."""
-    model, batch = network(rng, "lstm", dropout=0.4)
+    model, batch = network(rng, name, dropout=0.4)
     alone = [model.forward_backward(example(batch, r), update=2, seed=1).loss for r in range(BATCH)]
     together = model.forward_backward(batch, update=2, seed=1).loss
     assert np.isclose(together, np.sum(alone), rtol=1e-6)

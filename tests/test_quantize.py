@@ -214,7 +214,9 @@ def test_a_quantised_folder_is_the_model_quantised_at_load(
     quantize_model(tmp_path / "model", tmp_path / "smaller", compute_type)
     rng = np.random.default_rng(0)
     batch: list[Any] = [
-        rng.integers(0, 11, n) if config.source_vocab_size else rng.standard_normal((n, 4)).astype(np.float32)
+        rng.integers(0, config.source_vocab_size, n)
+        if config.source_vocab_size
+        else rng.standard_normal((n, 4)).astype(np.float32)
         for n in (3, 5, 1)
     ]
     options: dict[str, Any] = {"beam_size": 3, "num_hypotheses": 3, "max_decoding_length": 9}

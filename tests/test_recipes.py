@@ -120,3 +120,12 @@ def test_entities_are_cut_and_joined() -> None:
         "( _miles_distant sfo :_ap san francisco :_ci ) ( _from $0 _airline:_e ) ( _= $1 1200 :_ti )"
     )
     assert logic.join(logic.cut(form)) == form
+
+
+def test_variables_lose_their_quotes_and_get_them_back() -> None:
+    sql = example("qa_geosql/prepare")
+    template = (
+        'SELECT CITYalias0.CITY_NAME FROM CITY AS CITYalias0 WHERE CITYalias0.STATE_NAME = "state_name0" ;'
+    )
+    assert sql.unquote(template).split().count("state_name0") == 1
+    assert sql.quote(sql.unquote(template)) == template

@@ -49,16 +49,70 @@ class ResetBeforeGRU(nn.GRU):
         return torch.lerp(n, h, z)
 
 
-def make_rnn(cell: str, reset_after: bool, *args: Any, **kwargs: Any) -> nn.RNNBase:
+class DeepRNN(nn.RNNBase):
+    """Either cell, step by step, with what nn.LSTM and nn.GRU lack: residual connections, layer
+    normalisation, zoneout's expectation."""
+
+    def __init__(self, o: Any, cell: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(cell.upper(), *args, **kwargs)
+        self.o = o
+        if o.layer_norm:
+            for k in range(self.num_layers):
+                self.add_module(f"norm_l{k}", nn.LayerNorm(self.hidden_size * (1 + self.bidirectional)))
+
+    def run(
+        self, x: Tensor, states: tuple[Tensor, ...], lengths: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """x [T, N, C] padded; states (h,) or (h, c), [layers x directions, N, H]."""
+        directions, last = 1 + self.bidirectional, []
+        inside = (torch.arange(len(x))[:, None] < lengths)[:, :, None]
+        for layer in range(self.num_layers):
+            outputs = []
+            for d in range(directions):
+                k = layer * directions + d
+                state, ys = tuple(s[k] for s in states), [torch.empty(0)] * len(x)
+                for t in reversed(range(len(x))) if d else range(len(x)):
+                    new = self._step(x[t], state, *self.all_weights[k])
+                    rates = (self.o.zoneout_hidden, self.o.zoneout_cell)
+                    mixed = [torch.lerp(n, s, p) for n, s, p in zip(new, state, rates, strict=False)]
+                    state = tuple(torch.where(inside[t], m, s) for m, s in zip(mixed, state, strict=True))
+                    ys[t] = state[0]
+                outputs.append(torch.stack(ys))
+                last.append(state)
+            y = torch.cat(outputs, dim=-1)
+            if self.o.residual and layer > 0:
+                y = y + x
+            x = getattr(self, f"norm_l{layer}")(y) if self.o.layer_norm else y
+        return x * inside, tuple(torch.stack(parts) for parts in zip(*last, strict=True))
+
+    def _step(self, x: Tensor, state: tuple[Tensor, ...], *weights: Tensor) -> tuple[Tensor, ...]:
+        w_ih, w_hh, b_ih, b_hh = weights
+        if self.mode == "LSTM":
+            i, f, g, o = (F.linear(x, w_ih, b_ih) + F.linear(state[0], w_hh, b_hh)).chunk(4, dim=1)
+            c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+            return torch.sigmoid(o) * torch.tanh(c), c
+        if not self.o.reset_after:
+            return (ResetBeforeGRU._step(x, state[0], *weights),)
+        x_r, x_z, x_n = F.linear(x, w_ih, b_ih).chunk(3, dim=1)
+        h_r, h_z, h_n = F.linear(state[0], w_hh, b_hh).chunk(3, dim=1)
+        n = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
+        return (torch.lerp(n, state[0], torch.sigmoid(x_z + h_z)),)
+
+
+def make_rnn(o: Any, cell: str, *args: Any, **kwargs: Any) -> nn.RNNBase:
+    if o.residual or o.layer_norm or o.zoneout_hidden or o.zoneout_cell:
+        return DeepRNN(o, cell, *args, **kwargs)
     if cell == "lstm":
         return nn.LSTM(*args, **kwargs)
-    return (nn.GRU if reset_after else ResetBeforeGRU)(*args, **kwargs)
+    return (nn.GRU if o.reset_after else ResetBeforeGRU)(*args, **kwargs)
 
 
 def run_rnn(
     rnn: nn.RNNBase, x: Tensor, states: tuple[Tensor, ...], lengths: Tensor
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """x [T, N, C] padded; states (h,) or (h, c) -> y, last states."""
+    if isinstance(rnn, DeepRNN):
+        return rnn.run(x, states, lengths)
     if isinstance(rnn, ResetBeforeGRU):
         y, h = rnn.run(x, states[0], lengths)
         return y, (h,)
@@ -75,8 +129,8 @@ class Encoder(nn.Module):
             self.embedding = nn.Embedding(o.source_vocab_size, o.source_embedding_dim)
             size = o.source_embedding_dim
         self.rnn = make_rnn(
+            o,
             o.encoder_cell,
-            o.reset_after,
             size,
             o.encoder_hidden,
             num_layers=o.encoder_layers,
@@ -88,9 +142,7 @@ class Encoder(nn.Module):
         x = self.embedding(source) if source.dim() == 2 else source
         layers, directions, hidden = self.rnn.num_layers, 1 + self.rnn.bidirectional, self.rnn.hidden_size
         zero = x.new_zeros(layers * directions, x.shape[1], hidden)
-        memory, last = run_rnn(
-            self.rnn, x, (zero, zero) if isinstance(self.rnn, nn.LSTM) else (zero,), lengths
-        )
+        memory, last = run_rnn(self.rnn, x, (zero, zero) if self.rnn.mode == "LSTM" else (zero,), lengths)
         shape = (layers, directions, x.shape[1], hidden)
         return memory, [s.view(shape).transpose(1, 2).flatten(2) for s in last]
 
@@ -140,9 +192,7 @@ class Decoder(nn.Module):
         self.width = o.target_embedding_dim if o.tie_output else o.decoder_hidden
         self.embedding = nn.Embedding(o.target_vocab_size, o.target_embedding_dim)
         size = o.target_embedding_dim + (self.width if o.input_feeding else 0)
-        self.rnn = make_rnn(
-            o.decoder_cell, o.reset_after, size, o.decoder_hidden, num_layers=o.decoder_layers
-        )
+        self.rnn = make_rnn(o, o.decoder_cell, size, o.decoder_hidden, num_layers=o.decoder_layers)
         self.combine = nn.Linear(o.decoder_hidden + memory, self.width)
         self.output = nn.Linear(self.width, o.target_vocab_size)
         if o.copy_attention:
@@ -167,10 +217,14 @@ class TorchNetwork(nn.Module):
         if o.context == "attention":
             self.attention = Attention(o, memory)
         self.decoder = Decoder(o, memory)
+        if o.share_embeddings:
+            self.encoder.embedding.weight = self.decoder.embedding.weight
         self.to(dtype)
         weights = {name: torch.from_numpy(np.array(value)) for name, value in params.items()}
         if o.tie_output:
             weights["decoder.output.weight"] = weights["decoder.embedding.weight"]
+        if o.share_embeddings:
+            weights["encoder.embedding.weight"] = weights["decoder.embedding.weight"]
         self.load_state_dict(weights)  # strict: refuses a missing, a surplus and a misshapen name
 
     def first_states(self, last: list[Tensor]) -> tuple[Tensor, ...]:
@@ -254,12 +308,11 @@ class TorchNetwork(nn.Module):
             log_p = F.log_softmax(scores.detach(), dim=1).gather(1, targets[:, None])[:, 0]
         loss = loss + self.coverage_loss
         (loss / len(targets)).backward()  # type: ignore[no-untyped-call]
-        named = self.named_parameters()  # a tied weight appears once, as the embedding
-        return (
-            float(loss.detach()),
-            {name: p.grad.numpy() for name, p in named if p.grad is not None},
-            log_p.numpy(),
-        )
+        named = self.named_parameters()  # a tied weight appears once, as the first that has it
+        gradients = {name: p.grad.numpy() for name, p in named if p.grad is not None}
+        if self.o.share_embeddings:
+            gradients["decoder.embedding.weight"] = gradients.pop("encoder.embedding.weight")
+        return float(loss.detach()), gradients, log_p.numpy()
 
     def _pad(self, rows: np.ndarray, lengths: np.ndarray) -> tuple[Tensor, Tensor]:
         """Sequences one after another -> [longest, N, ...] and their lengths."""

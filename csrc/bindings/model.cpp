@@ -103,6 +103,13 @@ Config config_from(const py::dict& fields) {
       {"embedding_dropout", rate(c.embedding_dropout)},
       {"output_dropout", rate(c.output_dropout)},
       {"variational_dropout", integer(c.variational_dropout)},
+      {"residual", integer(c.residual)},
+      {"layer_norm", integer(c.layer_norm)},
+      {"share_embeddings", integer(c.share_embeddings)},
+      {"word_dropout", integer(c.word_dropout)},
+      {"zoneout_hidden", integer(c.zoneout_hidden)},
+      {"zoneout_cell", integer(c.zoneout_cell)},
+      {"source_unk_id", integer(c.source_unk_id)},
       {"bos_id", integer(c.bos_id)},
       {"eos_id", integer(c.eos_id)},
       {"unk_id", integer(c.unk_id)},
@@ -227,6 +234,15 @@ void bind_model(py::module_& m) {
                                return numpy_from(self.parameters().gradients());
                              })
       .def("weights_changed", &Network::weights_changed)
+      .def("set_frozen", &Network::set_frozen, py::arg("name"), py::arg("frozen"))
+      .def_property_readonly("frozen",
+                             [](const Network& self) {
+                               py::list names;
+                               for (const model::ParameterView& p : self.parameters().layout()) {
+                                 if (p.frozen) names.append(p.name);
+                               }
+                               return names;
+                             })
       .def("load_parameter",
            [](Network& self, const std::string& name, const py::object& value) {
              load_parameter(self.parameters(), name, value);

@@ -210,6 +210,49 @@ void bind_attention(py::module_& m) {
   });
 }
 
+void bind_layer_norm(py::module_& m) {
+  m.def("layer_norm", [](const py::object& x, const py::object& weight, const py::object& bias, float eps) {
+    const char* op = "layer_norm";
+    const Tensor a = floats({op, "x"}, x), w = floats({op, "weight"}, weight), b = floats({op, "bias"}, bias);
+    const DeviceScope scope(a.device());
+    const Tensor y = Tensor::empty(a.shape());
+    {
+      Release unlocked;
+      ops::layer_norm(a, w, b, eps, y);
+    }
+    return numpy_from(y);
+  });
+  m.def("layer_norm_backward", [](const py::object& dy, const py::object& x, const py::object& weight,
+                                  float eps) {
+    const char* op = "layer_norm_backward";
+    const Tensor d = floats({op, "dy"}, dy), a = floats({op, "x"}, x), w = floats({op, "weight"}, weight);
+    ops::expect_matrix(op, "x", a);
+    const DeviceScope scope(a.device());
+    const Tensor dx = Tensor::empty(a.shape()), parts = Tensor::empty(a.shape()),
+                 dweight = Tensor::zeros({a.dim(1)}), dbias = Tensor::zeros({a.dim(1)});
+    {
+      Release unlocked;
+      ops::layer_norm_backward(a, w, eps, d, dx, parts);
+      ops::column_sum(parts, dweight);
+      ops::column_sum(d, dbias);
+    }
+    return py::make_tuple(numpy_from(dx), numpy_from(dweight), numpy_from(dbias));
+  });
+}
+
+// example None: no mask but its expectation.
+ops::Zoneout zoneout_mask(const char* op, float p, uint64_t seed, uint32_t update, int32_t op_id,
+                          int32_t stream, const py::object& example, const py::object& time, Device device) {
+  if (example.is_none()) return {.p = p, .example = {}, .time = {}};
+  return {p,
+          int64s({op, "example"}, example).to(device),
+          ids({op, "time"}, time).to(device),
+          op_id,
+          stream,
+          seed,
+          update};
+}
+
 void bind_random(py::module_& m) {
   m.def("dropout", [](const py::object& x, float p, uint64_t seed, uint32_t update, int32_t op_id,
                       const py::object& example, const py::object& time) {
@@ -222,6 +265,32 @@ void bind_random(py::module_& m) {
       ops::dropout(a, y, e, t, op_id, {p, seed, update});
     }
     return numpy_from(y);
+  });
+  m.def("zoneout", [](const py::object& before, const py::object& x, float p, uint64_t seed, uint32_t update,
+                      int32_t op_id, int32_t stream, const py::object& example, const py::object& time) {
+    const char* op = "zoneout";
+    const Tensor b = floats({op, "before"}, before), a = floats({op, "x"}, x);
+    const ops::Zoneout mask = zoneout_mask(op, p, seed, update, op_id, stream, example, time, a.device());
+    const DeviceScope scope(a.device());
+    const Tensor y = Tensor::empty(a.shape());
+    {
+      Release unlocked;
+      ops::zoneout(b, a, mask, y, {});
+    }
+    return numpy_from(y);
+  });
+  m.def("zoneout_backward", [](const py::object& dy, float p, uint64_t seed, uint32_t update, int32_t op_id,
+                               int32_t stream, const py::object& example, const py::object& time) {
+    const char* op = "zoneout_backward";
+    const Tensor d = floats({op, "dy"}, dy);
+    const ops::Zoneout mask = zoneout_mask(op, p, seed, update, op_id, stream, example, time, d.device());
+    const DeviceScope scope(d.device());
+    const Tensor dx = Tensor::empty(d.shape()), dbefore = Tensor::empty(d.shape());
+    {
+      Release unlocked;
+      ops::zoneout_backward(d, mask, dx, dbefore);
+    }
+    return pair(dx, dbefore);
   });
   m.def(
       "philox", [](const py::array_t<uint32_t, py::array::c_style>& counters, uint32_t key0, uint32_t key1) {
@@ -262,6 +331,7 @@ void bind_ops(py::module_& m) {
   bind_products(m);
   bind_softmax(m);
   bind_attention(m);
+  bind_layer_norm(m);
   bind_random(m);
 }
 

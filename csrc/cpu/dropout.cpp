@@ -1,4 +1,4 @@
-// Rows are split over threads. A call of philox serves four units; kLanes calls are made at once.
+// Rows are split over threads.
 #include "ops/dropout.h"
 
 #include "core/threads.h"
@@ -12,23 +12,10 @@ void one_row(const DropoutArgs& x, int64_t r) {
   const float* from = x.x + r * x.x_stride;
   float* to = x.y + r * x.y_stride;
   const Vec keep = splat(1.0f / (1.0f - x.p)), threshold = splat(x.p);
-  const uint32_t key0 = math::dropout_key0(x.seed);
-  NativeWords blocks;
-  for (uint32_t i = 0; i < kLanes; ++i) blocks[i] = i;
-  for (int64_t u = 0; u < x.width; u += 4 * kLanes) {
-    const math::Philox first = math::dropout_counter(u / 4, x.time[r], x.example[r], x.op);
-    math::Words<WordVec> counter;
-    for (int w = 0; w < 4; ++w) counter.word[w].v = first.word[w] - NativeWords{};
-    counter.word[0].v += blocks;
-    NativeWords words[4];
-    in_order(math::philox(counter, key0, x.update), words);
-    for (int w = 0; w < 4; ++w) {
-      const int64_t at = u + w * kLanes;
-      if (at >= x.width) break;
-      const int lanes = lanes_left(x.width, at);
-      store(to + at, math::dropout(uniform(words[w]), threshold, load(from + at, lanes), keep), lanes);
-    }
-  }
+  for_uniforms(math::dropout_counter(0, x.time[r], x.example[r], x.op), math::dropout_key0(x.seed), x.update,
+               x.width, [&](int64_t u, int lanes, Vec random) {
+                 store(to + u, math::dropout(random, threshold, load(from + u, lanes), keep), lanes);
+               });
 }
 
 }  // namespace

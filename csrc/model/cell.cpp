@@ -20,7 +20,8 @@ constexpr int64_t kGatesInCache = 1 << 17, kLeastRows = 64;
 // A device wants long walks: parts there only bound the memory.
 constexpr int64_t kGatesOnDevice = 1 << 28;
 
-// An undefined state is zero.
+}  // namespace
+
 void copy_state(const State& from, const State& to) {
   for (const auto& [source, target] : {std::pair{from.h, to.h}, std::pair{from.c, to.c}}) {
     if (!target.defined() || source.data() == target.data()) continue;
@@ -31,8 +32,6 @@ void copy_state(const State& from, const State& to) {
     }
   }
 }
-
-}  // namespace
 
 Tensor matrix_in(Tensor& buffer, int64_t rows, int64_t width) {
   if (!buffer.defined() || buffer.size() < rows * width) buffer = Tensor::empty({rows * width});
@@ -134,7 +133,15 @@ void Cell::input_product(const Packed& packed, const Tensor& x, bool bounded, co
 }
 
 void Cell::recur(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved,
-                 const State& initial, const Tensor& y, const State& last) const {
+                 const State& initial, const Tensor& y, const State& last, const ZoneoutNames& names) const {
+  if (config_.zoned()) {
+    return recur_zoned(packed, ragged, {0, ragged.steps()}, reverse, saved, initial, y, last, names);
+  }
+  walk(packed, ragged, reverse, saved, initial, y, last);
+}
+
+void Cell::walk(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved,
+                const State& initial, const Tensor& y, const State& last) const {
   if (!saved.h_prev.defined()) {
     infer_steps(packed, ragged, {0, ragged.steps()}, reverse, saved.gates, initial, {}, y, last);
   } else if (config_.kind == CellKind::lstm) {
@@ -158,6 +165,16 @@ void Cell::infer_steps(const Packed& packed, const Ragged& ragged, Range steps, 
   }
 }
 
+void Cell::infer_part(const Packed& packed, const Ragged& ragged, Range steps, bool reverse,
+                      const Tensor& gates, const State& initial, const Tensor& bounds, const Tensor& y,
+                      const State& last) const {
+  if (config_.zoned()) {
+    recur_zoned(packed, ragged, steps, reverse, {gates, {}, {}, {}}, initial, y, last, {});
+  } else {
+    infer_steps(packed, ragged, steps, reverse, gates, initial, bounds, y, last);
+  }
+}
+
 void Cell::infer(const Packed& packed, const Ragged& ragged, bool reverse, const Tensor& x, bool bounded,
                  const State& initial, const Tensor& y, const State& last, Tensor& gates_buffer) const {
   const int64_t T = ragged.steps(), N = ragged.sequences(), width = config_.gates() * config_.hidden;
@@ -168,7 +185,7 @@ void Cell::infer(const Packed& packed, const Ragged& ragged, bool reverse, const
   const Tensor gates = memory.rows(0, most * width).reshape({most, width});
   if (most == ragged.rows()) {
     input_product(packed, x, bounded, gates);
-    return infer_steps(packed, ragged, {0, T}, reverse, gates, initial, {}, y, last);
+    return infer_part(packed, ragged, {0, T}, reverse, gates, initial, {}, y, last);
   }
   copy_state(initial, last);
   Tensor bounds;
@@ -190,14 +207,21 @@ void Cell::infer(const Packed& packed, const Ragged& ragged, bool reverse, const
                   running = ragged.batch_sizes[static_cast<size_t>(steps.begin)];
     const State state = last.rows(0, running);
     input_product(packed, x.rows(row, rows), bounded, gates.rows(0, rows));
-    infer_steps(packed, ragged, steps, reverse, gates.rows(0, rows), state,
-                bounds.defined() ? bounds.rows(0, running) : bounds, y.rows(row, rows), state);
+    infer_part(packed, ragged, steps, reverse, gates.rows(0, rows), state,
+               bounds.defined() ? bounds.rows(0, running) : bounds, y.rows(row, rows), state);
     done += steps.end - steps.begin;
   }
 }
 
 void Cell::recur_backward(const ops::PackedGru& packed, const Ragged& ragged, bool reverse,
-                          const Saved& saved, const Tensor& dy, const State& dstate) const {
+                          const Saved& saved, const Tensor& dy, const State& dstate,
+                          const ZoneoutNames& names) const {
+  if (config_.zoned()) return recur_zoned_backward(packed, ragged, reverse, saved, dy, dstate, names);
+  walk_backward(packed, ragged, reverse, saved, dy, dstate);
+}
+
+void Cell::walk_backward(const ops::PackedGru& packed, const Ragged& ragged, bool reverse, const Saved& saved,
+                         const Tensor& dy, const State& dstate) const {
   if (config_.kind == CellKind::lstm) {
     ops::lstm_backward(ragged, reverse, saved.gates, packed.w_hh, saved.extra, dy, dstate.h, dstate.c);
   } else {

@@ -17,7 +17,9 @@ struct CellConfig {
   CellKind kind = CellKind::lstm;
   int64_t input = 0, hidden = 0;
   bool bias = true;
-  bool reset_after = true;  // GRU only
+  bool reset_after = true;                           // GRU only
+  float zoneout_hidden = 0.0f, zoneout_cell = 0.0f;  // rates; c's of LSTMs only
+  bool zoned() const { return zoneout_hidden > 0.0f || (kind == CellKind::lstm && zoneout_cell > 0.0f); }
   int64_t gates() const { return kind == CellKind::lstm ? 4 : 3; }
 };
 
@@ -28,6 +30,17 @@ struct State {
   static State zeros(const CellConfig& config, int64_t sequences);
   State rows(int64_t begin, int64_t count) const;
   void set_rows(int64_t count);
+};
+// An undefined state is zero.
+void copy_state(const State& from, const State& to);
+
+// The names of zoneout's masks in training, by row; undefined ones: the expectation.
+struct ZoneoutNames {
+  Tensor example, time;  // [R] int64, int32
+  int32_t op = 0, stream = 0;
+  uint64_t seed = 0;
+  uint32_t update = 0;
+  ZoneoutNames rows(int64_t begin, int64_t count) const;
 };
 
 // A matrix in a buffer that grows as needed.
@@ -76,18 +89,33 @@ class Cell {
              const State& initial, const Tensor& y, const State& last, Tensor& gates_buffer) const;
   // gates -> y, last; `initial` and `last` must not share memory.
   void recur(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved,
-             const State& initial, const Tensor& y, const State& last) const;
+             const State& initial, const Tensor& y, const State& last, const ZoneoutNames& names = {}) const;
   // dy, dstate (of the last state) -> saved.gates and saved.dn hold gradients, dstate that of the initial
   // state.
   void recur_backward(const ops::PackedGru& packed, const Ragged& ragged, bool reverse, const Saved& saved,
-                      const Tensor& dy, const State& dstate) const;
+                      const Tensor& dy, const State& dstate, const ZoneoutNames& names = {}) const;
   // Adds the gradients of W_hh and the biases, and of columns of W_ih whose input was x [R, count].
   void add_hidden_gradients(const Saved& saved) const;
   void add_input_gradients(const Saved& saved, const Tensor& x, int64_t begin) const;
 
  private:
+  void walk(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved,
+            const State& initial, const Tensor& y, const State& last) const;
+  void walk_backward(const ops::PackedGru& packed, const Ragged& ragged, bool reverse, const Saved& saved,
+                     const Tensor& dy, const State& dstate) const;
+  // With zoneout (zoned_cell.cpp): step by step.
+  void zone(const State& before, const State& now, const ZoneoutNames& names, const State& out,
+            const Tensor& y) const;
+  void recur_zoned(const Packed& packed, const Ragged& ragged, Range steps, bool reverse, const Saved& saved,
+                   const State& initial, const Tensor& y, const State& last, const ZoneoutNames& names) const;
+  void recur_zoned_backward(const ops::PackedGru& packed, const Ragged& ragged, bool reverse,
+                            const Saved& saved, const Tensor& dy, const State& dstate,
+                            const ZoneoutNames& names) const;
   void infer_steps(const Packed& packed, const Ragged& ragged, Range steps, bool reverse, const Tensor& gates,
                    const State& initial, const Tensor& bounds, const Tensor& y, const State& last) const;
+
+  void infer_part(const Packed& packed, const Ragged& ragged, Range steps, bool reverse, const Tensor& gates,
+                  const State& initial, const Tensor& bounds, const Tensor& y, const State& last) const;
 
   CellConfig config_;
   Parameter w_ih_, w_hh_, b_ih_, b_hh_;

@@ -26,7 +26,10 @@ void Config::validate() const {
   within("attention_dim", attention_dim, 0, kWidest);
   for (const auto& [name, p] : {std::pair{"dropout", dropout},
                                 {"embedding_dropout", embedding_dropout.value_or(dropout)},
-                                {"output_dropout", output_dropout.value_or(dropout)}}) {
+                                {"output_dropout", output_dropout.value_or(dropout)},
+                                {"word_dropout", word_dropout},
+                                {"zoneout_hidden", zoneout_hidden},
+                                {"zoneout_cell", zoneout_cell}}) {
     check(op, p >= 0.0f && p < 1.0f, "Expected ", name, " from 0 to below 1, got ", p, ".");
   }
   check(op, !(attends() && score == ScoreKind::dot) || memory_width() == decoder_hidden,
@@ -35,6 +38,18 @@ void Config::validate() const {
   check(op, bridge != BridgeKind::copy || memory_width() == decoder_hidden,
         "Expected decoder_hidden equal to the width of the encoder's states for bridge copy, got ",
         decoder_hidden, " and ", memory_width(), ".");
+  check(op, !share_embeddings || tokens_in(), "Expected share_embeddings with a source of tokens.");
+  check(op, !share_embeddings || source_vocab_size == target_vocab_size,
+        "Expected source_vocab_size equal to target_vocab_size for share_embeddings, got ", source_vocab_size,
+        " and ", target_vocab_size, ".");
+  check(op, !share_embeddings || source_embedding_dim == target_embedding_dim,
+        "Expected source_embedding_dim equal to target_embedding_dim for share_embeddings, got ",
+        source_embedding_dim, " and ", target_embedding_dim, ".");
+  check(op, word_dropout == 0.0f || (unk_id >= 0 && unk_id < target_vocab_size), "Expected unk_id from 0 to ",
+        target_vocab_size - 1, " for word_dropout, got ", unk_id, ".");
+  check(op, word_dropout == 0.0f || !tokens_in() || (source_unk_id >= 0 && source_unk_id < source_vocab_size),
+        "Expected source_unk_id from 0 to ", source_vocab_size - 1, " for word_dropout, got ", source_unk_id,
+        ".");
   check(op, !copy_attention || (attends() && tokens_in()),
         "Expected copy_attention with context attention and a source of tokens.");
   check(op, !coverage || (attends() && score == ScoreKind::mlp),

@@ -28,6 +28,9 @@ struct Config {
   float dropout = 0.0f;
   std::optional<float> embedding_dropout, output_dropout;  // none: as dropout
   bool variational_dropout = false;
+  bool residual = false, layer_norm = false, share_embeddings = false;
+  float word_dropout = 0.0f, zoneout_hidden = 0.0f, zoneout_cell = 0.0f;
+  int32_t source_unk_id = 3;
   int32_t bos_id = 1, eos_id = 2, unk_id = 3, pad_id = 0;
 
   bool tokens_in() const { return source_vocab_size > 0; }
@@ -44,17 +47,24 @@ struct Config {
   int64_t feed_width() const { return input_feeding ? attentional_width() : 0; }
 
   StackConfig encoder_stack() const {
-    return {
-        {encoder_cell, encoder_input(), encoder_hidden, true, reset_after}, encoder_layers, bidirectional};
+    return stack(encoder_cell, encoder_input(), encoder_hidden, encoder_layers, bidirectional);
   }
   StackConfig decoder_stack() const {
-    return {{decoder_cell, target_embedding_dim + feed_width(), decoder_hidden, true, reset_after},
-            decoder_layers,
-            false};
+    return stack(decoder_cell, target_embedding_dim + feed_width(), decoder_hidden, decoder_layers, false);
   }
+  bool zoned() const { return encoder_stack().cell.zoned() || decoder_stack().cell.zoned(); }
 
   // Throws std::invalid_argument that names the field.
   void validate() const;
+
+ private:
+  StackConfig stack(CellKind kind, int64_t input, int64_t hidden, int64_t layers, bool both_ways) const {
+    return {{kind, input, hidden, true, reset_after, zoneout_hidden, zoneout_cell},
+            layers,
+            both_ways,
+            residual,
+            layer_norm};
+  }
 };
 
 }  // namespace s2s::model

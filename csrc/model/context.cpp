@@ -45,7 +45,7 @@ Context::Prepared Context::prepare(const Packed& packed, const Memory& memory) c
     a.keys = memory.states;
     if (config_.score != ScoreKind::dot) {
       a.keys = Tensor::empty({memory.states.dim(0), config_.key_width()});
-      key_.forward(packed.key, memory.states, a.keys);
+      key_.forward(packed.key, memory.states, a.keys, Activation::none, config_.encoder_stack().bounded());
     }
     if (config_.score == ScoreKind::mlp) {
       a.energy = energy_.value;
@@ -85,7 +85,8 @@ void Context::forward(const Prepared& prepared, const Tensor& h, const Tensor& e
                       const Covered& covered, const Tensor& context, const Tensor& weights,
                       const Tensor& query) const {
   if (!config_.attends()) return ops::gather_rows(prepared.fixed, example, context);
-  if (config_.score == ScoreKind::mlp) query_.forward(prepared.query, h, query);
+  if (config_.score == ScoreKind::mlp)
+    query_.forward(prepared.query, h, query, Activation::none, config_.decoder_stack().bounded());
   ops::attention(config_.coverage ? with_coverage(prepared, covered) : prepared.attention,
                  config_.score == ScoreKind::mlp ? query : h, example, context, weights);
 }

@@ -95,6 +95,8 @@ Decoder::Rows Decoder::Rows::slice(int64_t begin, int64_t count) const {
   part.embedded = embedded.rows(begin, count);
   for (const Cell::Saved& c : cells) part.cells.push_back(c.rows(begin, count));
   for (const Tensor& input : inputs) part.inputs.push_back(input.rows(begin, count));
+  for (const Tensor& output : outputs) part.outputs.push_back(output.rows(begin, count));
+  for (const Tensor& sum : sums) part.sums.push_back(sum.rows(begin, count));
   part.hc = hc.rows(begin, count);
   part.weights = slice_if(weights, begin, count);
   part.covered = {slice_if(covered.sum, begin, count), slice_if(covered.places, begin, count)};
@@ -113,7 +115,7 @@ void Decoder::Rows::set_rows(int64_t count) {
   for (Tensor& input : inputs) input.set_rows(count);
 }
 
-Decoder::Rows Decoder::make_rows(int64_t R, int64_t longest, bool dropout, bool keep) const {
+Decoder::Rows Decoder::make_rows(int64_t R, int64_t longest, const Dropout& dropout, bool keep) const {
   Rows rows;
   rows.ids = Tensor::host({R}, DType::i32);
   rows.example = Tensor::host({R}, DType::i32);
@@ -121,6 +123,10 @@ Decoder::Rows Decoder::make_rows(int64_t R, int64_t longest, bool dropout, bool 
   for (size_t l = 0; l < layers(); ++l) {
     rows.cells.push_back(cell(l).make_saved(R, keep));
     if (l > 0) rows.inputs.push_back(Tensor::empty({R, config_.decoder_hidden}));
+    if (l > 0 && stack_.adds(static_cast<int64_t>(l)) && dropout.layers > 0.0f) {
+      rows.outputs.push_back(Tensor::empty({R, config_.decoder_hidden}));
+    }
+    if (config_.layer_norm && keep) rows.sums.push_back(Tensor::empty({R, config_.decoder_hidden}));
   }
   rows.hc = Tensor::empty({R, config_.decoder_hidden + config_.memory_width()});
   if (config_.attends()) {
@@ -129,7 +135,7 @@ Decoder::Rows Decoder::make_rows(int64_t R, int64_t longest, bool dropout, bool 
   }
   if (config_.coverage) rows.covered = {Tensor::empty({R, longest}), Tensor::host({R, longest}, DType::i32)};
   rows.combined = Tensor::empty({R, config_.attentional_width()});
-  rows.attentional = dropout ? Tensor::empty({R, config_.attentional_width()}) : rows.combined;
+  rows.attentional = dropout.output > 0.0f ? Tensor::empty({R, config_.attentional_width()}) : rows.combined;
   return rows;
 }
 
@@ -151,17 +157,26 @@ void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepa
     dropout.apply(rows.embedded, rows.names, kDropTarget);
     Cell::input_product(packed.cells[0], rows.embedded, false, rows.cells[0].gates);
   }
+  const bool bounded = stack_.config().bounded();
+  Tensor added;  // the layer's input before dropout
   for (size_t l = 0; l < layers(); ++l) {
     const bool top = l + 1 == layers();
-    const Tensor& y = top ? h : rows.inputs[l];
-    if (l > 0) Cell::input_product(packed.cells[l], rows.inputs[l - 1], true, rows.cells[l].gates);
+    const Tensor& y = top ? h : rows.outputs.empty() ? rows.inputs[l] : rows.outputs[l];
+    const Tensor& recurred = rows.sums.empty() ? y : rows.sums[l];
+    if (l > 0) Cell::input_product(packed.cells[l], rows.inputs[l - 1], bounded, rows.cells[l].gates);
     if (l == 0 && feed.defined())
       ops::matmul(feed, packed.feed, rows.cells[0].gates, {.accumulate = true, .bounded = true});
-    cell(l).recur(packed.cells[l], ragged, false, rows.cells[l], initial[l], y, last[l]);
-    if (!top) dropout.apply(y, rows.names, kDropDecoderLayer + static_cast<int>(l));
+    cell(l).recur(packed.cells[l], ragged, false, rows.cells[l], initial[l], recurred, last[l],
+                  zoneout_names(dropout, rows.names, l));
+    stack_.finish(static_cast<int64_t>(l), added, recurred, y);
+    added = y;
+    if (top || dropout.layers == 0.0f) continue;
+    const int op = kDropDecoderLayer + static_cast<int>(l);
+    ops::dropout(y, rows.inputs[l], rows.names.example, rows.names.time, op, dropout.mask(op));
   }
   context_.forward(prepared, h, rows.example, rows.covered, context, rows.weights, rows.query);
-  combine_.forward(packed.combine, rows.hc, rows.combined, Activation::tanh);
+  combine_.forward(packed.combine, rows.hc, rows.combined, Activation::tanh,
+                   bounded && config_.encoder_stack().bounded());
   if (dropout.output > 0.0f) {
     ops::dropout(rows.combined, rows.attentional, rows.names.example, rows.names.time, kDropAttentional,
                  dropout.mask(kDropAttentional));
@@ -206,7 +221,7 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
   saved.ragged = Ragged(target.lengths.i32(), N);
   const Ragged& ragged = saved.ragged;
   saved.order = to_tensor(ragged.order);
-  saved.rows = make_rows(ragged.rows(), memory.longest, dropout.output > 0.0f, keep);
+  saved.rows = make_rows(ragged.rows(), memory.longest, dropout, keep);
   saved.targets = Tensor::host({ragged.rows()}, DType::i32);
   const Tensor flat = flat_rows(ragged);
   for (int64_t t = 0; t < ragged.steps(); ++t) {
@@ -215,6 +230,12 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
       saved.targets.i32()[row] = target.ids.i32()[flat.i32()[row]];
       const int32_t before = t ? target.ids.i32()[flat.i32()[row] - 1] : config_.bos_id;
       saved.rows.ids.i32()[row] = input_id(before);
+      if (t > 0 && dropout.word > 0.0f) {
+        const int32_t n = ragged.order[static_cast<size_t>(i)];
+        if (drops_word(dropout, kDropTargetWord, example_ids ? example_ids[n] : n, t)) {
+          saved.rows.ids.i32()[row] = config_.unk_id;
+        }
+      }
       saved.rows.example.i32()[row] = ragged.order[static_cast<size_t>(i)];
     }
   }
@@ -277,7 +298,9 @@ std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prep
   const Context::Gradient context_gradient = context_.start_backward(memory, prepared);
   const Tensor dhc = Tensor::empty(all.hc.shape());
   const Tensor dquery = config_.attends() ? Tensor::empty({R, config_.key_width()}) : Tensor();
-  const Tensor dinput = layers() > 1 ? Tensor::empty({R, H}) : Tensor();
+  // The gradients of a layer's output and of its input, in turn.
+  const Tensor dinputs[2] = {layers() > 1 ? Tensor::empty({R, H}) : Tensor(),
+                             layers() > 2 && config_.residual ? Tensor::empty({R, H}) : Tensor()};
 
   std::vector<State> dstates;
   for (size_t l = 0; l < layers(); ++l) dstates.push_back(State::zeros(stack_.config().cell, N));
@@ -313,12 +336,17 @@ std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prep
     }
     Tensor dy = dh;
     for (size_t l = layers(); l-- > 0;) {
+      stack_.finish_backward(static_cast<int64_t>(l), rows.sums.empty() ? Tensor() : rows.sums[l], dy);
       cell(l).recur_backward(hidden[l], block->ragged, false, rows.cells[l], dy,
-                             dstates[l].rows(0, block->ragged.sequences()));
+                             dstates[l].rows(0, block->ragged.sequences()),
+                             zoneout_names(dropout, rows.names, l));
       if (l == 0) break;
-      dy = dinput.rows(block->begin, block->count);
-      ops::matmul(rows.cells[l].gates, input[l], dy);
-      dropout.apply(dy, rows.names, kDropDecoderLayer + static_cast<int>(l) - 1);
+      const Tensor& buffer = dinputs[1].defined() ? dinputs[l % 2] : dinputs[0];
+      const Tensor dx = buffer.rows(block->begin, block->count);
+      ops::matmul(rows.cells[l].gates, input[l], dx);
+      dropout.apply(dx, rows.names, kDropDecoderLayer + static_cast<int>(l) - 1);
+      if (stack_.adds(static_cast<int64_t>(l))) ops::add(dy, dx);
+      dy = dx;
     }
     if (config_.input_feeding && block->previous >= 0) {
       ops::matmul(rows.cells[0].gates, feed, dattentional.rows(block->previous, block->count),

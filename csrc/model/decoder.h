@@ -38,7 +38,9 @@ class Decoder {
     RowNames names;                  // for dropout
     Tensor embedded;                 // [R, Et]
     std::vector<Cell::Saved> cells;  // per layer
-    std::vector<Tensor> inputs;      // per layer but the first: [R, Hd]
+    std::vector<Tensor> inputs;      // per layer but the first: [R, Hd], after dropout
+    std::vector<Tensor> outputs;     // per layer but the top: the same before it, where residuals need it
+    std::vector<Tensor> sums;        // per layer [R, Hd]: what was normalised, for backward
     Tensor hc;                       // [R, Hd + M] top h beside the context
     Tensor weights;                  // [R, longest] attention
     Context::Covered covered;        // where there is a coverage: given
@@ -48,7 +50,7 @@ class Decoder {
     void set_rows(int64_t count);  // of buffers with room for them, in place
   };
   // keep: what backward needs, too.
-  Rows make_rows(int64_t rows, int64_t longest, bool dropout, bool keep) const;
+  Rows make_rows(int64_t rows, int64_t longest, const Dropout& dropout, bool keep) const;
 
   // One block: rows.ids and rows.example are given, the rest of `rows` and `last` is written. feed: a_{t-1}
   // of each row, or undefined at the first step. `initial` and `last` must not share memory.
@@ -87,6 +89,9 @@ class Decoder {
  private:
   void check_target(const Target& target, const Memory& memory) const;
   const Cell& cell(size_t layer) const { return stack_.cell(static_cast<int64_t>(layer)); }
+  ZoneoutNames zoneout_names(const Dropout& dropout, const RowNames& names, size_t layer) const {
+    return stack_.zoneout_names(dropout, names, kDropDecoderLayer, static_cast<int64_t>(layer), 0);
+  }
   size_t layers() const { return static_cast<size_t>(config_.decoder_layers); }
 
   Config config_;

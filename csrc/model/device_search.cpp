@@ -94,7 +94,7 @@ class Loop {
   void make_rows() {
     const Decoder& decoder = network_.decoder();
     const Config& config = network_.config();
-    step_rows_ = decoder.make_rows(rows_, memory_.longest, false, false);
+    step_rows_ = decoder.make_rows(rows_, memory_.longest, {}, false);
     step_rows_.example = arrays_.view(example_, rows_);
     step_rows_.ids = arrays_.view(tokens_, rows_);
     written_ = decoder.make_states(rows_);

@@ -10,7 +10,9 @@
 namespace s2s::model {
 namespace {
 
-constexpr const char* kEmbedding = "encoder.embedding.weight";
+const char* embedding_name(const Config& config) {
+  return config.share_embeddings ? "decoder.embedding.weight" : "encoder.embedding.weight";
+}
 
 // ids[index], for ids of int32.
 Tensor gather_ids(const Tensor& ids, const Tensor& index) {
@@ -22,13 +24,15 @@ Tensor gather_ids(const Tensor& ids, const Tensor& index) {
 }  // namespace
 
 void Encoder::declare(Parameters& all, const Config& config) {
-  if (config.tokens_in()) all.add(kEmbedding, {config.source_vocab_size, config.source_embedding_dim}, true);
+  if (config.tokens_in() && !config.share_embeddings) {
+    all.add(embedding_name(config), {config.source_vocab_size, config.source_embedding_dim}, true);
+  }
   RecurrentStack::declare(all, config.encoder_stack(), "encoder.rnn.");
 }
 
 Encoder::Encoder(const Parameters& all, const Config& config)
     : config_(config), stack_(all, config.encoder_stack(), "encoder.rnn.") {
-  if (config.tokens_in()) embedding_ = parameter(all, kEmbedding);
+  if (config.tokens_in()) embedding_ = parameter(all, embedding_name(config));
 }
 
 void Encoder::check_source(const Source& source) const {
@@ -96,6 +100,7 @@ Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& sour
   Tensor ids;
   if (config_.tokens_in()) {
     ids = gather_ids(source.values, from_flat);
+    if (dropout.word > 0.0f) drop_words(ragged, dropout, example_ids, ids);
     ops::embedding(ids, embedding_.value, x);
     dropout.apply(x, names, kDropSource);
   } else {
@@ -133,6 +138,18 @@ Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& sour
     saved->names = names;
   }
   return memory;
+}
+
+void Encoder::drop_words(const Ragged& ragged, const Dropout& dropout, const int64_t* example_ids,
+                         const Tensor& ids) const {
+  for (int64_t t = 0; t < ragged.steps(); ++t) {
+    for (int64_t i = 0; i < ragged.batch_sizes[static_cast<size_t>(t)]; ++i) {
+      const int32_t n = ragged.order[static_cast<size_t>(i)];
+      if (drops_word(dropout, kDropSourceWord, example_ids ? example_ids[n] : n, t)) {
+        ids.i32()[ragged.row(t, i)] = config_.source_unk_id;
+      }
+    }
+  }
 }
 
 void Encoder::backward(Saved& saved, const Memory& gradient, const Dropout& dropout) const {

@@ -53,6 +53,8 @@ class Encoder {
  private:
   void check_source(const Source& source) const;
   Copies copies_of(const Source& source) const;
+  void drop_words(const Ragged& ragged, const Dropout& dropout, const int64_t* example_ids,
+                  const Tensor& ids) const;
   Config config_;
   Parameter embedding_;
   RecurrentStack stack_;

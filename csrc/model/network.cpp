@@ -84,6 +84,8 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
                         .layers = config_.dropout,
                         .output = config_.output_dropout.value_or(config_.dropout),
                         .variational = config_.variational_dropout,
+                        .word = config_.word_dropout,
+                        .zoneout = config_.zoned(),
                         .seed = step.seed,
                         .update = step.update};
   Encoder::Saved encoder_saved;
@@ -123,6 +125,9 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
       decoder_.backward(saved, prepared, memory, dattentional, dattention, dmemory, dropout);
   bridge_.backward(memory, initial, dinitial, dmemory);
   encoder_.backward(encoder_saved, dmemory, dropout);
+  for (const ParameterView& p : parameters_.layout()) {
+    if (p.frozen) parameters_.gradient(p.name).fill_zero();
+  }
   return sums;
 }
 

@@ -70,6 +70,8 @@ class Network {
   // Python was given views of the parameters that it may write.
   void watch() { cache_.watch(); }
   void weights_changed() { cache_.drop(); }
+  // Not while another thread trains.
+  void set_frozen(const std::string& name, bool frozen) { parameters_.set_frozen(name, frozen); }
 
  private:
   void build();

@@ -10,7 +10,7 @@ void Parameters::add(const std::string& name, Shape shape, bool decay) {
   constexpr int64_t kAlign = 16;  // floats in 64 bytes
   check("parameters", index_.emplace(name, layout_.size()).second, "Expected names given once, got ", name,
         " twice.");
-  layout_.push_back({name, shape, size_, decay});
+  layout_.push_back({name, shape, size_, decay, false});
   size_ += (shape.size() + kAlign - 1) / kAlign * kAlign;
 }
 

@@ -16,6 +16,7 @@ struct ParameterView {
   Shape shape;
   int64_t offset;  // in floats
   bool decay;      // weight decay applies: matrices yes, biases no
+  bool frozen;     // not trained: its gradient is 0, and optimisers leave it alone
 };
 
 class Parameters {
@@ -24,6 +25,7 @@ class Parameters {
   void add(const std::string& name, Shape shape, bool decay);
   void allocate(bool trainable = true);
 
+  void set_frozen(const std::string& name, bool frozen) { layout_[index_of(name)].frozen = frozen; }
   const std::vector<ParameterView>& layout() const { return layout_; }
   bool trainable() const { return gradients_.defined(); }
   Tensor values() const { return values_; }        // [P]; undefined where not trainable

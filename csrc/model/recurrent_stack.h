@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/cell.h"
+#include "model/layer_norm.h"
 #include "model/rows.h"
 
 namespace s2s::model {
@@ -13,6 +14,11 @@ struct StackConfig {
   CellConfig cell;  // input: of the first layer
   int64_t layers = 1;
   bool bidirectional = false;
+  // y_l = norm(h_l + x_l): x_l, a layer's input as it was before dropout, from the second layer on (Wu et al.
+  // 2016); norm over both directions together, on every layer (Ba et al. 2016).
+  bool residual = false, layer_norm = false;
+  // Whether what leaves a layer lies in [-1, 1].
+  bool bounded() const { return !layer_norm && !(residual && layers > 1); }
   int64_t directions() const { return bidirectional ? 2 : 1; }
   int64_t width() const { return directions() * cell.hidden; }
 };
@@ -28,12 +34,22 @@ class RecurrentStack {
     return cells_[static_cast<size_t>(layer * config_.directions() + direction)];
   }
 
+  bool adds(int64_t layer) const { return config_.residual && layer > 0; }
+  // h [R, W] of a layer -> y, by its input where that is added; h then is what is normalised. y: where there
+  // is a norm, may be h; else is h.
+  void finish(int64_t layer, const Tensor& input, const Tensor& h, const Tensor& y) const;
+  // dy becomes the gradient of h, which is that of the added input, too; h as finish left it.
+  void finish_backward(int64_t layer, const Tensor& h, const Tensor& dy) const;
+  ZoneoutNames zoneout_names(const Dropout& dropout, const RowNames& names, int dropout_op, int64_t layer,
+                             int64_t direction) const;
+
   // States in the order of Ragged, one per layer and direction: index layer * directions + direction.
   using States = std::vector<State>;
 
   struct Saved {
     std::vector<Tensor> inputs;      // per layer [R, C]
     std::vector<Cell::Saved> cells;  // per layer and direction
+    std::vector<Tensor> sums;        // per layer [R, D * H]: what was normalised
   };
   struct Packed {
     std::vector<Cell::Packed> cells;
@@ -63,6 +79,7 @@ class RecurrentStack {
  private:
   StackConfig config_;
   std::vector<Cell> cells_;
+  std::vector<LayerNorm> norms_;  // per layer
 };
 
 }  // namespace s2s::model

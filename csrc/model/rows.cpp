@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "math/philox.h"
 
 namespace s2s::model {
 
@@ -73,11 +74,20 @@ Tensor flat_offsets(const int32_t* lengths, int64_t count) {
   return offsets;
 }
 
+bool drops_word(const Dropout& dropout, int op, int64_t example, int64_t time) {
+  if (dropout.word == 0.0f) return false;
+  const math::Philox words = math::philox(math::dropout_counter(0, static_cast<int32_t>(time), example, op),
+                                          math::dropout_key0(dropout.seed), dropout.update);
+  return math::uniform(words.word[0]) < dropout.word;
+}
+
 RowNames row_names(const Ragged& ragged, const int64_t* example_ids, const Dropout& dropout) {
-  RowNames names{Tensor::host({ragged.rows()}, DType::i64), Tensor::host({ragged.rows()}, DType::i32)};
+  RowNames names{Tensor::host({ragged.rows()}, DType::i64), Tensor::host({ragged.rows()}, DType::i32), {}};
+  if (dropout.zoneout) names.step = Tensor::host({ragged.rows()}, DType::i32);
   for_rows(ragged, [&](int64_t row, int64_t t, int32_t n) {
     names.example.i64()[row] = example_ids ? example_ids[n] : n;
     names.time.i32()[row] = dropout.variational ? 0 : static_cast<int32_t>(t);
+    if (dropout.zoneout) names.step.i32()[row] = static_cast<int32_t>(t);
   });
   return names;
 }

@@ -23,11 +23,13 @@ Tensor flat_offsets(const int32_t* lengths, int64_t count);
 
 struct RowNames {
   Tensor example;  // [R] int64
-  Tensor time;     // [R] int32
+  Tensor time;     // [R] int32; 0 where dropout is variational
+  Tensor step;     // [R] int32 the time whatever dropout is, where there is zoneout
   RowNames rows(int64_t begin, int64_t count) const {
-    return {example.rows(begin, count), time.rows(begin, count)};
+    return {example.rows(begin, count), time.rows(begin, count),
+            step.defined() ? step.rows(begin, count) : step};
   }
-  RowNames to(Device device) const { return {example.to(device), time.to(device)}; }
+  RowNames to(Device device) const { return {example.to(device), time.to(device), step.to(device)}; }
 };
 // Which dropout of the network a mask belongs to.
 enum DropoutOp : int {
@@ -35,18 +37,25 @@ enum DropoutOp : int {
   kDropTarget = 1,
   kDropAttentional = 2,
   kDrawTarget = 3,  // no dropout: scheduled_sampling.h
+  kDropSourceWord = 4,
+  kDropTargetWord = 5,
   kDropEncoderLayer = 64,
-  kDropDecoderLayer = 128
+  kDropDecoderLayer = 128,
+  kZoneoutEncoder = 192,
+  kZoneoutDecoder = 224
 };
 
 // Dropout for one pass of training; rates of 0 (inference, evaluation) do nothing.
 struct Dropout {
   float embedding = 0.0f, layers = 0.0f, output = 0.0f;  // rates
   bool variational = false;                              // one mask for all time steps
+  float word = 0.0f;                                     // the rate at which tokens become <unk>
+  bool zoneout = false;                                  // by masks; the rates are the cells'
   uint64_t seed = 0;
   uint32_t update = 0;
 
-  bool active() const { return embedding > 0.0f || layers > 0.0f || output > 0.0f; }
+  // Whether rows need names.
+  bool active() const { return embedding > 0.0f || layers > 0.0f || output > 0.0f || zoneout; }
   ops::Mask mask(int op) const {
     const float p = op == kDropAttentional ? output : op >= kDropEncoderLayer ? layers : embedding;
     return {p, seed, update};
@@ -56,6 +65,9 @@ struct Dropout {
     if (mask(op).p > 0.0f) ops::dropout(x, x, names.example, names.time, op, mask(op));
   }
 };
+
+// Word dropout (Bowman et al. 2016): whether this token becomes <unk>.
+bool drops_word(const Dropout& dropout, int op, int64_t example, int64_t time);
 
 // example_ids null: the caller's index.
 RowNames row_names(const Ragged& ragged, const int64_t* example_ids, const Dropout& dropout);

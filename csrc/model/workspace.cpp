@@ -9,7 +9,7 @@ namespace s2s::model {
 void StepBuffers::reserve(const Decoder& decoder, const Config& config, int64_t count, int64_t longest) {
   if (count > room) {
     room = count;
-    rows = decoder.make_rows(count, 0, false, false);
+    rows = decoder.make_rows(count, 0, {}, false);
     initial = decoder.make_states(count);
     written = decoder.make_states(count);
     parents = Tensor::host({count}, DType::i32);

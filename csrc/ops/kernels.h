@@ -10,6 +10,7 @@
 #include "ops/dropout.h"
 #include "ops/embedding.h"
 #include "ops/gru_inference.h"
+#include "ops/layer_norm.h"
 #include "ops/lstm_inference.h"
 #include "ops/matmul.h"
 #include "ops/norm.h"
@@ -21,6 +22,7 @@
 #include "ops/sample.h"
 #include "ops/softmax.h"
 #include "ops/topk.h"
+#include "ops/zoneout.h"
 
 namespace s2s {
 
@@ -47,7 +49,11 @@ struct Kernels {
   void (*copy_cross_entropy)(const CopyCrossEntropyArgs&);
   void (*copy_log_softmax)(const CopyLogSoftmaxArgs&);
   void (*coverage_loss)(const CoverageLossArgs&);
+  void (*layer_norm)(const LayerNormArgs&);
+  void (*layer_norm_backward)(const LayerNormBackwardArgs&);
   void (*dropout)(const DropoutArgs&);
+  void (*zoneout)(const ZoneoutArgs&);
+  void (*zoneout_backward)(const ZoneoutBackwardArgs&);
   void (*tanh_backward)(const TanhBackwardArgs&);
   void (*gather_rows)(const GatherRowsArgs&);
   void (*column_sum)(const ColumnSumArgs&);

@@ -11,6 +11,8 @@ import sqlite3
 import sys
 from pathlib import Path
 
+from prepare import quote
+
 from seq2seq_fast import Translator
 from seq2seq_fast.sql_metrics import execution_accuracy, fill_variables
 
@@ -21,7 +23,7 @@ def main(model: str, split: str, dump: str) -> None:
     with Translator(Path(model)) as translator:
         questions = [row["question_template"].split() for row in rows]
         found = translator.translate_batch(questions, beam_size=5, max_decoding_length=200)
-    templates = [" ".join(result.hypotheses[0]) for result in found]
+    templates = [quote(" ".join(result.hypotheses[0])) for result in found]
     exact = [template == row["sql_template"] for template, row in zip(templates, rows, strict=True)]
 
     database = sqlite3.connect(":memory:")

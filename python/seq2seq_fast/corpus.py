@@ -104,6 +104,7 @@ def build_vocabularies(
     *,
     min_frequency: tuple[int, int] = (1, 1),
     max_size: tuple[int | None, int | None] = (None, None),
+    joint: bool = False,
     cache_dir: StrPath | None = None,
 ) -> tuple[Vocabulary, Vocabulary]:
     """Make the vocabularies of a TSV file's two columns; in memory is a count for each distinct token.
@@ -112,6 +113,8 @@ def build_vocabularies(
         path: the file, plain or compressed (gzip, xz).
         source, target: cut the columns into tokens.
         min_frequency, max_size: of source and target; see `Vocabulary.build`.
+        joint: both are one vocabulary, of the tokens of both columns; min_frequency and max_size are then
+            those of the source.
         cache_dir: where they are kept and found the next time; None: nowhere.
 
     Raises:
@@ -122,6 +125,11 @@ def build_vocabularies(
 
     def build() -> list[Vocabulary]:
         counts = count_tokens(path, source, target)
+        if joint:
+            both = Vocabulary.build(
+                counts[0] + counts[1], min_frequency=min_frequency[0], max_size=max_size[0]
+            )
+            return [both, both]
         return [
             Vocabulary.build(counted, min_frequency=least, max_size=most)
             for counted, least, most in zip(counts, min_frequency, max_size, strict=True)
@@ -143,6 +151,7 @@ def build_vocabularies(
         "target": _tokenizer_key(target),
         "min_frequency": min_frequency,
         "max_size": max_size,
+        **({"joint": True} if joint else {}),
     }
     folder, _ = cached(cache_dir, f"{Path(path).name}-vocabularies", key, make)
     return Vocabulary.load(folder / "source.json"), Vocabulary.load(folder / "target.json")

@@ -334,6 +334,13 @@ def _check_vocabularies(config: Seq2SeqConfig, source: TextField | None, target:
             raise ValueError(
                 f"the {name} vocabulary has {len(text.vocabulary)} tokens, {name}_vocab_size is {size}."
             )
+    if (
+        config.share_embeddings
+        and source is not None
+        and target is not None
+        and source.vocabulary.tokens != target.vocabulary.tokens
+    ):
+        raise ValueError("share_embeddings is on, and the source vocabulary is not the target's.")
     for name in ("pad", "bos", "eos", "unk") if target is not None else ():
         special = getattr(target.vocabulary, f"{name}_id") if target is not None else None
         if special is not None and special != getattr(config, f"{name}_id"):

@@ -70,6 +70,15 @@ class Seq2SeqConfig:
     tie_output: bool = False
     """The output projection is the target embedding; a is then target_embedding_dim wide, else
     decoder_hidden."""
+    share_embeddings: bool = False
+    """Source and target have one embedding, decoder.embedding.weight, and so one vocabulary; with tie_output
+    it is the output projection, too (Press & Wolf 2017)."""
+    residual: bool = False
+    """The input of every recurrent layer but the first is added to its output (Wu et al. 2016), as it was
+    before dropout: TensorFlow's nmt and NVIDIA's GNMT."""
+    layer_norm: bool = False
+    """What leaves a recurrent layer, after that sum and both directions together, is normalised (Ba et al.
+    2016; torch.nn.LayerNorm). States on their way to the next step are not."""
     reset_after: bool = True
     """GRU: the reset gate after the recurrent product (PyTorch, cuDNN) or before it (Keras' default,
     ONNX)."""
@@ -81,6 +90,16 @@ class Seq2SeqConfig:
     variational_dropout: bool = False
     """A sequence's units are dropped at all of its steps or at none (Gal & Ghahramani 2016, without their
     dropout of the recurrent connections)."""
+    word_dropout: float = 0.0
+    """In training each token of the source, and each that the decoder reads but <bos>, is <unk> with this
+    probability (Bowman et al. 2016). Tokens that the decoder draws itself are spared."""
+    zoneout_hidden: float = 0.0
+    """In training each unit of a recurrent state h keeps its value of the step before with this probability;
+    otherwise h is the mean of the two, so weighted (Krueger et al. 2017)."""
+    zoneout_cell: float = 0.0
+    """The same for c of LSTMs."""
+    source_unk_id: int = 3
+    """<unk> of the source vocabulary, for word_dropout; unk_id is the target's."""
     bos_id: int = 1
     eos_id: int = 2
     unk_id: int = 3
@@ -251,7 +270,9 @@ class Seq2Seq:
         deviation 0.1."""
         rng = np.random.Generator(np.random.Philox(seed))
         for name, shape, _, decay in self._layout:
-            if "embedding" in name:
+            if ".norm_" in name:
+                value = np.full(shape, 1.0 if name.endswith("weight") else 0.0)
+            elif "embedding" in name:
                 value = rng.normal(0.0, 0.1, shape)
             elif ".rnn." in name:
                 cell_hidden = self.config.encoder_hidden if "encoder" in name else self.config.decoder_hidden
@@ -277,7 +298,28 @@ class Seq2Seq:
         model = Seq2Seq(self.config, seed=None, device=there)
         for name, value in self.native.state().items():
             model.native.load_parameter(name, value)
+        model.freeze(*self.frozen)
         return model
+
+    def freeze(self, *names: str, frozen: bool = True) -> None:
+        """Keep parameters as they are: from now on their gradients are 0, and a `Trainer` does not change
+        them. `frozen=False` undoes it. A model's folder knows nothing of it.
+
+        Raises:
+            ValueError: there is no such parameter.
+        """
+        known = {name for name, *_ in self._layout}
+        for name in names:
+            if name not in known:
+                raise ValueError(f"[freeze] Expected names of parameters, got {name!r}.")
+        flag("freeze", "frozen", frozen)
+        for name in names:
+            self.native.set_frozen(name, frozen)
+
+    @property
+    def frozen(self) -> list[str]:
+        """The names of the parameters that `freeze` keeps."""
+        return self.native.frozen
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter by name: views of one flat buffer, numpy arrays to write to or `DeviceArray`s. A

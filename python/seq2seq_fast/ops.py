@@ -35,6 +35,8 @@ __all__ = [
     "gru",
     "gru_cell",
     "gru_cell_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "linear",
     "linear_backward",
     "log_softmax",
@@ -51,6 +53,8 @@ __all__ = [
     "softmax_backward",
     "squared_norm",
     "topk",
+    "zoneout",
+    "zoneout_backward",
 ]
 
 Mask = NDArray[np.uint8] | DeviceArray
@@ -139,6 +143,29 @@ def log_softmax_backward(dy: A, y: A) -> A:
     rows, shape = _rows(op, "y", y)
     drows, _ = _rows(op, "dy", array(op, "dy", dy, shape))
     return _native.softmax_backward(drows, rows, True).reshape(shape)
+
+
+def layer_norm(x: A, weight: A, bias: A, eps: float = 1e-5) -> A:
+    """(x - mean) / sqrt(variance + eps) * weight + bias over the last dimension of x [..., C], variance the
+    biased one (Ba et al. 2016; torch.nn.functional.layer_norm).
+
+    Args:
+        x: [..., C].
+        weight, bias: [C].
+        eps: above 0.
+    """
+    op = "layer_norm"
+    rows, shape = _rows(op, "x", x)
+    return _native.layer_norm(rows, weight, bias, number(op, "eps", eps)).reshape(shape)
+
+
+def layer_norm_backward(dy: A, x: A, weight: A, eps: float = 1e-5) -> tuple[A, A, A]:
+    """dx [..., C], dweight [C] and dbias [C] of `layer_norm`, from its input."""
+    op = "layer_norm_backward"
+    rows, shape = _rows(op, "x", x)
+    drows, _ = _rows(op, "dy", array(op, "dy", dy, shape))
+    dx, dweight, dbias = _native.layer_norm_backward(drows, rows, weight, number(op, "eps", eps))
+    return dx.reshape(shape), dweight, dbias
 
 
 def cross_entropy(
@@ -438,6 +465,80 @@ def dropout(
         who,
         when,
     ).reshape(shape)
+
+
+def zoneout(
+    before: A,
+    x: A,
+    p: float,
+    seed: int | None = None,
+    update: int = 0,
+    op: int = 0,
+    stream: int = 0,
+    example: Ids | None = None,
+    time: Ids | None = None,
+) -> A:
+    """Zoneout (Krueger et al. 2017): a unit keeps its value of the step before with probability p.
+
+    Element u of a row is before's where uniform(philox(counter, key)) < p, else x's; the names are those of
+    `dropout`, but that the counter's first word is u // 4 + stream * 2^28.
+
+    Args:
+        before, x: [R, W], the states of the step before and of this one.
+        p: 0 <= p <= 1.
+        seed: 0 .. 2^64 - 1; None: no mask but its expectation, p before + (1 - p) x, as in inference.
+        update, op, example, time: as for `dropout`.
+        stream: 0 .. 15, which of an op's masks.
+    """
+    name = "zoneout"
+    rows, shape = _rows(name, "x", x)
+    previous, _ = _rows(name, "before", array(name, "before", before, shape))
+    mask = _zoneout_mask(name, p, seed, update, op, stream, example, time, len(rows))
+    return _native.zoneout(previous, rows, *mask).reshape(shape)
+
+
+def zoneout_backward(
+    dy: A,
+    p: float,
+    seed: int | None = None,
+    update: int = 0,
+    op: int = 0,
+    stream: int = 0,
+    example: Ids | None = None,
+    time: Ids | None = None,
+) -> tuple[A, A]:
+    """dx and dbefore [R, W] of `zoneout` with the same names."""
+    name = "zoneout_backward"
+    rows, shape = _rows(name, "dy", dy)
+    mask = _zoneout_mask(name, p, seed, update, op, stream, example, time, len(rows))
+    dx, dbefore = _native.zoneout_backward(rows, *mask)
+    return dx.reshape(shape), dbefore.reshape(shape)
+
+
+def _zoneout_mask(
+    name: str,
+    p: float,
+    seed: int | None,
+    update: int,
+    op: int,
+    stream: int,
+    example: Ids | None,
+    time: Ids | None,
+    rows: int,
+) -> tuple[Any, ...]:
+    """What the extension takes of a mask; without a seed rows have no names."""
+    rate = number(name, "p", p)
+    if seed is None:
+        return rate, 0, 0, 0, 0, None, None
+    return (
+        rate,
+        integer(name, "seed", seed, 0, 2**64 - 1),
+        integer(name, "update", update, 0, 2**32 - 1),
+        integer(name, "op", op, 0, 255),
+        integer(name, "stream", stream, 0, 15),
+        np.arange(rows, dtype=np.int64) if example is None else array(name, "example", example),
+        np.zeros(rows, np.int32) if time is None else array(name, "time", time),
+    )
 
 
 def philox(counter: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.uint32]:

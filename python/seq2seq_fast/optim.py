@@ -8,7 +8,7 @@ which lies where the parameters lie.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from seq2seq_fast.device import DeviceArray, device_of, to_host
 
 Float32 = npt.NDArray[np.float32] | DeviceArray
 Mask = npt.NDArray[np.uint8]
-"""[P / 16] one flag for each 64 bytes of the flat buffer: whether weight decay applies."""
+"""[P / 16] flags for each 64 bytes of the flat buffer: 1 weight decay applies, 2 the parameter is frozen."""
 
 
 @dataclass
@@ -67,8 +67,9 @@ class Optimizer(ABC):
             parameters: float32 [P], the flat buffer, on any device; the state goes there with the first step.
             gradients: float32 [P], on the same device.
             lr: the learning rate of this step; None: `self.lr`.
-            decay_mask: uint8 [P / 16], where weight decay applies; None: everywhere, as in PyTorch. It is
-                copied at each step where it lies on another device.
+            decay_mask: uint8 [P / 16]: 1 where weight decay applies, 2 where parameters are frozen, 3 both;
+                None: decay everywhere, as in PyTorch. It is copied at each step where it lies on another
+                device.
 
         Raises:
             ValueError, TypeError: naming the argument that is wrong; nothing has changed then.
@@ -269,10 +270,12 @@ def optimizer_from_settings(settings: Mapping[str, Any]) -> Optimizer:
     return kind(**arguments)
 
 
-def decay_mask(layout: list[tuple[str, tuple[int, ...], int, bool]], size: int) -> Mask:
+def decay_mask(
+    layout: list[tuple[str, tuple[int, ...], int, bool]], size: int, frozen: Collection[str] = ()
+) -> Mask:
     """Return the mask of a model's layout (name, shape, offset, decay), `size` floats in all."""
     mask = np.zeros(-(-size // 16), np.uint8)
-    for _, shape, offset, decay in layout:
-        if decay:
-            mask[offset // 16 : -(-(offset + int(np.prod(shape))) // 16)] = 1
+    for name, shape, offset, decay in layout:
+        flags = int(decay) | (2 if name in frozen else 0)
+        mask[offset // 16 : -(-(offset + int(np.prod(shape))) // 16)] = flags
     return mask

@@ -298,6 +298,11 @@ class Trainer:
         """Whether more of the metric is better."""
         return isinstance(self.metric, Metric) and self.metric.maximize
 
+    @property
+    def frozen(self) -> list[str]:
+        """The names of the model's parameters that are not trained; see `Seq2Seq.freeze`."""
+        return list(getattr(self.model, "frozen", ()))
+
     def fit(
         self,
         train: TrainingData,
@@ -355,6 +360,7 @@ class Trainer:
                 "scheduled_sampling": self.scheduled_sampling and self.scheduled_sampling.settings(),
                 "compute_type": self.compute_type,
                 "average_decay": self.average_decay,
+                "frozen": self.frozen or None,
                 "early_stopping": self.early_stopping,
                 "validate_every": self.validate_every,
                 "report_every": self.report_every,

@@ -57,8 +57,9 @@ class TrainingRun:
         self.size = len(self.model.flat_parameters)
         self.device = device_of(self.model.flat_parameters)
         self.decay_mask = None
-        if self.optimizer.weight_decay:
-            self.decay_mask = _native.to_device(decay_mask(self.layout, self.size), self.device)
+        frozen = trainer.frozen
+        if self.optimizer.weight_decay or frozen:
+            self.decay_mask = _native.to_device(decay_mask(self.layout, self.size, frozen), self.device)
         self.state = TrainingState()
         self.average: Any = None  # [P] the moving average of the parameters
         self.own: Any = None  # [P] the parameters themselves, while the average stands in the model

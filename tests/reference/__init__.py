@@ -10,10 +10,20 @@ from __future__ import annotations
 
 from reference.attention import attend, attention
 from reference.autodiff import finite_difference_vjp, vjp
-from reference.basic import cross_entropy, embedding, linear, log_softmax, project_topk, sample, softmax, topk
+from reference.basic import (
+    cross_entropy,
+    embedding,
+    layer_norm,
+    linear,
+    log_softmax,
+    project_topk,
+    sample,
+    softmax,
+    topk,
+)
 from reference.network import Options, decode, encode, log_probabilities, parameter_shapes, sequence_loss
 from reference.optimizers import adagrad, adam, clip_grad_norm, sgd
-from reference.random import dropout, dropout_mask, philox
+from reference.random import dropout, dropout_mask, philox, uniforms
 from reference.recurrent import gru, gru_cell, lstm, lstm_cell, sigmoid
 
 __all__ = [
@@ -32,6 +42,7 @@ __all__ = [
     "finite_difference_vjp",
     "gru",
     "gru_cell",
+    "layer_norm",
     "linear",
     "log_probabilities",
     "log_softmax",
@@ -46,5 +57,6 @@ __all__ = [
     "sigmoid",
     "softmax",
     "topk",
+    "uniforms",
     "vjp",
 ]

@@ -96,6 +96,7 @@ _UFUNCS: dict[
     np.negative: (lambda g, y, a: -g,),
     np.exp: (lambda g, y, a: g * y,),
     np.log: (lambda g, y, a: g / a,),
+    np.sqrt: (lambda g, y, a: g / (2 * y),),
     np.tanh: (lambda g, y, a: g * (1 - y * y),),
     np.matmul: (_matmul_left, _matmul_right),
 }

@@ -29,6 +29,14 @@ def log_softmax(x: Array) -> Array:
     return shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
 
 
+def layer_norm(x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> Array:
+    """x [..., C], weight and bias [C] -> [..., C] (Ba et al. 2016)."""
+    size = x.shape[-1]
+    centred = x - np.sum(x, axis=-1, keepdims=True) / size
+    variance = np.sum(centred * centred, axis=-1, keepdims=True) / size
+    return centred / np.sqrt(variance + eps) * weight + bias
+
+
 def cross_entropy(
     logits: Array, targets: np.ndarray, ignore_index: int = -100, label_smoothing: float = 0.0
 ) -> Array:

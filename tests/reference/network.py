@@ -10,7 +10,7 @@ import numpy as np
 
 from reference.attention import attend
 from reference.autodiff import Array, constant
-from reference.basic import cross_entropy, linear, log_softmax, sample
+from reference.basic import cross_entropy, layer_norm, linear, log_softmax, sample
 from reference.random import dropout, uniforms
 from reference.recurrent import State, Weights, run_stack, step_of
 
@@ -42,11 +42,18 @@ class Options:
     coverage: bool = False
     coverage_loss: float = 0.0
     tie_output: bool = False
+    share_embeddings: bool = False
+    residual: bool = False
+    layer_norm: bool = False
     reset_after: bool = True
     dropout: float = 0.0
     embedding_dropout: float | None = None
     output_dropout: float | None = None
     variational_dropout: bool = False
+    word_dropout: float = 0.0
+    zoneout_hidden: float = 0.0
+    zoneout_cell: float = 0.0
+    source_unk_id: int = 3
     bos_id: int = 1
     eos_id: int = 2
     unk_id: int = 3
@@ -57,26 +64,78 @@ class Options:
 OP_SOURCE_EMBEDDING, OP_TARGET_EMBEDDING, OP_COMBINE, OP_DRAW_TARGET = 0, 1, 2, 3
 OP_ENCODER_LAYER, OP_DECODER_LAYER = 64, 128  # plus the layer whose output is dropped on its way to the next
 
-Drop = Callable[[int, Array, int], Array]  # (op, x [T, C], time of the first row) -> x with units dropped
+OP_SOURCE_WORD, OP_TARGET_WORD = 4, 5
+OP_ENCODER_ZONEOUT, OP_DECODER_ZONEOUT = 192, 224  # plus the layer
 
 
-def no_dropout(op: int, x: Array, first: int) -> Array:
-    return x
+class Drop:
+    """What is dropped: here, out of training, nothing."""
+
+    def __call__(self, op: int, x: Array, first: int) -> Array:
+        """x [T, C], row t of which is at time first + t."""
+        return x
+
+    def word(self, op: int, time: int) -> bool:
+        """Whether a token becomes <unk>."""
+        return False
+
+    def stays(self, p: float, count: int, op: int, time: int, stream: int) -> np.ndarray:
+        """Zoneout: how much of a unit's value before it keeps, [count]; out of training the expectation."""
+        return np.full(count, p)
 
 
-def dropout_of(o: Any, seed: int, update: int, example: int) -> Drop:
-    """The dropout of one example at one update; row t of x is at time first + t, or at 0 if variational."""
+no_dropout = Drop()
 
-    def rate(op: int) -> float:
+
+@dataclass
+class Dropout(Drop):
+    """The dropout of one example at one update."""
+
+    o: Any
+    seed: int
+    update: int
+    example: int
+
+    def __call__(self, op: int, x: Array, first: int) -> Array:
+        o, rows = self.o, x.shape[0]
         own = {OP_COMBINE: o.output_dropout}.get(op, o.embedding_dropout if op < OP_ENCODER_LAYER else None)
-        return float(o.dropout if own is None else own)
-
-    def drop(op: int, x: Array, first: int) -> Array:
-        rows = x.shape[0]
         times = [0] * rows if o.variational_dropout else range(first, first + rows)
-        return dropout(x, rate(op), seed, update, op, [example] * rows, times)
+        rate = float(o.dropout if own is None else own)
+        return dropout(x, rate, self.seed, self.update, op, [self.example] * rows, times)
 
-    return drop
+    def word(self, op: int, time: int) -> bool:
+        return bool(
+            uniforms(1, self.seed, self.update, op, self.example, time)[0] < np.float32(self.o.word_dropout)
+        )
+
+    def stays(self, p: float, count: int, op: int, time: int, stream: int) -> np.ndarray:
+        u = uniforms(count, self.seed, self.update, op, self.example, time, stream)
+        return (u < np.float32(p)).astype(float)
+
+
+dropout_of = Dropout
+
+
+def _zone(o: Any, drop: Drop, op: int, first: int) -> Callable[[int, int, int, State, State], State]:
+    """Zoneout (Krueger et al. 2017) of a stack whose first step is at time `first`."""
+
+    def zone(layer: int, direction: int, t: int, before: State, now: State) -> State:
+        mixed = []
+        for i, (b, n, p) in enumerate(zip(before, now, [o.zoneout_hidden, o.zoneout_cell], strict=False)):
+            s = drop.stays(p, n.shape[-1], op + layer, first + t, 2 * direction + i)
+            mixed.append(s * b + (1 - s) * n)
+        return tuple(mixed)
+
+    return zone
+
+
+def _norm(o: Any, params: Params, name: str) -> Callable[[int, Array], Array]:
+    def norm(layer: int, y: Array) -> Array:
+        if not o.layer_norm:
+            return y
+        return layer_norm(y, params[f"{name}.norm_l{layer}.weight"], params[f"{name}.norm_l{layer}.bias"])
+
+    return norm
 
 
 Draw = Callable[[int, Array], int | None]  # (t, logits of t - 1) -> the token fed at t; None: the target's
@@ -116,9 +175,12 @@ def parameter_shapes(o: Any) -> dict[str, tuple[int, ...]]:
                 shapes[f"{name}.weight_hh_l{k}{suffix}"] = (gates, hidden)
                 shapes[f"{name}.bias_ih_l{k}{suffix}"] = (gates,)
                 shapes[f"{name}.bias_hh_l{k}{suffix}"] = (gates,)
+            if o.layer_norm:
+                for part in ("weight", "bias"):
+                    shapes[f"{name}.norm_l{k}.{part}"] = (hidden * len(suffixes),)
 
     memory, hidden, width = memory_width(o), o.decoder_hidden, attentional_width(o)
-    if o.source_vocab_size:
+    if o.source_vocab_size and not o.share_embeddings:
         shapes["encoder.embedding.weight"] = (o.source_vocab_size, o.source_embedding_dim)
     source = o.source_embedding_dim if o.source_vocab_size else o.source_features
     suffixes = ("", "_reverse") if o.bidirectional else ("",)
@@ -165,7 +227,9 @@ def encode(o: Any, params: Params, source: np.ndarray, drop: Drop = no_dropout) 
     """source [S] ids or [S, C] features -> memory [S, M], each layer's final state, directions joined [M]."""
     x: Array = source
     if o.source_vocab_size:
-        x = drop(OP_SOURCE_EMBEDDING, params["encoder.embedding.weight"][source], 0)
+        read = [o.source_unk_id if drop.word(OP_SOURCE_WORD, t) else int(s) for t, s in enumerate(source)]
+        side = "decoder" if o.share_embeddings else "encoder"
+        x = drop(OP_SOURCE_EMBEDDING, params[f"{side}.embedding.weight"][np.array(read)], 0)
     directions = 2 if o.bidirectional else 1
     weights = _rnn_weights(params, "encoder.rnn", o.encoder_layers, directions)
     zero = tuple(np.zeros(o.encoder_hidden) for _ in range(2 if o.encoder_cell == "lstm" else 1))
@@ -175,7 +239,10 @@ def encode(o: Any, params: Params, source: np.ndarray, drop: Drop = no_dropout) 
         [zero] * len(weights),
         weights,
         directions,
-        between=lambda layer, y: drop(OP_ENCODER_LAYER + layer, y, 0),
+        lambda layer, y: drop(OP_ENCODER_LAYER + layer, y, 0),
+        o.residual,
+        _norm(o, params, "encoder.rnn"),
+        _zone(o, drop, OP_ENCODER_ZONEOUT, 0),
     )
     per_layer = [last[k : k + directions] for k in range(0, len(last), directions)]
     joined = [
@@ -255,7 +322,10 @@ def decode(o: Any, params: Params, at: Decoding, token: int, drop: Drop = no_dro
         at.states,
         _rnn_weights(params, "decoder.rnn", o.decoder_layers, 1),
         1,
-        between=lambda layer, z: drop(OP_DECODER_LAYER + layer, z, at.time),
+        lambda layer, z: drop(OP_DECODER_LAYER + layer, z, at.time),
+        o.residual,
+        _norm(o, params, "decoder.rnn"),
+        _zone(o, drop, OP_DECODER_ZONEOUT, at.time),
     )
     h = y[0]
     context, weights = _context(o, params, at.memory, at.encoder_states, h, at.covered)
@@ -281,7 +351,8 @@ def logits(
     steps = [decode(o, params, at, o.bos_id, drop)]
     for t in range(1, len(target)):
         drawn = draw(t, steps[-1][0])
-        steps.append(decode(o, params, at, int(target[t - 1]) if drawn is None else drawn, drop))
+        given = o.unk_id if drop.word(OP_TARGET_WORD, t) else int(target[t - 1])
+        steps.append(decode(o, params, at, given if drawn is None else drawn, drop))
     return np.stack([step[0] for step in steps]), np.stack([step[1] for step in steps])
 
 

@@ -23,12 +23,16 @@ def philox(counter: Sequence[int], key: Sequence[int]) -> list[int]:
     return [c0, c1, c2, c3]
 
 
-def uniforms(count: int, seed: int, update: int, op: int, example: int, time: int) -> np.ndarray:
+def uniforms(
+    count: int, seed: int, update: int, op: int, example: int, time: int, stream: int = 0
+) -> np.ndarray:
     """Numbers in [0, 1) for `count` units of one example at one time; 24 bits each."""
     key = [(seed ^ (seed >> 32)) & WORD, update & WORD]
     words: list[int] = []
     for block in range((count + 3) // 4):
-        words += philox([block, time & WORD, example & WORD, (op | (example >> 32) << 8) & WORD], key)
+        words += philox(
+            [block + (stream << 28), time & WORD, example & WORD, (op | (example >> 32) << 8) & WORD], key
+        )
     return np.array([(word >> 8) * 2.0**-24 for word in words[:count]])
 
 

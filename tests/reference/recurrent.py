@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -60,11 +61,19 @@ def step_of(cell: str, reset_after: bool = True) -> Step:
     return lambda x, state, weights: (gru_cell(x, *state, *weights, reset_after=reset_after),)  # type: ignore[misc]
 
 
-def run_direction(step: Step, x: Array, state: State, weights: Weights, reverse: bool) -> tuple[Array, State]:
-    """One layer in one direction over one sequence, x [T, C] -> y [T, H] and the last state."""
+def run_direction(
+    step: Step,
+    x: Array,
+    state: State,
+    weights: Weights,
+    reverse: bool,
+    zone: Callable[[int, State, State], State] = lambda t, before, now: now,
+) -> tuple[Array, State]:
+    """One layer in one direction over one sequence, x [T, C] -> y [T, H] and the last state. `zone(t, before,
+    now)` is the state at t that goes on (zoneout)."""
     outputs: list[Any] = [None] * len(x)
     for t in reversed(range(len(x))) if reverse else range(len(x)):
-        state = step(x[t], state, weights)
+        state = zone(t, state, step(x[t], state, weights))
         outputs[t] = state[0]
     return np.stack(outputs), state
 
@@ -76,24 +85,31 @@ def run_stack(
     params: Sequence[Weights],
     directions: int,
     between: Callable[[int, Array], Array] = lambda layer, y: y,
+    residual: bool = False,
+    norm: Callable[[int, Array], Array] = lambda layer, y: y,
+    zone: Callable[[int, int, int, State, State], State] = lambda layer, direction, t, before, now: now,
 ) -> tuple[Array, list[State]]:
     """Layers of one or two directions (D) over one sequence, x [T, C] -> y [T, D*H] and the last states.
 
     `states` and `params` are listed layer by layer, forward before reverse. `between(l, y)` is applied to the
-    output of layer l on its way to layer l + 1 (dropout).
+    output of layer l on its way to layer l + 1 (dropout). residual: a layer's input, before that, is added to
+    its output, but for the first layer's; `norm(l, y)` of the sum is what leaves it (layer normalisation).
+    `zone(l, direction, t, before, now)` is the state that a step ends with.
     """
     last = []
+    leaving = x
     for layer in range(len(params) // directions):
-        if layer > 0:
-            x = between(layer - 1, x)
+        x = between(layer - 1, leaving) if layer > 0 else leaving
         outputs = []
         for d in range(directions):
             k = layer * directions + d
-            y, state = run_direction(step, x, states[k], params[k], reverse=d == 1)
+            zoned = functools.partial(zone, layer, d)
+            y, state = run_direction(step, x, states[k], params[k], d == 1, zoned)
             outputs.append(y)
             last.append(state)
-        x = np.concatenate(outputs, axis=-1)
-    return x, last
+        y = np.concatenate(outputs, axis=-1)
+        leaving = norm(layer, y + leaving if residual and layer > 0 else y)
+    return leaving, last
 
 
 def _run_batch(

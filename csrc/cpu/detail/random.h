@@ -71,5 +71,26 @@ S2S_INLINE Vec uniform(NativeWords words) {
   return {__builtin_convertvector((NativeInts)(words >> 8), NativeFloats) * 0x1p-24f};
 }
 
+// Calls f(first unit, lanes, random numbers) for each vector of `width` units. A call of philox serves four
+// units, `first` being the counter of the first four; kLanes calls are made at once.
+template <class F>
+S2S_INLINE void for_uniforms(const math::Philox& first, uint32_t key0, uint32_t key1, int64_t width,
+                             const F& f) {
+  NativeWords blocks;
+  for (uint32_t i = 0; i < kLanes; ++i) blocks[i] = i;
+  for (int64_t u = 0; u < width; u += 4 * kLanes) {
+    math::Words<WordVec> counter;
+    for (int w = 0; w < 4; ++w) counter.word[w].v = first.word[w] - NativeWords{};
+    counter.word[0].v += blocks + static_cast<uint32_t>(u / 4);
+    NativeWords words[4];
+    in_order(math::philox(counter, key0, key1), words);
+    for (int w = 0; w < 4; ++w) {
+      const int64_t at = u + w * kLanes;
+      if (at >= width) break;
+      f(at, lanes_left(width, at), uniform(words[w]));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace s2s::S2S_ISA

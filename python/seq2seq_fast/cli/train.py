@@ -34,9 +34,10 @@ from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import SentencePieceTokenizer, Tokenizer, tokenizer_from_settings
 from seq2seq_fast.trainer import Metric, Trainer, TrainingInterrupted, TrainingResult
 
+from .embeddings import check_joint, freeze_embeddings, start_embeddings
 from .evaluate import LIKELIHOOD_METRICS
 from .options import Value, load_config, preset_file
-from .train_options import arguments_for, resolve
+from .train_options import TRAIN_OPTIONS, arguments_for, resolve
 
 OPTIONS_FILE = "options.json"
 """In the run's folder: the options it was started with, for --resume."""
@@ -83,6 +84,9 @@ def run_train(
     trainer_arguments = arguments_for("trainer", options)
     trainer_arguments["scheduled_sampling"] = make_sampling(options)
     source, target = make_fields(options, out, resume=resume)
+    unknown: dict[str, Any] = {}
+    if options["word_dropout"]:
+        unknown["source_unk_id"] = source.vocabulary.unk_id
     train = read(options, "train", source, target)
     valid = read(options, "valid", source, target) if options["valid"] is not None else None
     scheduler = make_scheduler(options, planned_steps(options, train))
@@ -93,6 +97,7 @@ def run_train(
             source_vocab_size=len(source.vocabulary),
             target_vocab_size=len(target.vocabulary),
             **arguments_for("model", options),
+            **unknown,
             **{
                 f"{name}_id": getattr(target.vocabulary, f"{name}_id")
                 for name in ("bos", "eos", "unk", "pad")
@@ -101,6 +106,9 @@ def run_train(
         **arguments_for("network", options),
         device=device,
     )
+    if not (resume and CheckpointFolder(out).latest()):  # else they come with the checkpoint
+        start_embeddings(options, model, source, target, tell)
+    freeze_embeddings(options, model)
     trainer = Trainer(
         model,
         optimizer,
@@ -128,10 +136,15 @@ def make_fields(
     options: Mapping[str, Value | None], out: Path, *, resume: bool
 ) -> tuple[TextField, TextField]:
     """Make tokenisers, and vocabularies of the training file's tokens."""
-    tokenizers = [
-        make_tokenizer(options, side, column, out, resume=resume)
-        for column, side in enumerate(("src", "tgt"))
-    ]
+    joint = bool(options["share_embeddings"])
+    if joint:
+        check_joint(options)
+        tokenizers = [make_tokenizer(options, "src", (0, 1), out, resume=resume)] * 2
+    else:
+        tokenizers = [
+            make_tokenizer(options, side, (column,), out, resume=resume)
+            for column, side in enumerate(("src", "tgt"))
+        ]
     least, most = (
         tuple(int(options[f"{side}_{what}"] or 0) for side in ("src", "tgt"))
         for what in ("words_min_frequency", "vocab_size")
@@ -141,6 +154,7 @@ def make_fields(
         *tokenizers,
         min_frequency=(least[0] or 1, least[1] or 1),
         max_size=(most[0] or None, most[1] or None),
+        joint=joint,
         cache_dir=cache_folder(options),
     )
     return (
@@ -150,9 +164,9 @@ def make_fields(
 
 
 def make_tokenizer(
-    options: Mapping[str, Value | None], side: str, column: int, out: Path, *, resume: bool
+    options: Mapping[str, Value | None], side: str, columns: tuple[int, ...], out: Path, *, resume: bool
 ) -> Tokenizer:
-    """Make one side's tokeniser. A SentencePiece model that is learnt is kept in `out`, for --resume."""
+    """Make the tokeniser of these columns. A SentencePiece model that is learnt is kept for --resume."""
     kind = options["source_tokenizer" if side == "src" else "target_tokenizer"]
     lowercase = bool(options["lowercase"])
     path = options[f"{side}_subword_model"]
@@ -164,9 +178,10 @@ def make_tokenizer(
         return SentencePieceTokenizer(str(path), lowercase=lowercase)
     kept = out / f"{side}.sentencepiece.model"
     if not (resume and kept.exists()):
-        tell(f"Learning a SentencePiece model of column {column + 1} of {options['train']}.")
+        named = " and ".join(f"column {column + 1}" for column in columns)
+        tell(f"Learning a SentencePiece model of {named} of {options['train']}.")
         tokenizer = SentencePieceTokenizer.train(
-            (columns[column] for _, columns in tsv.read_columns(str(options["train"]))),
+            (line[column] for _, line in tsv.read_columns(str(options["train"])) for column in columns),
             vocab_size=int(options["subword_vocab_size"] or 0),
             lowercase=lowercase,
         )
@@ -290,15 +305,8 @@ def make_metric(options: Mapping[str, Value | None], source: TextField, target: 
 def save_options(options: Mapping[str, Value | None], out: Path) -> None:
     """Keep the options beside the run; paths are made absolute, so that --resume works from anywhere."""
     kept = {name: value for name, value in options.items() if value is not None}
-    for name in (
-        "train",
-        "valid",
-        "out",
-        "cache_dir",
-        "src_subword_model",
-        "tgt_subword_model",
-        "tensorboard",
-    ):
+    paths = (option.name for option in TRAIN_OPTIONS if option.kind == "path")
+    for name in paths:
         if name in kept:
             kept[name] = str(Path(str(kept[name])).absolute())
     out.mkdir(parents=True, exist_ok=True)
