@@ -11,6 +11,7 @@ import pytest
 
 import reference
 from checks import assert_close, bits, double
+from models import as_batch, double_parameters, make_model
 from networks import OPTIONS, Ragged, batch_for, name_of, pairwise, random_parameters, small_network
 from place import size
 from reference import autodiff, copying, network
@@ -35,25 +36,9 @@ ROWS = [  # what is between the attention and the output, and around it
 ]
 
 
-def make(options: dict[str, Any], rng: np.random.Generator, scale: float = 2.0) -> Seq2Seq:
-    model = Seq2Seq(Seq2SeqConfig(**options))
-    views = model.parameters()
-    for name, value in random_parameters(model.config, rng, scale).items():
-        views[name][...] = value
-    return model
-
-
 def small(rng: np.random.Generator, row: dict[str, Any] = ROWS[0], count: int = 5) -> tuple[Seq2Seq, Ragged]:
-    model = make(small_network(row), rng)
+    model = make_model(small_network(row), rng)
     return model, batch_for(model.config, rng, count, 7, 5)
-
-
-def as_batch(batch: Ragged) -> Batch:
-    return Batch(**vars(batch))
-
-
-def parameters(model: Seq2Seq) -> dict[str, np.ndarray]:
-    return dict(double({name: view.copy() for name, view in model.parameters().items()}))
 
 
 def test_batches_have_what_the_tests_are_about(rng: np.random.Generator) -> None:
@@ -87,9 +72,9 @@ def test_reference(row: dict[str, Any], rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
 def test_loss_gradients_and_scores(row: dict[str, Any], dropout: float, rng: np.random.Generator) -> None:
-    model = make(small_network(row) | {"dropout": dropout}, rng)
+    model = make_model(small_network(row) | {"dropout": dropout}, rng)
     o, batch = model.config, batch_for(model.config, rng, 5, 7, 5)
-    params = parameters(model)
+    params = double_parameters(model)
 
     def mean_loss(p: Any) -> Any:
         total: Any = 0.0
@@ -136,9 +121,11 @@ def test_agrees_with_pytorch(
         "tie_output": tied,
         "copy_attention": True,
     }
-    model = make(options, rng, scale=1.0)
+    model = make_model(options, rng, scale=1.0)
     batch = batch_for(model.config, rng, 9, *size((40, 12), (9, 5)))
-    loss, gradients, log_p = TorchNetwork(model.config, parameters(model)).forward_backward(batch, SMOOTHING)
+    loss, gradients, log_p = TorchNetwork(model.config, double_parameters(model)).forward_backward(
+        batch, SMOOTHING
+    )
     result = model.forward_backward(as_batch(batch), label_smoothing=SMOOTHING)
     assert_close(result.loss, loss, "loss")
     assert_close(model.score(as_batch(batch)), log_p, "scores")
@@ -159,9 +146,9 @@ def test_improbable_targets_have_finite_gradients(rng: np.random.Generator) -> N
 
 @pytest.mark.parametrize("row", ROWS[:6], ids=name_of)
 def test_greedy_follows_the_reference(row: dict[str, Any], rng: np.random.Generator) -> None:
-    model = make(small_network(row), rng, scale=3.0)
+    model = make_model(small_network(row), rng, scale=3.0)
     model.parameters()["decoder.copy.bias"][...] = 4  # copy often
-    o, batch, params = model.config, batch_for(model.config, rng, 12, 7, 3), parameters(model)
+    o, batch, params = model.config, batch_for(model.config, rng, 12, 7, 3), double_parameters(model)
     found = model.generate(
         batch.source,
         batch.source_lengths,
@@ -207,7 +194,7 @@ def test_beam_search_is_that_over_its_own_steps(row: dict[str, Any], rng: np.ran
 
 def test_steps_follow_the_reference(rng: np.random.Generator) -> None:
     model, batch = small(rng, count=4)
-    o, params = model.config, parameters(model)
+    o, params = model.config, double_parameters(model)
     assert batch.copies is not None
     width = int(batch.copies.max()) + 1
     state = model.encode(batch.source, batch.source_lengths, max_rows=6, copies=batch.copies)
@@ -294,7 +281,7 @@ def test_bad_input(rng: np.random.Generator) -> None:
     two.target[:] = o.target_vocab_size
     with pytest.raises(ValueError, match="which is in neither"):
         model.loss(two)
-    plain = make(small_network(ROWS[0] | {"copy_attention": False}), rng)
+    plain = make_model(small_network(ROWS[0] | {"copy_attention": False}), rng)
     with pytest.raises(ValueError, match="does not copy"):
         plain.generate(batch.source, batch.source_lengths, copies=batch.copies)
     for wrong in ({"context": "mean"}, {"source_vocab_size": 0, "source_features": 4}, {"unk_id": 99}):

@@ -10,11 +10,11 @@ import pytest
 
 import reference
 from checks import assert_close, bits, double
+from models import as_batch, double_parameters, make_model
 from networks import OPTIONS, Ragged, batch_for, name_of, pairwise, random_parameters, small_network
 from place import size
 from reference import autodiff, copying, network
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig
-from seq2seq_fast.data import Batch
 from seq2seq_fast.search import beam_search
 
 SMOOTHING = 0.1
@@ -32,25 +32,9 @@ ROWS = pairwise(
 )
 
 
-def make(options: dict[str, Any], rng: np.random.Generator, scale: float = 2.0) -> Seq2Seq:
-    model = Seq2Seq(Seq2SeqConfig(**options))
-    views = model.parameters()
-    for name, value in random_parameters(model.config, rng, scale).items():
-        views[name][...] = value
-    return model
-
-
 def small(rng: np.random.Generator, row: dict[str, Any], count: int = 5) -> tuple[Seq2Seq, Ragged]:
-    model = make(small_network(row), rng)
+    model = make_model(small_network(row), rng)
     return model, batch_for(model.config, rng, count, 7, 6)
-
-
-def as_batch(batch: Ragged) -> Batch:
-    return Batch(**vars(batch))
-
-
-def parameters(model: Seq2Seq) -> dict[str, np.ndarray]:
-    return dict(double({name: view.copy() for name, view in model.parameters().items()}))
 
 
 def total_loss(o: Any, p: Any, batch: Ragged, drop: Any = None) -> Any:
@@ -81,9 +65,9 @@ def test_reference(row: dict[str, Any], rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
 def test_loss_and_gradients(row: dict[str, Any], dropout: float, rng: np.random.Generator) -> None:
-    model = make(small_network(row) | {"dropout": dropout}, rng)
+    model = make_model(small_network(row) | {"dropout": dropout}, rng)
     o, batch = model.config, batch_for(model.config, rng, 5, 7, 6)
-    params, tokens = parameters(model), len(batch.target)
+    params, tokens = double_parameters(model), len(batch.target)
 
     def mean_loss(p: Any) -> Any:
         return total_loss(o, p, batch, lambda i: network.dropout_of(o, 5, 3, i)) / tokens
@@ -116,9 +100,11 @@ def test_agrees_with_pytorch(torch: Any, rng: np.random.Generator, feeding: bool
         "coverage": True,
         "coverage_loss": 1.0,
     }
-    model = make(options, rng, scale=1.0)
+    model = make_model(options, rng, scale=1.0)
     batch = batch_for(model.config, rng, 9, *size((40, 12), (9, 5)))
-    loss, gradients, log_p = TorchNetwork(model.config, parameters(model)).forward_backward(batch, SMOOTHING)
+    loss, gradients, log_p = TorchNetwork(model.config, double_parameters(model)).forward_backward(
+        batch, SMOOTHING
+    )
     result = model.forward_backward(as_batch(batch), label_smoothing=SMOOTHING)
     assert_close(result.loss, loss, "loss")
     assert_close(model.score(as_batch(batch)), log_p, "scores")
@@ -129,7 +115,7 @@ def test_agrees_with_pytorch(torch: Any, rng: np.random.Generator, feeding: bool
 def test_steps_follow_the_reference(row: dict[str, Any], rng: np.random.Generator) -> None:
     """Rows that change places, multiply and end take their coverage along."""
     model, batch = small(rng, row, count=4)
-    o, params = model.config, parameters(model)
+    o, params = model.config, double_parameters(model)
     state = model.encode(batch.source, batch.source_lengths, max_rows=6)
     at = [
         network.start_decoding(o, params, *reference.encode(o, params, source))

@@ -274,6 +274,7 @@ def arguments() -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
     p, g, m, v = (values(rng, 40) for _ in range(4))
     v, mask = np.abs(v), np.array([1, 0, 2], np.uint8)
     mlp = {"score": "mlp", "energy": energy}
+    places = {"example": np.arange(3), "time": np.zeros(3, np.int32)}
     return {
         "linear": ((x, w, b), {}),
         "linear_backward": ((values(rng, 3, 4), x, w), {}),
@@ -292,7 +293,12 @@ def arguments() -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
         "lstm_cell_backward": ((h, c, x, c, h, *lstm), {}),
         "gru_cell": ((x, h, *gru), {}),
         "gru_cell_backward": ((h, x, c, *gru, False), {}),
-        "dropout": ((x, 0.4, 7), {"example": np.arange(3), "time": np.zeros(3, np.int32)}),
+        "dropout": ((x, 0.4, 7), places),
+        "layer_norm": ((x3, values(rng, 5), values(rng, 5)), {}),
+        "layer_norm_backward": ((values(rng, 2, 3, 5), x3, values(rng, 5)), {}),
+        "zoneout": ((x, values(rng, 3, 5), 0.4, 7), places),
+        "zoneout_backward": ((x, 0.4, 7), places),
+        "sample": ((x, np.array([0.1, 0.5, 0.9], np.float32)), {}),
         "topk": ((x, 3), {}),
         "project_topk": ((x, w, b), {"k": 2}),
         "adam_": ((p, g, m, v, 3), {"mask": mask, "weight_decay": 0.1}),

@@ -12,25 +12,13 @@ import pytest
 
 import reference
 from checks import assert_close, bits, double
-from networks import OPTIONS, Ragged, batch_for, name_of, pairwise, random_parameters, small_network
+from models import as_batch, make_model
+from networks import OPTIONS, batch_for, name_of, pairwise, small_network
 from place import size
 from reference import network
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig
-from seq2seq_fast.data import Batch
 
 SMOOTHING = 0.1
-
-
-def make(options: dict[str, Any], rng: np.random.Generator, scale: float = 1.0) -> Seq2Seq:
-    model = Seq2Seq(Seq2SeqConfig(**options))
-    views = model.parameters()
-    for name, value in random_parameters(model.config, rng, scale).items():
-        views[name][...] = value
-    return model
-
-
-def as_batch(batch: Ragged) -> Batch:
-    return Batch(**vars(batch))
 
 
 def test_the_reference_knows_every_option() -> None:
@@ -40,7 +28,7 @@ def test_the_reference_knows_every_option() -> None:
 @pytest.mark.parametrize("row", pairwise(OPTIONS), ids=name_of)
 def test_layout(row: dict[str, Any], rng: np.random.Generator) -> None:
     """Every parameter is a view of one buffer, 64-byte aligned; what lies between is zero and stays so."""
-    model = make(small_network(row), rng)
+    model = make_model(small_network(row), rng, scale=1.0)
     assert {name: view.shape for name, view in model.parameters().items()} == reference.parameter_shapes(
         model.config
     )
@@ -78,7 +66,7 @@ def dropout_rows() -> list[tuple[dict[str, Any], dict[str, Any]]]:
 )
 def test_gradients(row: dict[str, Any], dropout: dict[str, Any], rng: np.random.Generator) -> None:
     """Every option with every other, at small sizes; in most of the rows with the very dropout masks."""
-    model = make(small_network(row) | dropout, rng, scale=2.0)
+    model = make_model(small_network(row) | dropout, rng, scale=2.0)
     o, batch = model.config, batch_for(model.config, rng, 5, 6, 5)
     params = double({name: view.copy() for name, view in model.parameters().items()})
     tokens = len(batch.target)
@@ -100,7 +88,7 @@ def test_gradients(row: dict[str, Any], dropout: dict[str, Any], rng: np.random.
 @pytest.mark.parametrize("row", pairwise(OPTIONS), ids=name_of)
 def test_loss_and_scores(row: dict[str, Any], rng: np.random.Generator) -> None:
     """Without dropout, whatever the configuration says of it."""
-    model = make(small_network(row) | {"dropout": 0.3}, rng, scale=2.0)
+    model = make_model(small_network(row) | {"dropout": 0.3}, rng, scale=2.0)
     o, batch = model.config, batch_for(model.config, rng, 5, 6, 5)
     params = double({name: view.copy() for name, view in model.parameters().items()})
     scores = [reference.log_probabilities(o, params, x, y) for x, y, _ in batch.pairs()]
@@ -117,7 +105,7 @@ def test_loss_and_scores(row: dict[str, Any], rng: np.random.Generator) -> None:
 
 
 def test_gradients_are_set_and_not_added_to(rng: np.random.Generator) -> None:
-    model = make(small_network(pairwise(OPTIONS)[0]), rng)
+    model = make_model(small_network(pairwise(OPTIONS)[0]), rng, scale=1.0)
     batch = as_batch(batch_for(model.config, rng, 4, 5, 5))
     model.forward_backward(batch)
     first = bits(model.gradients())
@@ -128,7 +116,7 @@ def test_gradients_are_set_and_not_added_to(rng: np.random.Generator) -> None:
 
 def test_weights_written_from_python_are_seen(rng: np.random.Generator) -> None:
     """The views are the parameters: a change shows in the next call, also where packed copies were made."""
-    model = make(small_network(pairwise(OPTIONS)[0]), rng)
+    model = make_model(small_network(pairwise(OPTIONS)[0]), rng, scale=1.0)
     batch = as_batch(batch_for(model.config, rng, 3, 4, 4))
     model.score(batch)
     model.generate(batch.source, batch.source_lengths, max_decoding_length=5)
@@ -149,7 +137,7 @@ def check_against_pytorch(options: dict[str, Any], rng: np.random.Generator, cou
     from torch_network import TorchNetwork
 
     # Its masks are not PyTorch's, whose network has zoneout's expectation: of the scores alone.
-    model = make(options | {"zoneout_hidden": 0.0, "zoneout_cell": 0.0}, rng)
+    model = make_model(options | {"zoneout_hidden": 0.0, "zoneout_cell": 0.0}, rng, scale=1.0)
     batch = batch_for(model.config, rng, count, *size((12, 10), (5, 4)))
     params = double({name: view.copy() for name, view in model.parameters().items()})
     loss, gradients, log_p = TorchNetwork(model.config, params).forward_backward(batch, SMOOTHING)
@@ -229,7 +217,7 @@ def test_large_agrees_with_pytorch(torch: Any, rng: np.random.Generator, cell: s
 @pytest.mark.parametrize("row", pairwise(OPTIONS), ids=name_of)
 def test_encoder_and_decoder_step(row: dict[str, Any], rng: np.random.Generator) -> None:
     """A search of one's own: the memory, then steps whose rows change places and multiply."""
-    model = make(small_network(row), rng, scale=2.0)
+    model = make_model(small_network(row), rng, scale=2.0)
     o, batch = model.config, batch_for(model.config, rng, 4, 6, 3)
     params = double({name: view.copy() for name, view in model.parameters().items()})
     sources = [source for source, _, _ in batch.pairs()]
@@ -265,7 +253,7 @@ def test_encoder_and_decoder_step(row: dict[str, Any], rng: np.random.Generator)
 @pytest.mark.parametrize("row", pairwise(OPTIONS, seed=2), ids=name_of)
 def test_greedy_follows_the_reference(row: dict[str, Any], rng: np.random.Generator) -> None:
     """generate() with a beam of one: the most probable token at each step, with its score, until <eos>."""
-    model = make(small_network(row), rng, scale=4.0)
+    model = make_model(small_network(row), rng, scale=4.0)
     o, batch = model.config, batch_for(model.config, rng, 5, 6, 3)
     params = double({name: view.copy() for name, view in model.parameters().items()})
     outputs = model.generate(

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import lzma
 import math
+import random
 import subprocess
 import sys
 from collections import Counter
@@ -103,14 +104,16 @@ def test_summarization(tmp_path: Path) -> None:
     ("name", "script", "file"),
     [
         ("qa_geo_jobs_atis", "qa_logic/prepare", "atis.train.tsv.gz"),
+        ("qa_geosql", "qa_geosql/prepare", "train.tsv.gz"),
     ],
 )
 def test_semantic_parsing(name: str, script: str, file: str, tmp_path: Path) -> None:
     pairs = prepared(name, script, file, tmp_path)[:700]
+    random.Random(0).shuffle(pairs)
     small = ("--enc_hid_size", 40, "--dec_hid_size", 80, "--word_vec_size", 40, "--dropout", 0.2)
-    faster = ("--max_epochs", 12, "--learning_rate", 0.006, "--label_smoothing", 0)
+    faster = ("--max_epochs", 25, "--learning_rate", 0.006, "--label_smoothing", 0)
     loss = train(tmp_path, pairs, "--preset", "semantic_parsing", *small, *faster)
-    assert loss < 0.75 * entropy(tmp_path)
+    assert loss < 0.6 * entropy(tmp_path)
 
 
 def test_entities_are_cut_and_joined() -> None:

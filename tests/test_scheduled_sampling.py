@@ -14,7 +14,8 @@ import pytest
 import reference
 from checks import assert_close, bits, double
 from fake_model import FakeModel, fake_data
-from networks import OPTIONS, batch_for, name_of, pairwise, random_parameters, small_network
+from models import make_model
+from networks import OPTIONS, batch_for, name_of, pairwise, small_network
 from reference import network
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.checkpoint import Checkpoint
@@ -27,19 +28,11 @@ from seq2seq_fast.trainer import Trainer
 SEED, UPDATE, SMOOTHING = (9 << 32) + 5, 3, 0.1
 
 
-def make(options: dict[str, Any], rng: np.random.Generator, scale: float = 2.0) -> Seq2Seq:
-    model = Seq2Seq(Seq2SeqConfig(**options))
-    views = model.parameters()
-    for name, value in random_parameters(model.config, rng, scale).items():
-        views[name][...] = value
-    return model
-
-
 @pytest.mark.parametrize("row", pairwise(OPTIONS, seed=3), ids=name_of)
 def test_gradients(row: dict[str, Any], rng: np.random.Generator) -> None:
     """With input feeding and without, where steps are computed one by one for the draws' sake; with dropout,
     whose masks the drawn distribution has had, too."""
-    model = make(small_network(row) | {"dropout": 0.2}, rng)
+    model = make_model(small_network(row) | {"dropout": 0.2}, rng)
     o, batch = model.config, batch_for(model.config, rng, 6, 6, 7)
     params = double({name: view.copy() for name, view in model.parameters().items()})
     drawn = fed = 0
@@ -73,12 +66,12 @@ def test_gradients(row: dict[str, Any], rng: np.random.Generator) -> None:
 
 @pytest.fixture
 def model(rng: np.random.Generator) -> Seq2Seq:
-    return make(small_network(pairwise(OPTIONS)[0]), rng)
+    return make_model(small_network(pairwise(OPTIONS)[0]), rng)
 
 
 @pytest.mark.parametrize("feeding", [True, False])
 def test_probability_zero_is_teacher_forcing(rng: np.random.Generator, feeding: bool) -> None:
-    model = make(small_network(pairwise(OPTIONS)[0]) | {"input_feeding": feeding}, rng)
+    model = make_model(small_network(pairwise(OPTIONS)[0]) | {"input_feeding": feeding}, rng)
     batch = Batch(**vars(batch_for(model.config, rng, 5, 6, 5)))
     plain = model.forward_backward(batch)
     expected = plain.loss, bits(model.gradients())

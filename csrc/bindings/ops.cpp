@@ -307,6 +307,7 @@ void bind_random(py::module_& m) {
     const char* op = "sample";
     const Tensor a = floats({op, "x"}, x), numbers = floats({op, "u"}, u);
     ops::expect_matrix(op, "x", a);
+    ops::common_device(op, {&a, &numbers});
     const Tensor index = Tensor::host({a.dim(0)}, DType::i32);
     std::iota(index.i32(), index.i32() + index.size(), 0);
     const Tensor host = Tensor::host({a.dim(0)}, DType::i32);

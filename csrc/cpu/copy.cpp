@@ -76,13 +76,7 @@ void loss_of_row(const CopyCrossEntropyArgs& x, int64_t r) {
   for (int64_t s = 0; s < x.stride; ++s) {
     dweights[s] = s < places.length && places.copies[s] == target ? rates.dweight : 0.0f;
   }
-  float* dlogits = x.dlogits + r * x.classes;
-  const Vec shift = splat(top), factor = splat(rates.factor), off = splat(rates.off);
-  for (int64_t i = 0; i < x.classes; i += kLanes) {
-    const int lanes = lanes_left(x.classes, i);
-    store(dlogits + i, math::cross_entropy_gradient(load(logits + i, lanes), shift, factor, off), lanes);
-  }
-  if (target < x.classes) dlogits[target] -= rates.hit;
+  write_gradient(logits, x.classes, top, rates.logits, target, x.dlogits + r * x.classes);
 }
 
 void log_probs_of_row(const CopyLogSoftmaxArgs& x, int64_t r) {

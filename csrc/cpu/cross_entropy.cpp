@@ -37,12 +37,7 @@ void one_row(const CrossEntropyArgs& x, int64_t r) {
   if (x.best) x.best[r] = first_at_least(logits, x.classes, top);
   if (!gradient) return;
   const auto rates = math::cross_entropy_rates(x.scale, x.smoothing, total, x.classes);
-  const Vec shift = splat(top), factor = splat(rates.factor), off = splat(rates.off);
-  for (int64_t i = 0; i < x.classes; i += kLanes) {
-    const int lanes = lanes_left(x.classes, i);
-    store(gradient + i, math::cross_entropy_gradient(load(logits + i, lanes), shift, factor, off), lanes);
-  }
-  gradient[target] -= rates.hit;
+  write_gradient(logits, x.classes, top, rates, target, gradient);
 }
 
 }  // namespace

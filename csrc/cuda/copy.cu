@@ -97,18 +97,7 @@ __global__ void __launch_bounds__(kRowBlock<THREADS>)
     const bool hit = s < places.length && places.copies[s] == target;
     x.dweights[r * x.stride + s] = hit ? rates.dweight : 0.0f;
   }
-  float* dlogits = x.dlogits + r * x.classes;
-  const float shift = sums.top;
-  row.for_quads([&](int c, float4 q) {
-    int at = c;
-    each(
-        [&](float& v) {
-          v = math::cross_entropy_gradient(v, shift, rates.factor, rates.off);
-          if (at++ == target) v -= rates.hit;
-        },
-        q);
-    store_quad(dlogits + c, q, row.width() - c, aligned);
-  });
+  write_gradient(row, sums.top, rates.logits, target, x.dlogits + r * x.classes, aligned);
 }
 
 template <int THREADS>

@@ -43,19 +43,8 @@ __global__ void __launch_bounds__(kRowBlock<THREADS>) cross_entropy_rows(CrossEn
   }
   if (!x.dlogits) return;
   row.meet();  // logits[target] has been read: dlogits may take its place
-  float* dlogits = x.dlogits + r * x.classes;
   const auto rates = math::cross_entropy_rates(x.scale, x.smoothing, total, x.classes);
-  const float shift = top;
-  row.for_quads([&](int c, float4 q) {
-    int at = c;
-    each(
-        [&](float& v) {
-          v = math::cross_entropy_gradient(v, shift, rates.factor, rates.off);
-          if (at++ == target) v -= rates.hit;
-        },
-        q);
-    store_quad(dlogits + c, q, row.width() - c, aligned);
-  });
+  write_gradient(row, top, rates, target, x.dlogits + r * x.classes, aligned);
 }
 
 }  // namespace

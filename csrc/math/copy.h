@@ -3,7 +3,7 @@
 // so that no small probability is lost.
 #pragma once
 
-#include "math/exp.h"
+#include "math/softmax.h"
 
 namespace s2s::math {
 
@@ -32,9 +32,10 @@ S2S_INLINE CopyTerms copy_terms(float gate, float log_q, float mass) {
 }
 
 // Gradients of a row's loss (1 - s) nll + s (mean of -log q): of the gate, of the attention on the target's
-// places, and of the logits as in CrossEntropyRates (math/softmax.h).
+// places, and of the logits.
 struct CopyRates {
-  float dgate, dweight, factor, off, hit;
+  float dgate, dweight;
+  CrossEntropyRates logits;
 };
 S2S_INLINE CopyRates copy_rates(float scale, float smoothing, float total, int64_t classes, float gate,
                                 CopyTerms terms) {
@@ -44,7 +45,7 @@ S2S_INLINE CopyRates copy_rates(float scale, float smoothing, float total, int64
   const float log_ratio = log_sigmoid(gate) + terms.nll;
   return {rate * (sigmoid(gate) - (1.0f - terms.generated)),
           -rate * exp(log_ratio < 69.0f ? log_ratio : 69.0f),
-          (rate * terms.generated + scale * smoothing) / total, scale * uniform, rate * terms.generated};
+          {(rate * terms.generated + scale * smoothing) / total, scale * uniform, rate * terms.generated}};
 }
 
 }  // namespace s2s::math

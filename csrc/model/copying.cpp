@@ -1,13 +1,11 @@
 #include "model/copying.h"
 
+#include "model/rows.h"
+
 namespace s2s::model {
 namespace {
 
 constexpr const char* kName = "decoder.copy";
-
-Tensor slice_if(const Tensor& t, int64_t begin, int64_t count) {
-  return t.defined() ? t.rows(begin, count) : t;
-}
 
 }  // namespace
 

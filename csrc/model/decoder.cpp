@@ -14,10 +14,6 @@ namespace {
 
 constexpr const char* kEmbedding = "decoder.embedding.weight";
 
-Tensor slice_if(const Tensor& t, int64_t begin, int64_t count) {
-  return t.defined() ? t.rows(begin, count) : t;
-}
-
 std::vector<State> slice_states(const std::vector<State>& states, int64_t begin, int64_t count) {
   std::vector<State> out;
   out.reserve(states.size());

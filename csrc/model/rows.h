@@ -10,6 +10,10 @@
 namespace s2s::model {
 
 Tensor to_tensor(const std::vector<int32_t>& values);
+// Some rows of a tensor that may be undefined.
+inline Tensor slice_if(const Tensor& t, int64_t begin, int64_t count) {
+  return t.defined() ? t.rows(begin, count) : t;
+}
 
 // For each ragged row, the row of the same step when the sequences lie one after the other in the caller's
 // order.

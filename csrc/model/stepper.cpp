@@ -35,12 +35,6 @@ void gather_states(const std::vector<State>& from, const Tensor& parents, const 
   }
 }
 
-// A buffer of at least room x width floats, made anew where it is smaller.
-const Tensor& with_room(Tensor& buffer, int64_t room, int64_t width) {
-  if (!buffer.defined() || buffer.size() < room * width) buffer = Tensor::empty({room * width});
-  return buffer;
-}
-
 }  // namespace
 
 ModelStepper::ModelStepper(const Network& network, std::shared_ptr<const PackedNetwork> packed,
@@ -170,13 +164,13 @@ void ModelStepper::best_columns(const Output::Packed& weights, const Tensor& log
 Tensor ModelStepper::mixed_log_probs() {
   StepBuffers& b = buffers_;
   const int64_t width = vocabulary(), V = network_.config().target_vocab_size;
-  const Tensor mixture = with_room(b.mixture, b.room, width).rows(0, rows_ * width).reshape({rows_, width});
+  const Tensor mixture = matrix_in(b.mixture, b.room, width).rows(0, rows_);
   const Tensor generated = mixture.columns(0, V), weights = b.rows.weights;
   Output::logits(packed_->output, b.rows.attentional, generated);
   if (shortlist_) forbid_unlisted(mixture);
   CopyRows rows;
-  rows.gate = with_room(b.gate, b.room, 1).rows(0, rows_).reshape({rows_, 1});
-  rows.mass = with_room(b.mass, b.room, memory_.longest).rows(0, weights.size()).reshape(weights.shape());
+  rows.gate = matrix_in(b.gate, b.room, 1).rows(0, rows_);
+  rows.mass = matrix_in(b.mass, b.room, memory_.longest).rows(0, rows_);
   network_.copy_gate().forward(packed_->copy_gate, memory_, b.rows.example.to(network_.device()),
                                b.rows.attentional, weights, rows);
   ops::copy_log_softmax(rows.source, rows.gate.reshape({rows_}), rows.mass, V, mixture);

@@ -17,17 +17,14 @@ void StepBuffers::reserve(const Decoder& decoder, const Config& config, int64_t 
     if (config.input_feeding) feed = Tensor::empty({count, config.feed_width()});
   }
   if (!config.attends()) return;
-  const auto wide = [&](Tensor& memory, DType dtype, Device device) {
-    if (!memory.defined() || memory.size() < count * longest) {
-      memory = Tensor::empty({count * longest}, dtype, device);
-    }
-    return memory.rows(0, count * longest).reshape({count, longest});
-  };
-  rows.weights = wide(weights_memory, DType::f32, current_device());
+  rows.weights = matrix_in(weights_memory, count, longest);
   if (!config.coverage) return;
-  rows.covered.sum = wide(covered_memory, DType::f32, current_device());
-  next_covered = wide(next_covered_memory, DType::f32, current_device());
-  rows.covered.places = wide(places_memory, DType::i32, Device::cpu());
+  rows.covered.sum = matrix_in(covered_memory, count, longest);
+  next_covered = matrix_in(next_covered_memory, count, longest);
+  if (!places_memory.defined() || places_memory.size() < count * longest) {
+    places_memory = Tensor::host({count * longest}, DType::i32);
+  }
+  rows.covered.places = places_memory.rows(0, count * longest).reshape({count, longest});
 }
 
 const Shortlist& Shortlist::of_vocabulary(const std::shared_ptr<const PackedNetwork>& packed,

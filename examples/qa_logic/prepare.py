@@ -1,8 +1,8 @@
 """ATIS questions and logical forms as pairs for `seq2seq-fast train`: python prepare.py SPLIT.tsv.gz OUT.tsv
 
 In a logical form an entity is one token, `san_francisco:_ci`. Here it is cut into its words and its kind,
-`san francisco :_ci`, so that the words can be copied from the question. `join` puts them together again; two
-forms are equal if and only if their cut forms are, so exact match can be measured on either.
+`san francisco :_ci`: the words are then the question's own, and may be copied. `join` puts them together
+again; two forms are equal if and only if their cut forms are, so exact match can be measured on either.
 """
 
 import gzip

@@ -11,7 +11,7 @@ from seq2seq_fast.ops import average_
 class GradientMean:
     """The mean of batches' gradients, each weighted by its tokens: that of their losses' sum / all tokens.
 
-    It is kept as a running mean, where the gradients lie; the buffer is made with the second batch.
+    It is kept as a running mean, where the gradients lie; the buffer is made when first needed.
     """
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ model that copies are such ids.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from seq2seq_fast.text import TextField
@@ -29,33 +29,39 @@ class CopySource:
     extra: tuple[str, ...]
 
     @classmethod
-    def of(cls, tokens: Iterable[str], target: Vocabulary, *, eos: bool = False) -> CopySource:
-        """Number a source's tokens; `eos`: the source ends with the end token, which is not among them."""
+    def of(cls, tokens: Sequence[str], target: Vocabulary, *, eos: bool = False) -> CopySource:
+        """Number a source's tokens; one that is spelt like a special token is outside the vocabulary.
+
+        Args:
+            tokens: the source's.
+            target: the target vocabulary.
+            eos: the source ends with the end token, which is not among `tokens`.
+
+        Raises:
+            ValueError: a token is unknown, and the vocabulary has no unk token.
+        """
+        special = {*target.control_ids, target.unk_id}
         extra: dict[str, int] = {}
-        ids = [_known(token, target, extra, add=True) for token in tokens]
+        ids = [
+            len(target) + extra.setdefault(token, len(extra)) if known in special else known
+            for token, known in zip(tokens, target.encode(tokens), strict=True)
+        ]
         if eos and target.eos_id is not None:
             ids.append(target.eos_id)
         return cls(ids, tuple(extra))
 
-    def target_ids(self, tokens: Iterable[str], target: Vocabulary) -> list[int]:
-        """Return the copy ids of a target's tokens: unk for one that neither vocabulary nor source has."""
-        extra = {token: n for n, token in enumerate(self.extra)}
-        return [_known(token, target, extra, add=False) for token in tokens]
+    def target_ids(self, tokens: Sequence[str], target: Vocabulary) -> list[int]:
+        """Return the copy ids of a target's tokens: unk for one that neither vocabulary nor source has.
 
-
-def _known(token: str, target: Vocabulary, extra: dict[str, int], *, add: bool) -> int:
-    """The copy id of a token; one that is spelt like a special token is outside the vocabulary."""
-    if token in target:
-        (known,) = target.encode([token])
-        if known not in target.control_ids and known != target.unk_id:
-            return known
-    if token in extra:
-        return len(target) + extra[token]
-    if add:
-        return len(target) + extra.setdefault(token, len(extra))
-    if target.unk_id is None:
-        raise ValueError("[copy] Expected a target vocabulary with an unk token, got one without.")
-    return target.unk_id
+        Raises:
+            ValueError: a token is unknown, and the vocabulary has no unk token.
+        """
+        special = {*target.control_ids, target.unk_id}
+        extra = {token: len(target) + n for n, token in enumerate(self.extra)}
+        return [
+            extra.get(token, -1 if target.unk_id is None else target.unk_id) if known in special else known
+            for token, known in zip(tokens, target.encode(tokens), strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class TextSource:
     copy: CopySource | None
     """Where the model copies."""
 
-    def target_ids(self, tokens: Iterable[str], target: TextField) -> list[int]:
+    def target_ids(self, tokens: Sequence[str], target: TextField) -> list[int]:
         """Return the ids of a target of this source, without the end token."""
         if self.copy is not None:
             return self.copy.target_ids(tokens, target.vocabulary)

@@ -22,5 +22,16 @@ int32_t first_at_least(const float* x, int64_t width, float value) {
   return -1;  // the row holds NaN
 }
 
+// The gradient of a row of logits, which may take their place; a target past the last class is none of them.
+[[maybe_unused]] void write_gradient(const float* logits, int64_t classes, float top,
+                                     math::CrossEntropyRates rates, int32_t target, float* gradient) {
+  const Vec shift = splat(top), factor = splat(rates.factor), off = splat(rates.off);
+  for (int64_t i = 0; i < classes; i += kLanes) {
+    const int lanes = lanes_left(classes, i);
+    store(gradient + i, math::cross_entropy_gradient(load(logits + i, lanes), shift, factor, off), lanes);
+  }
+  if (target < classes) gradient[target] -= rates.hit;
+}
+
 }  // namespace
 }  // namespace s2s::S2S_ISA
