@@ -112,6 +112,7 @@ def searches(draw, kind, levels=(None, None, 1, 2, 3)):
         draw,
         chance,
         length_penalty_type=st.sampled_from(["power", "wu", "average", "none"]),
+        count_end_token=st.just(False),
         coverage_penalty=st.sampled_from([0.2, 1.0]),
         max_length_ratio=st.sampled_from([0.0, 0.5, 1.0, 1.3]),
         repetition_penalty=st.sampled_from([0.7, 1.3, 3.0]),
@@ -342,6 +343,79 @@ def test_samples_are_distributed_as_they_should():
     assert as_values(one) != as_values(two)
 
 
+class Sum:
+    """A model whose scores are those of two."""
+
+    def __init__(self, one, other, weight):
+        self.one, self.other, self.weight = one, other, np.float32(weight)
+        self.vocabulary = one.vocabulary
+
+    def scores(self, source, tokens):
+        return self.one.scores(source, tokens) + self.weight * self.other.scores(source, tokens)
+
+
+class Bonus(Tree):
+    """Scores above 0."""
+
+    def scores(self, source, tokens):
+        return super().scores(source, tokens) + np.float32(3)
+
+
+@pytest.mark.parametrize("weight", [0.5, -0.25])
+@pytest.mark.parametrize("kind", [Tree, Bonus])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beam_size": 1},
+        {"beam_size": 3, "num_hypotheses": 3},
+        {"beam_size": 3, "early_stopping": "never", "length_penalty": 0.0},
+        {"beam_size": 1, "sampling_topk": 0, "num_hypotheses": 2},
+        {"beam_size": 4, "num_beam_groups": 2, "repetition_penalty": 1.2},
+    ],
+)
+def test_scorers(weight, kind, options):
+    tree, other, sources = Tree(6, seed=1), kind(6, seed=2), [0, 1, 2]
+    options = {"max_decoding_length": 6, "min_decoding_length": 0} | options
+    made = []
+
+    def make(places):
+        made.append(places)
+        return LooseStep(other, [sources[place] for place in places])
+
+    step = LooseStep(tree, sources)
+    found = beam_search(
+        step, batch_size=3, vocab_size=6, bos_id=BOS, eos_id=1, scorers=[(make, weight)], **options
+    )
+    assert made == [[0, 1, 2]]
+    both = Sum(tree, other, weight)
+    for place, hypotheses in enumerate(found):
+        expected = decoding.search(both, place, sequence_id=place, **options)
+        assert [(tuple(h.tokens), h.end_token) for h in hypotheses] == [
+            (p.tokens, p.end) for p, _ in expected
+        ]
+        assert [h.score for h in hypotheses] == [score for _, score in expected]
+
+
+def test_bad_scorers():
+    def search(*scorers):
+        Always([-1.0] * 3).search(scorers=list(scorers))
+
+    def make(scores):
+        return lambda sources: lambda parents, tokens: scores
+
+    for scorer, error, message in (
+        (3, TypeError, "scorers to be a list of pairs of a function and a weight"),
+        ((3, 1.0), TypeError, "scorers to be a list of pairs"),
+        ((make(None), math.inf), ValueError, "scorers with finite weights, got inf"),
+        ((lambda sources: 3, 1.0), TypeError, "a scorer to return a step function, got int"),
+        ((make(np.zeros((1, 2), np.float32)), 1.0), ValueError, r"scores of shape \[1, 3\], got \[1, 2\]"),
+        ((make(np.zeros((1, 3))), 1.0), TypeError, "scores of dtype float32, got float64"),
+        ((make(np.full((1, 3), np.nan, np.float32)), 1.0), RuntimeError, "score is NaN or infinite"),
+    ):
+        with pytest.raises(error, match=message):
+            search(scorer)
+
+
 def test_trie():
     words = [[2], [2, 3], [2, 3, 4], [5], [5, 2], [5, 2]]
     trie = Trie(words)
@@ -395,7 +469,11 @@ def search_all(tree, trie, count):
         ({"unk_id": 3}, ValueError, "unk_id from 0 to 2"),
         ({"target_prefix": [[1], [2]]}, ValueError, "target_prefix for 1 sources, got 2"),
         ({"target_prefix": [[-1]]}, ValueError, "target_prefix between 0 and 2, got -1"),
-        ({"allowed_outputs": [[1]]}, TypeError, "allowed_outputs to be a Trie, or a list of them"),
+        (
+            {"allowed_outputs": [[1]]},
+            TypeError,
+            "a Trie, an Automaton, or a list of them",
+        ),
         ({"allowed_outputs": Trie([[7]])}, ValueError, "allowed_outputs between 0 and 2, got 7"),
         ({"allowed_outputs": [Trie([]), None]}, ValueError, "allowed_outputs for 1 sources, got 2"),
         ({"sampling_topk": 2}, ValueError, "beam_size of 1 with sampling, got 2"),

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/py_listener.h"
+#include "bindings/py_scorer.h"
 #include "bindings/py_stepper.h"
 #include "search/trie.h"
 
@@ -116,8 +118,9 @@ template <>
 constexpr const char* kTypeName<std::vector<int64_t>> = "a list of integers";
 template <>
 constexpr const char* kTypeName<std::vector<std::vector<int32_t>>> = "a list of lists of integers";
+using Automata = std::vector<std::shared_ptr<const Automaton>>;
 template <>
-constexpr const char* kTypeName<std::vector<std::shared_ptr<const Trie>>> = "a Trie, or a list of them";
+constexpr const char* kTypeName<Automata> = "a Trie, an Automaton, or a list of them";
 template <>
 constexpr const char* kTypeName<std::vector<int32_t>> = "a list of integers";
 using OptionalIds = std::optional<std::vector<int32_t>>;
@@ -168,14 +171,14 @@ class DictReader {
       }
     }
     try {
-      if constexpr (std::is_same_v<T, std::vector<std::shared_ptr<const Trie>>>) {
+      if constexpr (std::is_same_v<T, Automata>) {
         field.clear();
         if (!py::isinstance<py::list>(value)) {
-          field.push_back(std::const_pointer_cast<const Trie>(value.cast<std::shared_ptr<Trie>>()));
+          field.push_back(value.cast<std::shared_ptr<Automaton>>());
           return;
         }
-        for (const auto& trie : value) {
-          field.push_back(trie.is_none() ? nullptr : trie.cast<std::shared_ptr<Trie>>());
+        for (const auto& one : value) {
+          field.push_back(one.is_none() ? nullptr : one.cast<std::shared_ptr<Automaton>>());
         }
         return;
       } else {
@@ -183,6 +186,34 @@ class DictReader {
       }
     } catch (const py::cast_error&) {
       throw py::type_error(std::string("[search] Expected ") + name + " to be " + kTypeName<T> + ", got " +
+                           std::string(py::repr(value)) + ".");
+    }
+  }
+
+  // A function that is told of tokens.
+  void operator()(const char* name, std::shared_ptr<Listener>& field) {
+    known_.insert(name);
+    if (!dict_.contains(name)) return;
+    const py::object value = dict_[name];
+    if (!PyCallable_Check(value.ptr())) {
+      throw py::type_error(std::string("[search] Expected ") + name + " to be callable, got " +
+                           std::string(py::repr(value)) + ".");
+    }
+    field = std::make_shared<PyListener>(value);
+  }
+
+  // Pairs of a function that makes a step function, and a weight.
+  void operator()(const char* name, std::vector<std::pair<std::shared_ptr<Scorer>, double>>& field) {
+    known_.insert(name);
+    if (!dict_.contains(name)) return;
+    const py::object value = dict_[name];
+    try {
+      for (const auto& [make, weight] : value.cast<std::vector<std::pair<py::function, double>>>()) {
+        field.emplace_back(std::make_shared<PyScorer>(make), weight);
+      }
+    } catch (const py::cast_error&) {
+      throw py::type_error(std::string("[search] Expected ") + name +
+                           " to be a list of pairs of a function and a weight, got " +
                            std::string(py::repr(value)) + ".");
     }
   }
@@ -218,6 +249,7 @@ SearchOptions search_options_from_dict(const py::dict& dict) {
   read("num_hypotheses", o.num_hypotheses);
   read("length_penalty", o.length_penalty);
   read("length_penalty_type", o.length_penalty_type, kLengthPenalties);
+  read("count_end_token", o.count_end_token);
   read("coverage_penalty", o.coverage_penalty);
   read("coverage_penalty_type", o.coverage_penalty_type, kCoveragePenalties);
   read("min_decoding_length", o.min_decoding_length);
@@ -242,6 +274,8 @@ SearchOptions search_options_from_dict(const py::dict& dict) {
   read("num_beam_groups", o.num_beam_groups);
   read("diversity_penalty", o.diversity_penalty);
   read("return_attention", o.return_attention);
+  read("callback", o.listener);
+  read("scorers", o.scorers);
   read("start_token", o.start_token);
   read("end_tokens", o.end_tokens);
   read("vocabulary", o.vocabulary);
@@ -249,29 +283,33 @@ SearchOptions search_options_from_dict(const py::dict& dict) {
   return o;
 }
 
-void bind_trie(py::module_& m) {
-  py::class_<Trie, std::shared_ptr<Trie>>(m, "Trie")
-      .def(py::init<std::vector<std::vector<int32_t>>>(), py::arg("sequences"),
-           py::call_guard<py::gil_scoped_release>())
-      .def("__len__", &Trie::size)
+void bind_automata(py::module_& m) {
+  py::class_<Automaton, std::shared_ptr<Automaton>>(m, "Automaton")
+      .def(py::init<std::vector<int64_t>, std::vector<int32_t>, std::vector<int32_t>, std::vector<bool>>(),
+           py::arg("begins"), py::arg("tokens"), py::arg("targets"), py::arg("accepts"))
+      .def_property_readonly("states", &Automaton::states, "How many there are.")
       .def("__contains__",
-           [](const Trie& self, const std::vector<int32_t>& sequence) {
-             const int64_t node = self.find(sequence);
-             return node >= 0 && self.ends(node);
+           [](const Automaton& self, const std::vector<int32_t>& sequence) {
+             const int64_t state = self.find(sequence);
+             return state >= 0 && self.accepts(state);
            })
       .def(
           "next",
-          [](const Trie& self, const std::vector<int32_t>& beginning) {
-            const int64_t node = self.find(beginning);
-            const auto tokens = node < 0 ? std::span<const int32_t>() : self.tokens(node);
+          [](const Automaton& self, const std::vector<int32_t>& beginning) {
+            const int64_t state = self.find(beginning);
+            const auto tokens = state < 0 ? std::span<const int32_t>() : self.tokens(state);
             return std::vector<int32_t>(tokens.begin(), tokens.end());
           },
           py::arg("beginning"), "The tokens that may follow a beginning, ascending.");
+  py::class_<Trie, Automaton, std::shared_ptr<Trie>>(m, "Trie")
+      .def(py::init<std::vector<std::vector<int32_t>>>(), py::arg("sequences"),
+           py::call_guard<py::gil_scoped_release>())
+      .def("__len__", &Trie::size, "How many sequences there are.");
 }
 
 void bind_search(py::module_& m) {
   bind_hypothesis(m);
-  bind_trie(m);
+  bind_automata(m);
   m.def(
       "beam_search",
       [](const py::object& step, int64_t num_sources, int64_t vocabulary, const py::dict& options,

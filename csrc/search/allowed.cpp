@@ -1,10 +1,9 @@
-// Hypotheses that are sequences of a trie.
+// Hypotheses that are sequences of an automaton.
 #include <algorithm>
 #include <limits>
-#include <utility>
 
+#include "search/automaton.h"
 #include "search/processor.h"
-#include "search/trie.h"
 
 namespace s2s {
 
@@ -13,38 +12,43 @@ namespace {
 class AllowedOutputs final : public Processor {
  public:
   explicit AllowedOutputs(const SearchOptions& options)
-      : tries_(options.allowed_outputs), end_tokens_(options.end_tokens) {}
+      : automata_(options.allowed_outputs), end_tokens_(options.end_tokens) {}
 
   bool active(int64_t) const override { return true; }
 
-  bool concerns(const RowView& row) const override { return trie_of(row) != nullptr; }
+  bool concerns(const RowView& row) const override { return automaton_of(row) != nullptr; }
+
+  std::optional<std::span<const int32_t>> listed(const RowView& row) override {
+    const Automaton* automaton = automaton_of(row);
+    if (automaton == nullptr) return std::nullopt;
+    const int64_t state = automaton->find(row.tokens());
+    if (state < 0) return std::span<const int32_t>();  // its prefix is the beginning of none
+    if (!automaton->accepts(state)) return automaton->tokens(state);
+    allowed_.assign(automaton->tokens(state).begin(), automaton->tokens(state).end());
+    allowed_.insert(allowed_.end(), end_tokens_.begin(), end_tokens_.end());
+    std::ranges::sort(allowed_);  // an end token may be one of the automaton's, too
+    allowed_.erase(std::ranges::unique(allowed_).begin(), allowed_.end());
+    return allowed_;
+  }
 
   void process(const RowView& row, std::span<float> log_probs) override {
-    const Trie* trie = trie_of(row);
-    if (trie == nullptr) return;
-    const int64_t node = trie->find(row.tokens());  // -1: its prefix is the beginning of none
-    allowed_.clear();
-    if (node >= 0) {
-      for (const int32_t token : trie->tokens(node)) keep(token, log_probs);
-      if (trie->ends(node)) {
-        for (const int32_t token : end_tokens_) keep(token, log_probs);
-      }
-    }
+    const auto tokens = listed(row);
+    if (!tokens) return;
+    scores_.clear();
+    for (const int32_t token : *tokens) scores_.push_back(log_probs[static_cast<size_t>(token)]);
     std::ranges::fill(log_probs, -std::numeric_limits<float>::infinity());
-    for (const auto& [token, score] : allowed_) log_probs[static_cast<size_t>(token)] = score;
+    for (size_t i = 0; i < tokens->size(); ++i) log_probs[static_cast<size_t>((*tokens)[i])] = scores_[i];
   }
 
  private:
-  const Trie* trie_of(const RowView& row) const {
-    return tries_[tries_.size() == 1 ? 0 : static_cast<size_t>(row.source)].get();
-  }
-  void keep(int32_t token, std::span<const float> log_probs) {
-    allowed_.emplace_back(token, log_probs[static_cast<size_t>(token)]);
+  const Automaton* automaton_of(const RowView& row) const {
+    return automata_[automata_.size() == 1 ? 0 : static_cast<size_t>(row.source)].get();
   }
 
-  const std::vector<std::shared_ptr<const Trie>> tries_;
+  const std::vector<std::shared_ptr<const Automaton>> automata_;
   const std::vector<int32_t> end_tokens_;
-  std::vector<std::pair<int32_t, float>> allowed_;
+  std::vector<int32_t> allowed_;
+  std::vector<float> scores_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "search/certain.h"
 #include "search/step.h"
 
 namespace s2s {
@@ -43,6 +44,7 @@ class BeamSearch {
           advance_unit(unit, begin, end);
         }
       }
+      if (options_.listener) tell_certain(stepper_, options_, step_, workspace_);
       std::swap(workspace_.live, workspace_.next);
     }
   }
@@ -167,7 +169,7 @@ class BeamSearch {
         if (workspace_.best_ended[unit]) return true;
         break;
       case EarlyStopping::heuristic:
-        if (finished >= beam_ && hypothesis_score(options_, live_log_prob, step_ + 1) <=
+        if (finished >= beam_ && hypothesis_score(options_, live_log_prob, step_ + 1, false) <=
                                      best[static_cast<size_t>(std::max(beam_, wanted_)) - 1].score) {
           return true;
         }
@@ -175,12 +177,14 @@ class BeamSearch {
       case EarlyStopping::never:
         break;
     }
+    if (!options_.scorers.empty()) return false;
     // No live hypothesis can gain probability, and coverage only costs, so that its score ends at most at the
     // better of these two: ended by the next token, or as late as may be (which is better depends on the sign
     // of the length penalty; in between it is no better than the better one, as what log_prob is divided by
     // only grows or only falls with the length).
-    const double bound = std::max(hypothesis_score(options_, live_log_prob, step_ + 2),
-                                  hypothesis_score(options_, live_log_prob, length_limit(options_, source)));
+    const double bound =
+        std::max(hypothesis_score(options_, live_log_prob, step_ + 2, true),
+                 hypothesis_score(options_, live_log_prob, length_limit(options_, source), true));
     return bound <= best[static_cast<size_t>(wanted_) - 1].score;
   }
 

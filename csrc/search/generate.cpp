@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "search/beam_search.h"
+#include "search/fusion.h"
 #include "search/greedy.h"
 #include "search/sample.h"
 
@@ -21,6 +22,11 @@ void start(int64_t num_sources, const SearchOptions& options, SearchWorkspace& w
   workspace.ranking.reset(num_sources * units, samples(options) ? 1 : kept_of_unit(options));
   workspace.num_finished.assign(num_sources * units, 0);
   workspace.best_ended.assign(num_sources * units, 0);
+  if (options.listener) {
+    workspace.num_told.assign(num_sources * units, 0);
+    workspace.told.resize(num_sources * units);
+    for (int64_t unit = 0; unit < num_sources * units; ++unit) workspace.told[unit] = unit / units;
+  }
   workspace.processors.reset(make_processors(options), workspace.history);
   workspace.live.resize(0);
   for (int32_t j = 0; j < num_sources; ++j) {
@@ -73,6 +79,19 @@ bool is_greedy(const SearchOptions& o) {
          (o.early_stopping == EarlyStopping::patience && enough_finished(o) == 1);
 }
 
+SearchResults search(Stepper& stepper, int64_t num_sources, const SearchOptions& options,
+                     SearchWorkspace& workspace) {
+  start(num_sources, options, workspace);
+  if (samples(options)) {
+    sample(stepper, options, workspace);
+  } else if (is_greedy(options)) {
+    greedy_search(stepper, options, workspace);
+  } else {
+    beam_search(stepper, options, workspace);
+  }
+  return collect(stepper, num_sources, options, workspace);
+}
+
 }  // namespace
 
 SearchResults generate(Stepper& stepper, int64_t num_sources, const SearchOptions& options,
@@ -86,15 +105,11 @@ SearchResults generate(Stepper& stepper, int64_t num_sources, const SearchOption
   if (num_sources * units_of(options) > std::numeric_limits<int32_t>::max()) {
     throw std::invalid_argument("[search] Expected fewer than 2^31 hypotheses in all.");
   }
-  start(num_sources, options, workspace);
-  if (samples(options)) {
-    sample(stepper, options, workspace);
-  } else if (is_greedy(options)) {
-    greedy_search(stepper, options, workspace);
-  } else {
-    beam_search(stepper, options, workspace);
+  if (!options.scorers.empty()) {
+    FusedStepper fused(stepper, options, num_sources);
+    return search(fused, num_sources, options, workspace);
   }
-  return collect(stepper, num_sources, options, workspace);
+  return search(stepper, num_sources, options, workspace);
 }
 
 SearchResults generate(Stepper& stepper, int64_t num_sources, const SearchOptions& options) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "search/certain.h"
 #include "search/step.h"
 
 namespace s2s {
@@ -33,6 +34,7 @@ void greedy_search(Stepper& stepper, const SearchOptions& options, SearchWorkspa
         next.add(static_cast<int32_t>(row), token, source, source, node, log_prob);
       }
     }
+    if (options.listener) tell_certain(stepper, options, step, workspace);
     std::swap(live, next);
   }
 }

@@ -20,6 +20,10 @@ class History {
     return static_cast<int64_t>(nodes_.size()) - 1;
   }
 
+  int64_t parent(int64_t node) const { return nodes_[node].parent; }
+  int32_t token(int64_t node) const { return nodes_[node].token; }
+  float log_prob(int64_t node) const { return nodes_[node].log_prob; }
+
   // Keeps the weights [length] with which the tokens after this node are chosen. Sources differ in length,
   // and a source must always give the same.
   void add_attention(int64_t node, const float* weights, int64_t length);

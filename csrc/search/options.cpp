@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "search/trie.h"
+#include "search/automaton.h"
 
 namespace s2s {
 
@@ -45,6 +45,9 @@ void require_score_options(const SearchOptions& o) {
   require(o.no_repeat_ngram_size >= 0, "no_repeat_ngram_size of at least 0", o.no_repeat_ngram_size);
   require(o.min_alternative_expansion_prob >= 0 && o.min_alternative_expansion_prob <= 1,
           "min_alternative_expansion_prob between 0 and 1", o.min_alternative_expansion_prob);
+  for (const auto& [scorer, weight] : o.scorers) {
+    require(std::isfinite(weight), "scorers with finite weights", weight);
+  }
   require(!o.disable_unk || o.unk_token >= 0, "disable_unk of a model with an unknown token", "one without");
 }
 
@@ -66,6 +69,8 @@ void require_groups(const SearchOptions& o) {
           o.diversity_penalty);
   require(o.num_beam_groups == 1 || !o.return_alternatives, "no num_beam_groups with return_alternatives",
           o.num_beam_groups);
+  require(!o.listener || !o.return_alternatives, "no callback with return_alternatives", "both");
+  require(!o.listener || o.num_beam_groups == 1, "no callback with num_beam_groups", "both");
 }
 
 void require_count(const char* name, size_t got, int64_t sources) {
@@ -116,8 +121,10 @@ void validate_sources(const SearchOptions& o, int64_t vocabulary, int64_t num_so
     for (const int32_t token : prefix) require_token("target_prefix", token, vocabulary);
   }
   if (o.allowed_outputs.size() > 1) require_count("allowed_outputs", o.allowed_outputs.size(), num_sources);
-  for (const auto& trie : o.allowed_outputs) {
-    if (trie && trie->largest() >= 0) require_token("allowed_outputs", trie->largest(), vocabulary);
+  for (const auto& automaton : o.allowed_outputs) {
+    if (automaton && automaton->largest() >= 0) {
+      require_token("allowed_outputs", automaton->largest(), vocabulary);
+    }
   }
   if (!o.sequence_ids.empty()) require_count("sequence_ids", o.sequence_ids.size(), num_sources);
   for (const int64_t id : o.sequence_ids) require(id >= 0, "sequence_ids of at least 0", id);
@@ -126,9 +133,10 @@ void validate_sources(const SearchOptions& o, int64_t vocabulary, int64_t num_so
 bool is_plain(const SearchOptions& o) {
   const SearchOptions off;
   return !samples(o) && o.early_stopping == off.early_stopping &&
-         o.length_penalty_type == off.length_penalty_type && !keeps_attention(o) && !o.max_length_ratio &&
-         o.repetition_penalty == 1 && o.no_repeat_ngram_size == 0 && o.suppress_sequences.empty() &&
-         !o.disable_unk && o.target_prefix.empty() && o.allowed_outputs.empty() && !o.return_alternatives &&
+         o.length_penalty_type == off.length_penalty_type && o.count_end_token && !o.listener &&
+         o.scorers.empty() && !keeps_attention(o) && !o.max_length_ratio && o.repetition_penalty == 1 &&
+         o.no_repeat_ngram_size == 0 && o.suppress_sequences.empty() && !o.disable_unk &&
+         o.target_prefix.empty() && o.allowed_outputs.empty() && !o.return_alternatives &&
          o.num_beam_groups == 1;
 }
 
@@ -148,7 +156,8 @@ int64_t length_limit(const SearchOptions& o, int64_t source) {
   return std::max<int64_t>(1, static_cast<int64_t>(limit));
 }
 
-double hypothesis_score(const SearchOptions& options, double log_prob, int64_t length) {
+double hypothesis_score(const SearchOptions& options, double log_prob, int64_t terms, bool finished) {
+  const int64_t length = finished && !options.count_end_token ? terms - 1 : terms;
   const double counted = static_cast<double>(length > 0 ? length : 1);
   switch (options.length_penalty_type) {
     case LengthPenalty::power:

@@ -5,11 +5,14 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace s2s {
 
-class Trie;
+class Automaton;
+class Listener;
+class Scorer;
 
 // What a hypothesis's log-probability is divided by, of its length L and the exponent a = length_penalty:
 //   power    L^a (fairseq, CTranslate2, transformers, Marian's normalize, Sockeye with beta 0)
@@ -46,9 +49,10 @@ struct SearchOptions {
 
   // The length is the number of terms in log_prob, so the end token counts (as in fairseq; CTranslate2 leaves
   // it out) and an empty hypothesis has length 1. With power, 1 is the mean token's log-probability, 0 no
-  // normalisation.
+  // normalisation. count_end_token: whether the length counts it.
   double length_penalty = 1;
   LengthPenalty length_penalty_type = LengthPenalty::power;
+  bool count_end_token = true;
 
   // At least 0; needs a model with attention.
   double coverage_penalty = 0;
@@ -88,9 +92,9 @@ struct SearchOptions {
   // them for 0), and a prefix of max_decoding_length tokens or more is cut off there.
   std::vector<std::vector<int32_t>> target_prefix;
 
-  // [num_sources], or one for all, or empty: a hypothesis is one of the trie's sequences, then an end token.
-  // An unfinished one is the beginning of such. null: anything.
-  std::vector<std::shared_ptr<const Trie>> allowed_outputs;
+  // [num_sources], or one for all, or empty: a hypothesis is one of the automaton's sequences, then an end
+  // token. An unfinished one is the beginning of such. null: anything.
+  std::vector<std::shared_ptr<const Automaton>> allowed_outputs;
 
   // Other than 1: each hypothesis is a sample, drawn token by token from the sampling_topk most probable (0:
   // from all), in this order (transformers'): scores are divided by sampling_temperature; the sampling_topk
@@ -120,6 +124,13 @@ struct SearchOptions {
 
   // Store every token's attention weights with the hypotheses.
   bool return_attention = false;
+
+  // Others whose scores are added to the model's, so many times each (search/fusion.h). They may be above 0,
+  // so that early_stopping is then all that ends a source before its longest length.
+  std::vector<std::pair<std::shared_ptr<Scorer>, double>> scorers;
+
+  // Hears of tokens as soon as they are certain (search/certain.h); null: nobody does.
+  std::shared_ptr<Listener> listener;
 
   // The only tokens that a model may put out, ascending, an end token among them; none: all. Only their
   // columns of the output layer are computed, and log-probabilities are normalised over them (as with
@@ -156,8 +167,8 @@ int64_t most_rows(const SearchOptions& options);
 // Steps at most.
 int64_t length_limit(const SearchOptions& options, int64_t source);
 
-// What hypotheses are ranked by, but for coverage: log_prob under the length penalty. The end token counts in
-// `length`.
-double hypothesis_score(const SearchOptions& options, double log_prob, int64_t length);
+// What hypotheses are ranked by, but for coverage: log_prob under the length penalty. `terms`: of log_prob,
+// the last of which is the end token's where it has `finished`.
+double hypothesis_score(const SearchOptions& options, double log_prob, int64_t terms, bool finished);
 
 }  // namespace s2s

@@ -95,4 +95,25 @@ void Processors::apply(int64_t row, std::span<float> log_probs) const {
   for (Processor* processor : active_) processor->process(view, log_probs);
 }
 
+std::optional<std::span<const int32_t>> Processors::apply_listed(int64_t row, const float* log_probs,
+                                                                 std::span<float> sparse) const {
+  const RowView view(*history_, nodes_[row], sources_[row], step_, scratch_);
+  for (const Processor* processor : active_) {
+    forced_ = processor->forced(view);
+    if (forced_ < 0) continue;
+    sparse[static_cast<size_t>(forced_)] = log_probs[forced_];
+    return std::span<const int32_t>(&forced_, 1);
+  }
+  for (Processor* lists : active_) {
+    const auto tokens = lists->listed(view);
+    if (!tokens) continue;
+    for (const int32_t token : *tokens) sparse[static_cast<size_t>(token)] = log_probs[token];
+    for (Processor* processor : active_) {
+      if (processor != lists) processor->process(view, sparse);
+    }
+    return tokens;
+  }
+  return std::nullopt;
+}
+
 }  // namespace s2s

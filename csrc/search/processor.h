@@ -51,6 +51,11 @@ class Processor {
   // The token that this row must take, whatever others say of it; -1: none. Then no process() is called.
   virtual int32_t forced(const RowView&) const { return -1; }
 
+  // The only tokens that may follow in this row, each once, where the processor can name them without a look
+  // at all: then scores are read of these alone. Valid until the next call. nullopt: any may follow, or
+  // process() says which.
+  virtual std::optional<std::span<const int32_t>> listed(const RowView&) { return std::nullopt; }
+
   // Changes one row of log-probabilities [vocabulary] in place; -infinity forbids a token. Rows are not
   // normalised again afterwards.
   virtual void process(const RowView& row, std::span<float> log_probs) = 0;
@@ -74,6 +79,12 @@ class Processors {
   // Applies the active processors, in order, to the log-probabilities [vocabulary] of one row.
   void apply(int64_t row, std::span<float> log_probs) const;
 
+  // Where one of the active ones names the only tokens that may follow in this row: writes their scores,
+  // after all processors, to the places of these tokens in `sparse` [vocabulary], which holds nothing but
+  // -infinity and is for the caller to clear there, and returns them. nullopt: none does.
+  std::optional<std::span<const int32_t>> apply_listed(int64_t row, const float* log_probs,
+                                                       std::span<float> sparse) const;
+
   // For the search: which processors there are, and the rows of a step (arrays of one entry per row).
   void reset(std::vector<std::unique_ptr<Processor>> all, const History& history);
   void begin_step(int64_t step, const int64_t* nodes, const int32_t* sources);
@@ -88,6 +99,7 @@ class Processors {
   const int32_t* sources_ = nullptr;
   int64_t step_ = 0;
   mutable std::vector<int32_t> scratch_;
+  mutable int32_t forced_ = -1;
 };
 
 // The processors that these options call for, which outlive them.

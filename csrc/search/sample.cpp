@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "math/philox.h"
+#include "search/certain.h"
 #include "search/step.h"
 
 namespace s2s {
@@ -30,6 +31,7 @@ class Sampling {
           advance(row, live.units[row] + static_cast<int32_t>(u));
         }
       }
+      if (options_.listener) tell_certain(stepper_, options_, step_, workspace_);
       std::swap(workspace_.live, workspace_.next);
     }
   }

@@ -78,7 +78,7 @@ int64_t spread_step(const SearchOptions& options, int32_t source) {
 
 void rank(const Stepper& stepper, const SearchOptions& options, SearchWorkspace& workspace, int32_t source,
           int32_t unit, int64_t node, double log_prob, int64_t length, bool finished) {
-  double score = hypothesis_score(options, log_prob, length);
+  double score = hypothesis_score(options, log_prob, length, finished);
   if (options.coverage_penalty > 0) {
     workspace.history.coverage(node, stepper.source_length(source), workspace.coverage);
     score -= coverage_loss(options, workspace.coverage);

@@ -20,41 +20,29 @@ Trie::Trie(std::vector<std::vector<int32_t>> sequences) {
   sequences.erase(std::unique(sequences.begin(), sequences.end()), sequences.end());
   size_ = static_cast<int64_t>(sequences.size());
 
-  // A node is a range of sorted sequences with a common beginning; its edges are made when its turn comes, so
-  // that those of all nodes lie one after the other and so do the nodes they lead to.
+  // A state is a range of sorted sequences with a common beginning; its edges are made when its turn comes,
+  // so that those of all states lie one after the other and so do the states they lead to.
   struct Range {
     size_t begin, end, length;
   };
-  std::vector<Range> nodes{{0, sequences.size(), 0}};
-  for (size_t n = 0; n < nodes.size(); ++n) {
-    const Range node = nodes[n];
+  std::vector<Range> states{{0, sequences.size(), 0}};
+  for (size_t n = 0; n < states.size(); ++n) {
+    const Range state = states[n];
     begins_.push_back(static_cast<int64_t>(tokens_.size()));
-    size_t at = node.begin;
-    const bool ends = at < node.end && sequences[at].size() == node.length;  // the shortest comes first
-    ends_.push_back(ends);
+    size_t at = state.begin;
+    const bool ends = at < state.end && sequences[at].size() == state.length;  // the shortest comes first
+    accepts_.push_back(ends);
     if (ends) ++at;
-    while (at < node.end) {
-      const int32_t token = sequences[at][node.length];
+    while (at < state.end) {
+      const int32_t token = sequences[at][state.length];
       const size_t begin = at;
-      while (at < node.end && sequences[at][node.length] == token) ++at;
+      while (at < state.end && sequences[at][state.length] == token) ++at;
       tokens_.push_back(token);
-      nodes.push_back({begin, at, node.length + 1});
+      targets_.push_back(static_cast<int32_t>(states.size()));
+      states.push_back({begin, at, state.length + 1});
     }
   }
   begins_.push_back(static_cast<int64_t>(tokens_.size()));
-}
-
-int64_t Trie::child(int64_t node, int32_t token) const {
-  const auto children = tokens(node);
-  const auto found = std::ranges::lower_bound(children, token);
-  if (found == children.end() || *found != token) return -1;
-  return begins_[node] + (found - children.begin()) + 1;
-}
-
-int64_t Trie::find(std::span<const int32_t> beginning) const {
-  int64_t node = 0;
-  for (size_t i = 0; i < beginning.size() && node >= 0; ++i) node = child(node, beginning[i]);
-  return node;
 }
 
 }  // namespace s2s

@@ -11,6 +11,15 @@ void LiveRows::resize(int64_t rows) {
   log_probs.resize(rows);
 }
 
+void LiveRows::copy(int64_t from, int64_t to) {
+  parents[to] = parents[from];
+  tokens[to] = tokens[from];
+  sources[to] = sources[from];
+  units[to] = units[from];
+  nodes[to] = nodes[from];
+  log_probs[to] = log_probs[from];
+}
+
 void LiveRows::add(int32_t parent, int32_t token, int32_t source, int32_t unit, int64_t node,
                    double log_prob) {
   parents.push_back(parent);

@@ -20,6 +20,7 @@ struct LiveRows {
   std::vector<double> log_probs;
 
   int64_t size() const { return static_cast<int64_t>(nodes.size()); }
+  void copy(int64_t from, int64_t to);
   void resize(int64_t rows);  // keeps the first ones
   void add(int32_t parent, int32_t token, int32_t source, int32_t unit, int64_t node, double log_prob);
 };
@@ -32,6 +33,9 @@ struct SearchWorkspace {
   std::vector<int64_t> num_finished;  // [unit], those dropped from the ranking included
   std::vector<char> best_ended;       // [unit], whether the best continuation of some step ended
   std::vector<double> coverage;       // of a hypothesis
+  std::vector<int64_t> told;          // [unit], the last node that the listener knows
+  std::vector<int64_t> num_told;      // [unit], and how many it knows
+  std::vector<int64_t> path;          // nodes that it is to know
   Processors processors;
 
   std::vector<float> candidate_log_probs;  // [rows, k]

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from .arguments import flag, integer
 
 if TYPE_CHECKING:
-    from ._native import Hypothesis, Trie
+    from ._native import Automaton, Hypothesis, Trie
 
-__all__ = ["Hypothesis", "SearchOptions", "Trie", "beam_search"]
+__all__ = ["Automaton", "Hypothesis", "SearchOptions", "Trie", "beam_search"]
 
 Int32 = NDArray[np.int32]
 Float32 = NDArray[np.float32]
@@ -25,7 +25,7 @@ StepFunction = Callable[[Int32, Int32], "Float32 | tuple[Float32, Float32]"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Hypothesis", "Trie"):
+    if name in ("Automaton", "Hypothesis", "Trie"):
         from . import _native
 
         return getattr(_native, name)
@@ -51,6 +51,7 @@ class SearchOptions:
             out).
         length_penalty_type: what log_prob is divided by, to be the score: "power", ``length **
             length_penalty``; "wu", ``((5 + length) / 6) ** length_penalty``; "average", ``length``; "none".
+        count_end_token: whether the length counts a finished hypothesis's end token.
         coverage_penalty: so many times is taken from the score what coverage_penalty_type says of the sums of
             attention that the places of the source got.
         coverage_penalty_type: "wu", the sum of -log(min(coverage, 1)) where there is any; "summary", of
@@ -68,7 +69,8 @@ class SearchOptions:
         end_token: the ids that end a hypothesis; None: the model's end token.
         target_prefix: for each source the tokens its hypotheses begin with; their log-probabilities are part
             of the score, and no other option counts before they end.
-        allowed_outputs: the only hypotheses there may be, a `Trie`; or for each source one, or None.
+        allowed_outputs: the only hypotheses there may be, a `Trie` or another `Automaton`; or for each source
+            one, or None.
         sampling_topk: other than 1, hypotheses are samples, drawn from the so many most probable tokens of
             each step (0: from all); beam_size must be 1.
         sampling_topp: of these, from the most probable that together have this probability.
@@ -82,6 +84,14 @@ class SearchOptions:
         num_beam_groups: groups that beam_size is divided into, of a search each (diverse beam search).
         diversity_penalty: what a token loses for each group before that has chosen it in the same step.
         return_attention: keep each token's attention weights in the hypotheses.
+        callback: ``callback(source, hypothesis, place, token, log_prob, is_last)`` is called for each token
+            as soon as it is certain that a source's best hypothesis has it: with one live hypothesis at once,
+            with more when all that may still win begin so. ``hypothesis`` is 0, or the index of a sample. The
+            end token is told, too. Where it returns true, the hypothesis ends there, unfinished.
+        scorers: others that score tokens, each a pair ``(make, weight)``. ``make(sources)``, called when a
+            search begins with the indices of its sources, returns a function like `beam_search`'s step:
+            ``(parents, tokens) -> scores``, float32 ``[rows, vocab_size]``. Their scores, so many times, are
+            added to the log-probabilities, and the sums are what the search, token_scores and scores are of.
         vocabulary: the only tokens that may come out, ascending ids, an end token among them. Only their
             columns of the output layer are computed, and log-probabilities are normalised over them, as with
             CTranslate2's vocabulary map. None: all.
@@ -93,6 +103,7 @@ class SearchOptions:
     num_hypotheses: int = 1
     length_penalty: float = 1.0
     length_penalty_type: Literal["power", "wu", "average", "none"] = "power"
+    count_end_token: bool = True
     coverage_penalty: float = 0.0
     coverage_penalty_type: Literal["wu", "summary"] = "wu"
     min_decoding_length: int = 1
@@ -105,7 +116,7 @@ class SearchOptions:
     disable_unk: bool = False
     end_token: int | Sequence[int] | None = None
     target_prefix: Sequence[Sequence[int]] | None = None
-    allowed_outputs: Trie | Sequence[Trie | None] | None = None
+    allowed_outputs: Automaton | Sequence[Automaton | None] | None = None
     sampling_topk: int = 1
     sampling_topp: float = 1.0
     min_p: float = 0.0
@@ -117,6 +128,8 @@ class SearchOptions:
     num_beam_groups: int = 1
     diversity_penalty: float = 0.5
     return_attention: bool = False
+    callback: Callable[[int, int, int, int, float, bool], bool | None] | None = None
+    scorers: Sequence[tuple[Callable[[list[int]], StepFunction], float]] | None = None
     vocabulary: Sequence[int] | Int32 | None = None
 
     def native(self, *, start_token: int, end_tokens: Sequence[int]) -> dict[str, Any]:

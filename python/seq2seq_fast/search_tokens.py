@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -9,26 +11,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seq2seq_fast.search import SearchOptions, Trie
+from seq2seq_fast.search import Automaton, SearchOptions, Trie
 
 __all__ = ["Encode", "options_as_ids", "options_of_sources", "with_copies"]
 
 Encode = Callable[[str, Any], list[int]]
 """(name for errors, tokens or ids) -> ids."""
+Compile = Callable[[re.Pattern[str]], Automaton]
 
 OPTIONS = {field.name for field in fields(SearchOptions)}
 
 
-def options_as_ids(op: str, options: Mapping[str, Any], encode: Encode, num_sources: int) -> dict[str, Any]:
+def options_as_ids(
+    op: str, options: Mapping[str, Any], encode: Encode, num_sources: int, compiled: Compile
+) -> dict[str, Any]:
     """Return options of a search in which all tokens are ids.
 
     Args:
         op: whose options they are, for errors.
         options: of `SearchOptions`, in which a token may stand wherever an id may: in end_token,
             suppress_sequences, target_prefix (None for a source without) and allowed_outputs, which may also
-            be the outputs themselves.
+            be the outputs themselves, or regular expressions.
         encode: gives the ids of tokens.
         num_sources: how many there are.
+        compiled: gives the automaton of a regular expression.
     """
     found = {}
     for name, value in options.items():
@@ -48,9 +54,11 @@ def options_as_ids(op: str, options: Mapping[str, Any], encode: Encode, num_sour
         if len(prefixes) != num_sources:
             raise ValueError(f"[{op}] Expected target_prefix for {num_sources} sources, got {len(prefixes)}.")
         found["target_prefix"] = prefixes
-    if "allowed_outputs" in found and not isinstance(found["allowed_outputs"], Trie):
+    if "allowed_outputs" in found:
+        found["allowed_outputs"] = _automata(found["allowed_outputs"], compiled)
+    if "allowed_outputs" in found and not isinstance(found["allowed_outputs"], Automaton):
         outputs = _list(op, "allowed_outputs", found["allowed_outputs"])
-        if not outputs or not all(output is None or isinstance(output, Trie) for output in outputs):
+        if not outputs or not all(output is None or isinstance(output, Automaton) for output in outputs):
             found["allowed_outputs"] = Trie(_each(op, "allowed_outputs", outputs, encode))
         elif len(outputs) != num_sources:
             raise ValueError(
@@ -59,6 +67,15 @@ def options_as_ids(op: str, options: Mapping[str, Any], encode: Encode, num_sour
         else:
             found["allowed_outputs"] = outputs
     return found
+
+
+def _automata(allowed: Any, compiled: Compile) -> Any:
+    """The same without regular expressions."""
+    if isinstance(allowed, re.Pattern):
+        return compiled(allowed)
+    if isinstance(allowed, list | tuple) and any(isinstance(one, re.Pattern) for one in allowed):
+        return [_automata(one, compiled) for one in allowed]
+    return allowed
 
 
 def _is_list(value: Any) -> bool:
@@ -84,11 +101,22 @@ def options_of_sources(options: Mapping[str, Any], places: Sequence[int] | NDArr
     found = dict(options)
     for name in ("target_prefix", "sequence_ids", "allowed_outputs"):
         value = found.get(name)
-        if value is not None and not isinstance(value, Trie):
+        if value is not None and not isinstance(value, Automaton):
             found[name] = [value[i] for i in places]
+    callback = found.get("callback")
+    if callback is not None:
+        found["callback"] = lambda source, *token: callback(int(places[source]), *token)
+    if found.get("scorers"):
+        found["scorers"] = [
+            (functools.partial(_made, make, places), weight) for make, weight in found["scorers"]
+        ]
     if found.get("sampling_topk", 1) != 1 and found.get("sequence_ids") is None:
         found["sequence_ids"] = [int(i) for i in places]
     return found
+
+
+def _made(make: Any, places: Any, sources: list[int]) -> Any:
+    return make([int(places[i]) for i in sources])
 
 
 def with_copies(ids: Sequence[int], unk_id: int, attention: Any, places: int, first: int) -> list[int]:

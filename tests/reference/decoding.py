@@ -30,6 +30,7 @@ class Options:
     num_hypotheses: int = 1
     length_penalty: float = 1.0
     length_penalty_type: str = "power"
+    count_end_token: bool = True
     coverage_penalty: float = 0.0
     coverage_penalty_type: str = "wu"
     min_decoding_length: int = 0
@@ -115,8 +116,8 @@ def allowed_scores(model: Any, source: int, tokens: tuple[int, ...], o: Options)
     return found
 
 
-def divided(log_prob: float, length: int, o: Options) -> float:
-    length = max(length, 1)
+def divided(log_prob: float, length: int, o: Options, ended: bool = False) -> float:
+    length = max(length - (ended and not o.count_end_token), 1)
     if o.length_penalty_type == "power":
         return log_prob / length**o.length_penalty
     if o.length_penalty_type == "wu":
@@ -125,7 +126,7 @@ def divided(log_prob: float, length: int, o: Options) -> float:
 
 
 def score_of(model: Any, source: int, path: Path, o: Options) -> float:
-    score = divided(path.log_prob, len(path.scores), o)
+    score = divided(path.log_prob, len(path.scores), o, path.end is not None)
     if o.coverage_penalty == 0:
         return score
     assert o.source_length is not None

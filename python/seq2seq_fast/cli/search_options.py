@@ -76,6 +76,13 @@ SEARCH_OPTIONS = (
         "File of the only outputs there may be, one a line.",
     ),
     Option(
+        "allowed_pattern",
+        "text",
+        None,
+        ("text.allowed_pattern",),
+        "Regular expression that outputs match as a whole.",
+    ),
+    Option(
         "target_prefix",
         "path",
         None,
@@ -137,6 +144,7 @@ class TextSearch:
     replace_unk: bool = False
     suppress: Path | None = None
     allowed_outputs: Path | None = None
+    allowed_pattern: str | None = None
     target_prefix: Path | None = None
     samples: bool = False
     """Each line needs its number, to be drawn by."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from seq2seq_fast.patterns import pattern, token_texts
 from seq2seq_fast.search import Trie
 
 from .lines import read_lines
@@ -26,6 +27,10 @@ def options_for(text_model: TextModel, search: TextSearch) -> dict[str, Any]:
         options["suppress_sequences"] = [ids for ids in _sequences(text_model, search.suppress) if ids]
     if search.allowed_outputs is not None:
         options["allowed_outputs"] = Trie(list(_sequences(text_model, search.allowed_outputs)))
+    if search.allowed_pattern is not None:
+        if search.allowed_outputs is not None:
+            raise ValueError("--allowed_pattern and --allowed_outputs cannot both be given.")
+        options["allowed_outputs"] = pattern(search.allowed_pattern, **token_texts(text_model.target))
     if search.replace_unk and not text_model.has_attention:
         raise ValueError("--replace_unk: this model has no attention.")
     return options
