@@ -179,36 +179,6 @@ void check_smoothing(const char* op, double value) {
 }  // namespace
 
 void bind_model(py::module_& m) {
-  py::class_<Session>(m, "Session")
-      .def("step",
-           [](Session& self, const py::object& parents, const py::object& tokens) {
-             const Tensor p = ids({"step", "parents"}, parents), t = ids({"step", "tokens"}, tokens);
-             Tensor log_probs;
-             {
-               py::gil_scoped_release unlocked;
-               log_probs = self.step(p, t);
-             }
-             return numpy_from(log_probs);
-           })
-      .def("attention",
-           [](Session& self) {
-             Tensor weights;
-             {
-               py::gil_scoped_release unlocked;
-               weights = self.attention();
-             }
-             return numpy_from(weights);
-           })
-      .def("memory", [](const Session& self) { return numpy_from(self.memory().states.to(Device::cpu())); })
-      .def("last", [](const Session& self) {
-        py::list layers;
-        for (const model::State& state : self.memory().last) {
-          layers.append(
-              py::make_tuple(numpy_from(state.h.to(Device::cpu())), numpy_from(state.c.to(Device::cpu()))));
-        }
-        return layers;
-      });
-
   py::class_<Network, std::shared_ptr<Network>>(m, "Model")
       .def(py::init([](const py::dict& config, const std::string& compute_type, bool trainable,
                        const std::string& device) {
@@ -347,6 +317,15 @@ void bind_model(py::module_& m) {
           },
           py::arg("source"), py::arg("source_lengths"), py::arg("target"), py::arg("target_lengths"),
           py::arg("copies") = py::none())
+      .def(
+          "start",
+          [](Translator& self, const py::object& source, const py::object& source_lengths,
+             const py::object& copies) {
+            const Source s = source_from(self.network(), "start", source, source_lengths, copies);
+            py::gil_scoped_release unlocked;
+            return self.start(s);
+          },
+          py::arg("source"), py::arg("source_lengths"), py::arg("copies") = py::none())
       .def_property_readonly("queued", &Translator::queued)
       .def_property_readonly("active", &Translator::active);
 }

@@ -199,8 +199,13 @@ SearchResults Network::generate(const Source& source, SearchOptions options) con
   return generate(source, std::move(options), *workspace.taken);
 }
 
-void Network::prepare(SearchOptions& options) const {
+void Network::prepare(const Source& source, SearchOptions& options) const {
   options.start_token = config_.bos_id;
+  options.unk_token = config_.unk_id;
+  if (options.max_length_ratio) {
+    const int32_t* lengths = source.lengths.i32();
+    options.source_lengths.assign(lengths, lengths + source.lengths.size());
+  }
   if (options.end_tokens.empty()) options.end_tokens = {config_.eos_id};
   validate(options, config_.target_vocab_size);
 }
@@ -208,7 +213,7 @@ void Network::prepare(SearchOptions& options) const {
 SearchResults Network::generate(const Source& source, SearchOptions options,
                                 DecodeWorkspace& workspace) const {
   const DeviceScope scope(device_);
-  prepare(options);
+  prepare(source, options);
   const int64_t sources = source.lengths.size();
   const auto packed = this->packed();
   const int64_t columns =
@@ -218,7 +223,7 @@ SearchResults Network::generate(const Source& source, SearchOptions options,
     return search_on_device(*this, packed, source, options, workspace);
   std::span<const int32_t> vocabulary;
   if (options.vocabulary) vocabulary = *options.vocabulary;
-  ModelStepper stepper(*this, packed, source, sources * options.beam_size, options.return_attention,
+  ModelStepper stepper(*this, packed, source, sources * most_rows(options), keeps_attention(options),
                        vocabulary, workspace);
   return s2s::generate(stepper, sources, options, workspace.search);
 }

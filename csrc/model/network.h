@@ -61,7 +61,7 @@ class Network {
   SearchResults generate(const Source& source, SearchOptions options, DecodeWorkspace& workspace) const;
 
   // Completes the options of a search by the network's own tokens, and checks them.
-  void prepare(SearchOptions& options) const;
+  void prepare(const Source& source, SearchOptions& options) const;
 
   std::shared_ptr<const PackedNetwork> packed() const;
   // Packs, and gives up the parameters that inference reads in no other form; they can then be neither read

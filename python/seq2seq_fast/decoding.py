@@ -9,6 +9,7 @@ import numpy as np
 
 from seq2seq_fast.copying import CopySource, TextSource, text_source
 from seq2seq_fast.metrics import get_metric
+from seq2seq_fast.search_tokens import options_of_sources, with_copies
 from seq2seq_fast.text import TextField
 
 if TYPE_CHECKING:
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
     from seq2seq_fast._native import Hypothesis
     from seq2seq_fast.trainer import Metric
 
-__all__ = ["best_tokens", "compare", "decode", "decode_texts", "decoding_metric", "text_sources"]
+__all__ = [
+    "best_tokens",
+    "compare",
+    "decode",
+    "decode_texts",
+    "decoding_metric",
+    "shown_tokens",
+    "text_sources",
+]
 
 BATCH_TOKENS = 4096
 
@@ -45,7 +54,7 @@ def decode(
         copies: what each source lets the output copy, for a model that does.
         batch_tokens: source tokens in a batch. It changes time and memory, not results.
         on_progress: called after each batch with the number of sources done so far.
-        search: the options of `generate`.
+        search: the options of `generate`, for all sources.
 
     Returns:
         The hypotheses of each source, best first, in the order of the sources.
@@ -61,7 +70,8 @@ def decode(
         source = np.concatenate([np.asarray(sources[i], np.int32) for i in rows])
         if copies is not None:
             search["copies"] = np.concatenate([np.asarray(copies[i].ids, np.int32) for i in rows])
-        found = model.generate(source, lengths[rows].astype(np.int32), **search)
+        given = options_of_sources(search, rows)
+        found = model.generate(source, lengths[rows].astype(np.int32), **given)
         for i, hypotheses in zip(rows, found, strict=True):
             results[i] = hypotheses
         start += len(rows)
@@ -79,15 +89,44 @@ def best_tokens(
 
 
 def best_of_tokens(
-    model: Searches, source: TextField, target: TextField, tokens: Sequence[Sequence[str]], **search: Any
+    model: Searches,
+    source: TextField,
+    target: TextField,
+    tokens: Sequence[Sequence[str]],
+    *,
+    replace_unknowns: bool = False,
+    **search: Any,
 ) -> list[list[str]]:
-    """Return the tokens of the best hypothesis of each source, given as tokens too."""
+    """Return the tokens of the best hypothesis of each source, given as tokens too.
+
+    `replace_unknowns`: put source tokens in the places of unknown ones, by attention.
+    """
     sources = text_sources(model, source, target, tokens)
-    decoded = decode_texts(model, sources, **search)
+    decoded = decode_texts(
+        model, sources, **search | ({"return_attention": True} if replace_unknowns else {})
+    )
     return [
-        target.vocabulary.decode(found[0].tokens, skip_special_tokens=True, extra=text.extra) if found else []
-        for text, found in zip(sources, decoded, strict=True)
+        shown_tokens(found[0], target, text.extra, one if replace_unknowns else None) if found else []
+        for text, one, found in zip(sources, tokens, decoded, strict=True)
     ]
+
+
+def shown_tokens(
+    hypothesis: Hypothesis,
+    target: TextField,
+    extra: Sequence[str] = (),
+    replacements: Sequence[str] | None = None,
+    *,
+    skip_special_tokens: bool = True,
+) -> list[str]:
+    """Return a hypothesis's tokens; `replacements`: the source's, for the places of unknown ones."""
+    vocabulary = target.vocabulary
+    ids = hypothesis.tokens
+    if replacements is not None and vocabulary.unk_id is not None:
+        first = len(vocabulary) + len(extra)
+        ids = with_copies(ids, vocabulary.unk_id, hypothesis.attention, len(replacements), first)
+        extra = [*extra, *replacements]
+    return vocabulary.decode(ids, skip_special_tokens=skip_special_tokens, extra=extra)
 
 
 def text_sources(

@@ -13,6 +13,7 @@ Whatever a folder holds, loading it ends with a model or with a ValueError that 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -209,6 +210,14 @@ class ModelFolder:
         except (ValueError, MemoryError) as error:
             message = error or "the model does not fit in memory"
             raise ValueError(f"{self.path / CONFIG}: {message}") from error
+
+    def weights_digest(self) -> str:
+        """Return SHA-256 of the weights' file, in hexadecimal."""
+        digest = hashlib.sha256()
+        with open(self.path / WEIGHTS, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
 
     def layout(self) -> quantization.Layout:
         """Return the parameters the model has, checked against the weights' file: names, shapes, dtypes."""

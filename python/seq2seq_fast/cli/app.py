@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from .options import PRESETS, takes_options
+from .search_options import SEARCH_OPTIONS, resolve_search
 from .train_options import TRAIN_OPTIONS
 
 __all__ = ["app"]
@@ -39,21 +40,14 @@ EnsembleMean = Annotated[
     str,
     typer.Option("--ensemble_mean", metavar="probability|log_probability", help="What an ensemble averages."),
 ]
+SearchConfig = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="YAML file of the options below; flags override it."),
+]
 BatchSize = Annotated[
     int, typer.Option("--batch_size", min=1, help="Size of a batch, counted in --batch_type.")
 ]
 BatchType = Annotated[str, typer.Option("--batch_type", metavar="examples|tokens", help="What it counts.")]
-BeamSize = Annotated[
-    int, typer.Option("--beam_size", min=1, help="Hypotheses kept while searching; 1: greedy.")
-]
-LengthPenalty = Annotated[
-    float, typer.Option("--length_penalty", help="Score = log-probability / length ** this.")
-]
-MinLength = Annotated[int, typer.Option("--min_length", min=0, help="Shortest output, in tokens.")]
-MaxLength = Annotated[int, typer.Option("--max_length", min=1, help="Longest output, in tokens.")]
-Patience = Annotated[
-    float, typer.Option("--patience", help="Stop after beam_size times this many finished hypotheses.")
-]
 Threads = Annotated[
     int, typer.Option("--threads", min=0, help="Threads; 0: as many as there are processors.")
 ]
@@ -127,23 +121,20 @@ def train(
 
 
 @app.command()
+@takes_options(SEARCH_OPTIONS)
 def translate(
+    flags: dict[str, object],
     model: ModelDirs,
     src: Annotated[
         Path | None, typer.Option("--src", help="Lines to translate; standard input if none.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write; standard output if none.")] = None,
-    beam_size: BeamSize = 5,
     n_best: Annotated[
         int,
         typer.Option(
             "--n_best", min=1, help="Hypotheses per line; above 1, lines are 'index ||| text ||| score'."
         ),
     ] = 1,
-    length_penalty: LengthPenalty = 1.0,
-    patience: Patience = 1.0,
-    min_length: MinLength = 0,
-    max_length: MaxLength = 256,
     batch_size: BatchSize = 32,
     batch_type: BatchType = "examples",
     json: Annotated[
@@ -160,6 +151,7 @@ def translate(
     device: Device = "auto",
     compute_type: ComputeType = "default",
     intra_threads: IntraThreads = 0,
+    config: SearchConfig = None,
 ) -> None:
     """Translate lines of text with a model, in order; an empty line stays empty."""
     from .translate import run_translate
@@ -169,7 +161,9 @@ def translate(
         raise typer.BadParameter("--with_attention goes with --json.")
     if with_score and json:
         raise typer.BadParameter("--with_score is for plain lines; JSON has the scores anyway.")
-    if n_best > beam_size:
+    search = resolve_search(flags, config)
+    beam_size = search.options["beam_size"]
+    if n_best > beam_size and not search.samples and not search.options["return_alternatives"]:
         raise typer.BadParameter(f"--n_best {n_best} is more than --beam_size {beam_size}.")
     run_translate(
         model,
@@ -181,11 +175,7 @@ def translate(
         as_json=json,
         with_score=with_score,
         with_attention=with_attention,
-        beam_size=beam_size,
-        length_penalty=length_penalty,
-        patience=patience,
-        min_decoding_length=min_length,
-        max_decoding_length=max_length,
+        search=search,
         model_options={
             "device": device,
             "compute_type": compute_type,
@@ -241,7 +231,9 @@ def score(
 
 
 @app.command()
+@takes_options(SEARCH_OPTIONS)
 def evaluate(
+    flags: dict[str, object],
     model: ModelDirs,
     data: Annotated[
         Path, typer.Option("--data", help="Lines of source TAB reference [TAB reference ...], plain or .gz.")
@@ -257,16 +249,12 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write lines of source TAB hypothesis TAB references here.")
     ] = None,
-    beam_size: BeamSize = 5,
-    length_penalty: LengthPenalty = 1.0,
-    patience: Patience = 1.0,
-    min_length: MinLength = 0,
-    max_length: MaxLength = 256,
     json: Json = False,
     ensemble_mean: EnsembleMean = "probability",
     device: Device = "auto",
     compute_type: ComputeType = "default",
     intra_threads: IntraThreads = 0,
+    config: SearchConfig = None,
 ) -> None:
     """Decode the sources of a file and compare with its references.
 
@@ -274,17 +262,14 @@ def evaluate(
     """
     from .evaluate import run_evaluate
 
+    search = resolve_search(flags, config)
     run_evaluate(
         model,
         data=data,
         metrics=[name for part in metrics.split(",") if (name := part.strip().replace("-", "_"))],
         out=out,
         as_json=json,
-        beam_size=beam_size,
-        length_penalty=length_penalty,
-        patience=patience,
-        min_decoding_length=min_length,
-        max_decoding_length=max_length,
+        search=search,
         model_options={
             "device": device,
             "compute_type": compute_type,

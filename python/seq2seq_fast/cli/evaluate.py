@@ -18,6 +18,8 @@ from seq2seq_fast.progress import open_progress
 
 from .lines import open_output
 from .models import TextModel, open_model
+from .search_options import TextSearch
+from .text_search import options_for
 from .translate import one_line, score_pairs
 
 LIKELIHOOD_METRICS = ("loss", "perplexity")
@@ -35,7 +37,7 @@ def run_evaluate(
     out: Path | None,
     as_json: bool,
     model_options: Mapping[str, Any],
-    **search: Any,
+    search: TextSearch,
 ) -> None:
     """Print the value of each metric."""
     for name in metrics:
@@ -47,7 +49,10 @@ def run_evaluate(
         get_metric(name)  # now, not after minutes of decoding, it says which library is missing
     if not metrics:
         raise ValueError("--metrics: expected at least one.")
+    if search.target_prefix is not None:
+        raise ValueError("--target_prefix is for translate; evaluate has no lines in pairs.")
     text_model = open_model(folders, **model_options)
+    options = options_for(text_model, search) | {"replace_unknowns": search.replace_unk}
     references = tsv.read_references(data)
     if not references:
         raise ValueError(f"{data}: no line to evaluate.")
@@ -55,7 +60,7 @@ def run_evaluate(
     values = dict.fromkeys(metrics, 0.0)
     wanted = [name for name in metrics if name not in LIKELIHOOD_METRICS]
     if wanted or out is not None:
-        hypotheses = decode_all(text_model, list(references), **search)
+        hypotheses = decode_all(text_model, list(references), **options)
         right = list(references.values())
         for name in wanted:
             values[name] = compare(get_metric(name), hypotheses, right, text_model.target)
