@@ -1,6 +1,7 @@
 """A forecasting model's folder: config.json and model.safetensors.
 
-    config.json         {"format_version": 1, "kind": "forecast", "model": the ForecastConfig}
+    config.json         {"format_version": 1, "kind": "forecast", "model": the ForecastConfig,
+                         "table": the columns it was trained on, as `read_series` takes them, or null}
     model.safetensors   the parameters by name, float32
 
 Whatever a folder holds, loading it ends with a model or with a ValueError that names the file and the field.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
@@ -27,16 +28,32 @@ FORMAT_VERSION = 1
 StrPath = str | os.PathLike[str]
 
 
-def save_forecast_model(folder: StrPath, model: ForecastModel) -> None:
+TABLE = {"time": str, "target": list, "covariates": list, "static": list, "group": str}
+"""The fields of "table" and their types; group may be null."""
+
+
+def save_forecast_model(
+    folder: StrPath, model: ForecastModel, table: Mapping[str, Any] | None = None
+) -> None:
     """Write a model's folder, each file atomically; over another model's, config.json goes first and comes
     last.
+
+    Args:
+        folder: made if it is not there.
+        model: the model.
+        table: the columns of the tables it forecasts: time, target, covariates, static and group.
 
     Raises:
         OSError: the folder cannot be written.
     """
     path = Path(folder)
     parameters = model.parameters() if model.device == "cpu" else model.native.state()
-    config = {"format_version": FORMAT_VERSION, "kind": "forecast", "model": asdict(model.config)}
+    config = {
+        "format_version": FORMAT_VERSION,
+        "kind": "forecast",
+        "model": asdict(model.config),
+        "table": None if table is None else dict(table),
+    }
     content = (json.dumps(config, indent=2) + "\n").encode()
     path.mkdir(parents=True, exist_ok=True)
     stale = not (path / CONFIG).is_file() or (path / CONFIG).read_bytes() != content
@@ -84,14 +101,33 @@ def load_forecast_model(
 
 def read_forecast_config(folder: StrPath) -> ForecastConfig:
     """Read and check a folder's config.json."""
-    path = Path(folder) / CONFIG
-    config = read_json(Path(folder), "forecast", FORMAT_VERSION)
-    _check_fields(path, "", config, required=("format_version", "kind", "model"))
+    return _read(Path(folder))[0]
+
+
+def read_table(folder: StrPath) -> dict[str, Any] | None:
+    """The columns a model was trained on, arguments of `read_series`; None: it was saved without."""
+    return _read(Path(folder))[1]
+
+
+def _read(folder: Path) -> tuple[ForecastConfig, dict[str, Any] | None]:
+    path = folder / CONFIG
+    config = read_json(folder, "forecast", FORMAT_VERSION)
+    _check_fields(path, "", config, required=("format_version", "kind", "model", "table"))
+    table = config["table"]
+    if table is not None:
+        _check_fields(path, "table.", table, required=tuple(TABLE))
+        for name, kind in TABLE.items():
+            value = table[name]
+            texts = value if isinstance(value, list) else [value]
+            if not (name == "group" and value is None) and not (
+                isinstance(value, kind) and all(isinstance(text, str) for text in texts)
+            ):
+                raise ValueError(f"{path}: field 'table.{name}': expected column names, got {value!r}.")
     known = fields(ForecastConfig)
     required = [f.name for f in known if f.default is MISSING]
     _check_fields(path, "model.", config["model"], required=required, optional=[f.name for f in known])
-    with _names_errors(Path(folder)):
-        return ForecastConfig(**config["model"])
+    with _names_errors(folder):
+        return ForecastConfig(**config["model"]), table
 
 
 @contextmanager
