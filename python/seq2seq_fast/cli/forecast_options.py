@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .options import Option
+from .options import Option, Value
 from .train_options import TRAIN_OPTIONS, _o
 
 __all__ = ["FORECAST_OPTIONS", "TABLE_OPTIONS"]
@@ -21,11 +21,11 @@ SHARED = (
 """Options of `train` that mean the same here."""
 
 # fmt: off
-_DEFAULTS = {
+_DEFAULTS: dict[str, Value] = {
     "hidden_size": 64, "bidirectional": False, "context": "last", "input_feed": False, "bridge": "copy", "rnn_type": "gru",
     "batch_size": 32, "batch_type": "examples",
 }
-_TARGETS = {"rnn_type": ("model.cell",), "layers": ("model.layers",), "hidden_size": ("model.hidden",)}
+_TARGETS: dict[str, tuple[str, ...]] = {"rnn_type": ("model.cell",), "layers": ("model.layers",), "hidden_size": ("model.hidden",)}
 
 TABLE_OPTIONS: tuple[Option, ...] = (
     _o("time", "text", "date", "table.time", "The column of times."),

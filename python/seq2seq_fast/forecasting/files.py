@@ -28,7 +28,7 @@ FORMAT_VERSION = 1
 StrPath = str | os.PathLike[str]
 
 
-TABLE = {"time": str, "target": list, "covariates": list, "static": list, "group": str}
+TABLE: dict[str, Any] = {"time": str, "target": list, "covariates": list, "static": list, "group": str}
 """The fields of "table" and their types; group may be null."""
 
 

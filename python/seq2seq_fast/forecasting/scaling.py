@@ -43,10 +43,10 @@ def window_scaling(context: Any, scaling: str) -> tuple[Doubles, Doubles]:
 
 def fill_forward(x: Any) -> Doubles:
     """x [N, T, D] with each missing value replaced by the last one before it, or by 0 where there is none."""
-    x = np.asarray(x, np.float64)
-    there = ~np.isnan(x)
+    values: Doubles = np.asarray(x, np.float64)
+    there = ~np.isnan(values)
     if there.all():
-        return x
-    last = np.maximum.accumulate(np.where(there, np.arange(x.shape[1])[None, :, None], -1), axis=1)
-    filled: Doubles = np.where(last >= 0, np.take_along_axis(x, np.maximum(last, 0), axis=1), 0.0)
+        return values
+    last = np.maximum.accumulate(np.where(there, np.arange(values.shape[1])[None, :, None], -1), axis=1)
+    filled: Doubles = np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=1), 0.0)
     return filled
