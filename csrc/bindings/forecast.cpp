@@ -51,9 +51,10 @@ py::tuple sums_of(const model::ForecastLoss& sums) {
   return py::make_tuple(sums.loss, sums.values);
 }
 
+// Levels are checked, and so come from the host.
 ops::DistributionOf distribution_of(const char* op, const std::string& kind, const py::object& levels,
                                     const py::object& offset, const py::object& scale) {
-  return {ops::parse_distribution(op, kind), optional_floats({op, "levels"}, levels),
+  return {ops::parse_distribution(op, kind), optional_floats({op, "levels"}, levels).to(Device::cpu()),
           optional_floats({op, "offset"}, offset), optional_floats({op, "scale"}, scale)};
 }
 
