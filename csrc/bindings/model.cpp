@@ -4,6 +4,7 @@
 #include <map>
 
 #include "bindings/array.h"
+#include "bindings/config.h"
 #include "bindings/layer.h"
 #include "bindings/module.h"
 #include "bindings/search.h"
@@ -37,6 +38,8 @@ void choose(const char* op, const char* field, const std::string& value,
   check(op, false, "Expected ", field, " as one of ", names, ", got ", value, ".");
 }
 
+}  // namespace
+
 // One line per field: how a value of Python's configuration enters the native one.
 Config config_from(const py::dict& fields) {
   using model::CellKind;
@@ -59,6 +62,7 @@ Config config_from(const py::dict& fields) {
       {"source_vocab_size", integer(c.source_vocab_size)},
       {"source_features", integer(c.source_features)},
       {"target_vocab_size", integer(c.target_vocab_size)},
+      {"target_features", integer(c.target_features)},
       {"source_embedding_dim", integer(c.source_embedding_dim)},
       {"target_embedding_dim", integer(c.target_embedding_dim)},
       {"encoder_cell", cell("encoder_cell", c.encoder_cell)},
@@ -106,6 +110,7 @@ Config config_from(const py::dict& fields) {
       {"residual", integer(c.residual)},
       {"layer_norm", integer(c.layer_norm)},
       {"share_embeddings", integer(c.share_embeddings)},
+      {"share_recurrence", integer(c.share_recurrence)},
       {"word_dropout", integer(c.word_dropout)},
       {"zoneout_hidden", integer(c.zoneout_hidden)},
       {"zoneout_cell", integer(c.zoneout_cell)},
@@ -128,6 +133,8 @@ Config config_from(const py::dict& fields) {
   }
   return c;
 }
+
+namespace {
 
 Source source_from(const Network& network, const char* op, const py::object& values,
                    const py::object& lengths, const py::object& copies) {

@@ -67,4 +67,5 @@ PYBIND11_MODULE(_native, m) {
   s2s::bind_search(m);
   s2s::bind_session(m);
   s2s::bind_model(m);
+  s2s::bind_forecast(m);
 }

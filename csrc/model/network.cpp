@@ -6,6 +6,7 @@
 
 #include "model/device_search.h"
 #include "model/stepper.h"
+#include "model/zero_gradient.h"
 #include "ops/coverage.h"
 #include "ops/rows.h"
 
@@ -23,18 +24,6 @@ Parameters declare(const Config& config, bool trainable, Device device) {
   CopyGate::declare(all, config);
   all.allocate(trainable);
   return all;
-}
-
-// Zeros of the shapes of a memory: its gradient.
-Memory zero_gradient(const Memory& memory) {
-  Memory gradient;
-  gradient.offsets = memory.offsets;
-  gradient.states = Tensor::zeros(memory.states.shape());
-  for (const State& state : memory.last) {
-    gradient.last.push_back(
-        {Tensor::zeros(state.h.shape()), state.c.defined() ? Tensor::zeros(state.c.shape()) : Tensor()});
-  }
-  return gradient;
 }
 
 // The coverage loss of all rows, and where `gradient` is defined its gradients.

@@ -7,6 +7,7 @@
 #include "ops/copy.h"
 #include "ops/coverage.h"
 #include "ops/cross_entropy.h"
+#include "ops/distribution.h"
 #include "ops/dropout.h"
 #include "ops/embedding.h"
 #include "ops/gru_inference.h"
@@ -51,6 +52,9 @@ struct Kernels {
   void (*coverage_loss)(const CoverageLossArgs&);
   void (*layer_norm)(const LayerNormArgs&);
   void (*layer_norm_backward)(const LayerNormBackwardArgs&);
+  void (*distribution_loss)(const DistributionLossArgs&);
+  void (*distribution_parameters)(const DistributionParametersArgs&);
+  void (*distribution_sample)(const DistributionSampleArgs&);
   void (*dropout)(const DropoutArgs&);
   void (*zoneout)(const ZoneoutArgs&);
   void (*zoneout_backward)(const ZoneoutBackwardArgs&);

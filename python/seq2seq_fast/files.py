@@ -251,6 +251,20 @@ class ModelFolder:
 def read_config(folder: StrPath) -> dict[str, Any]:
     """Read and check the outer fields of a folder's config.json; `load_model` says what is raised."""
     path = Path(folder) / CONFIG
+    config = read_json(folder, "seq2seq", FORMAT_VERSION)
+    version = config["format_version"]
+    required = ("format_version", "kind", "model", "source", "target")
+    _check_fields(path, "", config, required=required if version == 1 else (*required, "compute_type"))
+    stored = config.get("compute_type", "float32")
+    if stored not in quantization.COMPUTE_TYPES:
+        known = ", ".join(quantization.COMPUTE_TYPES)
+        raise ValueError(f"{path}: field 'compute_type': expected one of {known}, got {stored!r}.")
+    return config
+
+
+def read_json(folder: StrPath, kind: str, newest: int) -> dict[str, Any]:
+    """Read a folder's config.json, which has to be of this kind, and of a format up to `newest`."""
+    path = Path(folder) / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {os.fspath(folder)} is not a model's folder.")
     try:
@@ -264,19 +278,13 @@ def read_config(folder: StrPath) -> dict[str, Any]:
         raise ValueError(
             f"{path}: field 'format_version': expected an integer of at least 1, got {version!r}."
         )
-    if version > FORMAT_VERSION:
+    if version > newest:
         raise ValueError(
-            f"{path}: field 'format_version': this seq2seq_fast reads formats up to {FORMAT_VERSION}, "
+            f"{path}: field 'format_version': this seq2seq_fast reads formats up to {newest}, "
             f"the model is of format {version}; a newer version is needed."
         )
-    required = ("format_version", "kind", "model", "source", "target")
-    _check_fields(path, "", config, required=required if version == 1 else (*required, "compute_type"))
-    stored = config.get("compute_type", "float32")
-    if stored not in quantization.COMPUTE_TYPES:
-        known = ", ".join(quantization.COMPUTE_TYPES)
-        raise ValueError(f"{path}: field 'compute_type': expected one of {known}, got {stored!r}.")
-    if config["kind"] != "seq2seq":
-        raise ValueError(f"{path}: field 'kind': expected 'seq2seq', got {config['kind']!r}.")
+    if "kind" in config and config["kind"] != kind:
+        raise ValueError(f"{path}: field 'kind': expected {kind!r}, got {config['kind']!r}.")
     return config
 
 

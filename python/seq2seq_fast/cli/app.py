@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from .options import PRESETS, takes_options
+from .forecast_options import FORECAST_OPTIONS, TABLE_OPTIONS
+from .options import FORECAST_PRESETS, PRESETS, takes_options
 from .search_options import SEARCH_OPTIONS, resolve_search
 from .train_options import TRAIN_OPTIONS
 
@@ -276,6 +277,129 @@ def evaluate(
             "intra_threads": intra_threads,
             "ensemble_mean": ensemble_mean,
         },
+    )
+
+
+forecast = typer.Typer(
+    help="Time series: train a forecasting model on a table, forecast, evaluate.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(forecast, name="forecast")
+Data = Annotated[Path, typer.Option("--data", help="Table of the series: .csv (.gz, .xz) or .parquet.")]
+Steps = Annotated[
+    int | None, typer.Option("--n", min=1, help="Steps to forecast; the model's prediction_length if none.")
+]
+NumSamples = Annotated[int, typer.Option("--num_samples", min=0, help="Sample paths of a forecast.")]
+
+
+@forecast.command("train")
+@takes_options(FORECAST_OPTIONS)
+def forecast_train(
+    flags: dict[str, object],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML file of options; flags override it.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help=f"Options for a task, which flags and --config override: {', '.join(FORECAST_PRESETS)}.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, with its options.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew where --out holds a run already.")
+    ] = False,
+) -> None:
+    """Train a forecasting model on a table of series.
+
+    Interrupted (Ctrl-C) or killed, a run is taken up with --out DIR --resume, and ends with the same bits.
+    """
+    from .forecast import run_forecast_train
+
+    if run_forecast_train(flags, config=config, preset=preset, resume=resume, overwrite=overwrite) is None:
+        raise typer.Exit(130)
+
+
+@forecast.command("predict")
+@takes_options(TABLE_OPTIONS)
+def forecast_predict(
+    flags: dict[str, object],
+    model: ModelDir,
+    data: Data,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; standard output if none.")] = None,
+    n: Steps = None,
+    num_samples: NumSamples = 100,
+    quantiles: Annotated[
+        str, typer.Option("--quantiles", help="Levels to write beside the mean, comma-separated; none: none.")
+    ] = "0.1,0.5,0.9",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample paths.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Forecast what follows the series of a table: CSV of series, time, column, mean and quantiles.
+
+    Columns are those of training, where no option says otherwise.
+    """
+    from .forecast import run_forecast_predict
+
+    run_forecast_predict(
+        model,
+        data=data,
+        out=out,
+        n=n,
+        num_samples=num_samples,
+        quantiles=quantiles,
+        seed=seed,
+        device=device,
+        flags=flags,
+    )
+
+
+@forecast.command("evaluate")
+@takes_options(TABLE_OPTIONS)
+def forecast_evaluate(
+    flags: dict[str, object],
+    model: ModelDir,
+    data: Data,
+    begin: Annotated[
+        str, typer.Option("--begin", help="The first step that is forecast: a number of steps or a time.")
+    ],
+    end: Annotated[str | None, typer.Option("--end", help="The step after the last one, likewise.")] = None,
+    n: Steps = None,
+    stride: Annotated[int, typer.Option("--stride", min=1, help="Steps from a forecast to the next.")] = 1,
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="Comma-separated: mse, mae, crps, quantile_loss, mase.")
+    ] = "mse,mae",
+    num_samples: NumSamples = 100,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample paths.")] = 0,
+    season: Annotated[int, typer.Option("--season", min=1, help="The period that mase is scaled by.")] = 1,
+    standardized: Annotated[
+        bool, typer.Option("--standardized", help="In units of the training data's deviation.")
+    ] = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Forecast from every step of a range and compare with what came."""
+    from .forecast import run_forecast_evaluate
+
+    run_forecast_evaluate(
+        model,
+        data=data,
+        begin=begin,
+        end=end,
+        n=n,
+        stride=stride,
+        metrics=metrics,
+        num_samples=num_samples,
+        seed=seed,
+        season=season,
+        standardized=standardized,
+        device=device,
+        as_json=json,
+        flags=flags,
     )
 
 
