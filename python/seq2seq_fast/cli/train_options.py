@@ -86,7 +86,7 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("enc_rnn_type", "text", None, "model.encoder_cell", "Recurrent cell of the encoder.", CELLS),
     _o("dec_rnn_type", "text", None, "model.decoder_cell", "Recurrent cell of the decoder.", CELLS),
     _o("layers", "int", 1, "model.encoder_layers model.decoder_layers", "Recurrent layers of encoder and decoder."),
-    _o("enc_layers", "int", None, "model.encoder_layers", "Recurrent layers of the encoder."),
+    _o("enc_layers", "int", None, "model.encoder_layers", "Recurrent layers of the encoder (0: a projection, for sources without an order)."),
     _o("dec_layers", "int", None, "model.decoder_layers", "Recurrent layers of the decoder."),
     _o("hidden_size", "int", 256, "model.encoder_hidden model.decoder_hidden", "Width of encoder (each direction) and decoder."),
     _o("enc_hid_size", "int", None, "model.encoder_hidden", "Width of the encoder, of each direction."),
