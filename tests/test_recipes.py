@@ -14,9 +14,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from seq2seq_fast.files import load_model
+from seq2seq_fast.manifest import read_manifest
 
 pytestmark = [pytest.mark.cpu_only("they take minutes there"), pytest.mark.big]
 
@@ -114,6 +116,52 @@ def test_semantic_parsing(name: str, script: str, file: str, tmp_path: Path) -> 
     faster = ("--max_epochs", 25, "--learning_rate", 0.006, "--label_smoothing", 0)
     loss = train(tmp_path, pairs, "--preset", "semantic_parsing", *small, *faster)
     assert loss < 0.6 * entropy(tmp_path)
+
+
+@pytest.fixture
+def captions(tmp_path: Path) -> Path:
+    """Flickr8k's manifests, and smaller ones beside them."""
+    lines_of("caption_flickr8k", "captions.dev.tsv.gz", 1)  # or skip
+    example("caption_flickr8k/prepare").main(str(DATA / "caption_flickr8k"), str(tmp_path))
+    for split, every in (("train", 8), ("dev", 10)):
+        lines = (tmp_path / f"{split}.tsv").read_text(encoding="utf-8").splitlines()[::every]
+        (tmp_path / f"{split}.small.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_captions_are_prepared(captions: Path) -> None:
+    train, dev = (read_manifest(captions / f"{split}.tsv") for split in ("train", "dev"))
+    assert (len(train), len(dev)) == (6000, 1000)
+    assert train.texts[0][0] == "a black dog is running after a white dog in the snow"
+    with np.load(DATA / "caption_flickr8k" / "features.npz") as features:
+        for manifest, first in ((train, 0), (dev, 6000)):
+            expected = features["grid_cm"][:, first + 7].T * features["grid_scale"]
+            np.testing.assert_array_equal(manifest.sequences[7], expected)
+
+
+def test_captioning(captions: Path) -> None:
+    pytest.importorskip("sacrebleu")
+    files = ("--train", captions / "train.small.tsv", "--valid", captions / "dev.small.tsv")
+    small = ("--enc_hid_size", 64, "--dec_hid_size", 96, "--word_vec_size", 64, "--attention_dim", 64)
+    faster = ("--train_steps", 220, "--learning_rate", 0.005, "--warmup_steps", 20, "--average_decay", 0.02)
+    regular = ("--dropout", 0.1, "--label_smoothing", 0, "--tgt_words_min_frequency", 3)
+    arguments = (*files, "--out", captions / "run", "--preset", "captioning", *small, *faster, *regular)
+    command = [sys.executable, "-m", "seq2seq_fast"]
+    subprocess.run([*command, "train", *map(str, arguments)], check=True)
+    metrics = ("--metrics", "caption_bleu1,caption_bleu4,loss", "--json", "--length_penalty", "0.7")
+    evaluate = ["evaluate", "--model", captions / "run", "--data", captions / "dev.small.tsv", *metrics]
+    found = subprocess.run([*command, *map(str, evaluate)], check=True, capture_output=True, text=True)
+    values = json.loads(found.stdout)["metrics"]
+    assert values["caption_bleu1"] > 40
+    assert values["caption_bleu4"] > 4
+    assert values["loss"] < 4.2
+
+    picture = example("caption_flickr8k/picture")
+    words, attention = picture.caption(str(captions / "run"), str(captions / "dev.tsv"), 3)
+    assert attention.shape == (len(words), 16)
+    pytest.importorskip("matplotlib")
+    picture.draw(words, attention, str(captions / "a.png"))
+    assert (captions / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_entities_are_cut_and_joined() -> None:

@@ -1,10 +1,10 @@
 """Flickr8k's features and captions as manifests for `seq2seq-fast train`: python prepare.py DATA OUT
 
-In: DATA/features.npz, int8 `grid_cm` [128, images, 16 cells] and `grid_scale`, the images of the three splits in
-the order of their captions, and DATA/captions.SPLIT.tsv.gz, lines of an image's name and its captions.
+In: DATA/features.npz, int8 `grid_cm` [128, images, 16 cells] and `grid_scale`, the images of the three splits
+in the order of their captions, and DATA/captions.SPLIT.tsv.gz, lines of an image's name and its captions.
 
-Out: OUT/grid.npz, a sequence of 16 cells for each image, and OUT/SPLIT.tsv: its place TAB its captions, in lower
-case and without punctuation, as they are compared.
+Out: OUT/grid.npz, a sequence of 16 cells for each image, and OUT/SPLIT.tsv: its place TAB its captions, in
+lower case and without punctuation, as they are compared.
 """
 
 import gzip
@@ -38,7 +38,13 @@ def main(data: str, out: str) -> None:
     if len(names) != len(cells):
         raise ValueError(f"{data}: captions of {len(names)} images, features of {len(cells)}.")
     lengths = np.full(len(cells), cells.shape[1])
-    np.savez(folder / "grid.npz", features=cells.reshape(-1, cells.shape[2]), lengths=lengths, keys=names, scale=scale)
+    np.savez(
+        folder / "grid.npz",
+        features=cells.reshape(-1, cells.shape[2]),
+        lengths=lengths,
+        keys=names,
+        scale=scale,
+    )
 
 
 if __name__ == "__main__":

@@ -28,9 +28,9 @@ class Seq2SeqConfig:
 
     The encoder reads tokens (source_vocab_size) or feature vectors (source_features). Its states, M =
     encoder_hidden x directions wide, are the memory; without recurrent layers (encoder_layers 0) the memory
-    is tanh(W x + b) of each token's embedding or each vector, M = encoder_hidden wide. At each step the decoder's input is the last token's
-    embedding, with input feeding beside the last attentional vector; h is its top layer's output, c the
-    context, a = tanh(W [h; c] + b), and the logits are W_o a + b_o.
+    is tanh(W x + b) of each token's embedding or each vector, M = encoder_hidden wide. At each step the
+    decoder's input is the last token's embedding, with input feeding beside the last attentional vector; h is
+    its top layer's output, c the context, a = tanh(W [h; c] + b), and the logits are W_o a + b_o.
     """
 
     target_vocab_size: int
