@@ -24,6 +24,7 @@ import pytest
 from checks import bits
 from place import size
 from seq2seq_fast import decoding
+from seq2seq_fast.augmentation import Augmentation
 from seq2seq_fast.batching import batches
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.cli import main
@@ -32,6 +33,7 @@ from seq2seq_fast.cli.search_options import SEARCH_OPTIONS
 from seq2seq_fast.cli.train import make_optimizer, make_scheduler, planned_steps
 from seq2seq_fast.cli.train_options import TRAIN_OPTIONS, arguments_for, resolve
 from seq2seq_fast.data import Dataset
+from seq2seq_fast.front_end import FrontEnd
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import OPTIMIZERS
 from seq2seq_fast.schedule import (
@@ -432,6 +434,8 @@ def test_every_target_of_an_option_exists() -> None:
         "sampling": {"type", "k", "read_probability"},
         "validation": {"metric", "beam_size", "max_decoding_length"},
         "run": {"device", "threads"},
+        "front_end": {field.name for field in fields(FrontEnd)},
+        "augmentation": {field.name for field in fields(Augmentation)},
     }
     for option in TRAIN_OPTIONS:
         for target in option.targets:
@@ -452,6 +456,10 @@ def test_defaults_are_those_of_what_is_built() -> None:
         arguments = arguments_for("model", options)
         if field.name in arguments:
             assert arguments[field.name] == field.default, field.name
+    for kind, section in ((FrontEnd, "front_end"), (Augmentation, "augmentation")):
+        arguments = arguments_for(section, options)
+        own = {field.name: field.default for field in fields(kind) if field.name in arguments}
+        assert arguments == own
     parameters = inspect.signature(Trainer).parameters
     for option in TRAIN_OPTIONS:
         for target in option.targets:

@@ -231,6 +231,13 @@ FASTEST = "float32" if cpu_isa() in ("sse4", "generic", "neon") else "int8"
 NETWORKS: dict[str, dict[str, Any]] = {
     "lstm": {"decoder_layers": 2, "attention_score": "general"},
     "gru": {"encoder_cell": "gru", "decoder_cell": "gru", "attention_score": "mlp", "reset_after": False},
+    "cells": {
+        "source_vocab_size": 0,
+        "source_features": 30,
+        "encoder_layers": 0,
+        "decoder_cell": "gru",
+        "attention_score": "mlp",
+    },
     "mean": {"context": "mean", "input_feeding": False, "bridge": "zero", "tie_output": True},
 }
 TOLERANCE = {"float16": 0.01, "bfloat16": 0.1, "int8": 0.15}  # of a log-probability
@@ -238,15 +245,15 @@ TOLERANCE = {"float16": 0.01, "bfloat16": 0.1, "int8": 0.15}  # of a log-probabi
 
 def network(rng: np.random.Generator, name: str, compute_type: str) -> tuple[Any, Any, Any]:
     """The same random network in float32 and in a compute type, and 40 ragged examples."""
-    config = Seq2SeqConfig(
-        source_vocab_size=50,
-        target_vocab_size=300,
-        source_embedding_dim=40,
-        target_embedding_dim=56,
-        encoder_hidden=72,
-        decoder_hidden=100,
-        **NETWORKS[name],
-    )
+    sizes: dict[str, Any] = {
+        "source_vocab_size": 50,
+        "target_vocab_size": 300,
+        "source_embedding_dim": 40,
+        "target_embedding_dim": 56,
+        "encoder_hidden": 72,
+        "decoder_hidden": 100,
+    }
+    config = Seq2SeqConfig(**sizes | NETWORKS[name])
     found = []
     parameters = random_parameters(config, rng, scale=3.0)
     for of_type in ("float32", compute_type):

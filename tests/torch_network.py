@@ -128,6 +128,9 @@ class Encoder(nn.Module):
         if o.source_vocab_size:
             self.embedding = nn.Embedding(o.source_vocab_size, o.source_embedding_dim)
             size = o.source_embedding_dim
+        if not o.encoder_layers:
+            self.projection = nn.Linear(size, o.encoder_hidden)
+            return
         self.rnn = make_rnn(
             o,
             o.encoder_cell,
@@ -140,6 +143,10 @@ class Encoder(nn.Module):
     def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor]]:
         """source [S, N] or [S, N, C] -> memory [S, N, M], last states [layers, N, M], directions joined."""
         x = self.embedding(source) if source.dim() == 2 else source
+        if hasattr(self, "projection"):
+            inside = (torch.arange(len(x))[:, None] < lengths)[:, :, None]
+            memory = torch.tanh(self.projection(x)) * inside
+            return memory, [(memory.sum(dim=0) / lengths[:, None])[None]]
         layers, directions, hidden = self.rnn.num_layers, 1 + self.rnn.bidirectional, self.rnn.hidden_size
         zero = x.new_zeros(layers * directions, x.shape[1], hidden)
         memory, last = run_rnn(self.rnn, x, (zero, zero) if self.rnn.mode == "LSTM" else (zero,), lengths)
@@ -206,7 +213,7 @@ class TorchNetwork(nn.Module):
 
     def __init__(self, o: Any, params: Mapping[str, np.ndarray], dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
-        memory = o.encoder_hidden * (2 if o.bidirectional else 1)
+        memory = o.encoder_hidden * (2 if o.bidirectional and o.encoder_layers else 1)
         self.o = o
         self.encoder = Encoder(o)
         self.bridge = nn.ModuleDict()
@@ -237,7 +244,7 @@ class TorchNetwork(nn.Module):
         if o.bridge == "zero":
             h, c = zero, zero
         elif o.bridge == "copy":
-            c = c if o.encoder_cell == "lstm" else zero
+            c = c if o.encoder_cell == "lstm" and o.encoder_layers else zero
         else:
             h = torch.stack([torch.tanh(self.bridge[f"h_l{k}"](h[k])) for k in range(o.decoder_layers)])
             if lstm:

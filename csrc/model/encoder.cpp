@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "ops/activation.h"
 #include "ops/check.h"
 #include "ops/embedding.h"
+#include "ops/reduce.h"
 #include "ops/rows.h"
 
 namespace s2s::model {
@@ -27,12 +29,22 @@ void Encoder::declare(Parameters& all, const Config& config) {
   if (config.tokens_in() && !config.share_embeddings) {
     all.add(embedding_name(config), {config.source_vocab_size, config.source_embedding_dim}, true);
   }
+  if (!config.recurs()) {
+    return Linear::declare(all, "encoder.projection", config.memory_width(), config.encoder_input());
+  }
   RecurrentStack::declare(all, config.encoder_stack(), "encoder.rnn.");
 }
 
 Encoder::Encoder(const Parameters& all, const Config& config)
     : config_(config), stack_(all, config.encoder_stack(), "encoder.rnn.") {
   if (config.tokens_in()) embedding_ = parameter(all, embedding_name(config));
+  if (!config.recurs()) projection_ = Linear(all, "encoder.projection");
+}
+
+Encoder::Packed Encoder::pack(ComputeType type) const {
+  Packed packed{stack_.pack(type), {}};
+  if (!config_.recurs()) packed.projection = projection_.pack(type);
+  return packed;
 }
 
 void Encoder::check_source(const Source& source) const {
@@ -87,7 +99,31 @@ Copies Encoder::copies_of(const Source& source) const {
   return copies;
 }
 
-Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& source, const Dropout& dropout,
+Tensor Encoder::project(const ops::Packed& packed, const Tensor& x, const Dropout& dropout,
+                        const RowNames& names, Saved* saved) const {
+  const Tensor y = Tensor::empty({x.dim(0), config_.memory_width()});
+  projection_.forward(packed, x, y, Activation::tanh, false);
+  if (saved) {
+    saved->x = x;
+    saved->y = y;
+  }
+  const ops::Mask mask = dropout.mask(kDropEncoderLayer);
+  if (mask.p == 0.0f) return y;
+  const Tensor kept = Tensor::empty(y.shape());
+  ops::dropout(y, kept, names.example, names.time, kDropEncoderLayer, mask);
+  return kept;
+}
+
+// dy is used up.
+void Encoder::project_backward(const Saved& saved, const Tensor& dy, const Tensor& dx,
+                               const Dropout& dropout) const {
+  dropout.apply(dy, saved.names, kDropEncoderLayer);
+  ops::tanh_backward(saved.y, dy, dy);
+  projection_.add_gradients(saved.x, dy);
+  if (dx.defined()) ops::matmul(dy, projection_.pack_backward(), dx);
+}
+
+Memory Encoder::forward(const Packed& packed, const Source& source, const Dropout& dropout,
                         const int64_t* example_ids, Saved* saved) const {
   check_source(source);
   const int64_t N = source.lengths.size(), H = config_.encoder_hidden, M = config_.memory_width();
@@ -107,13 +143,18 @@ Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& sour
     ops::gather_rows(source.values.to(device), from_flat, x);
   }
 
-  const Tensor y = Tensor::empty({ragged.rows(), M});
+  Tensor y;
   const StackConfig stack = stack_.config();
   RecurrentStack::States initial(static_cast<size_t>(stack.layers * stack.directions()),
                                  State::zeros(stack.cell, N)),
       last;
-  stack_.forward(packed, ragged, x, initial, y, last, dropout, names, kDropEncoderLayer,
-                 saved ? &saved->stack : nullptr);
+  if (config_.recurs()) {
+    y = Tensor::empty({ragged.rows(), M});
+    stack_.forward(packed.stack, ragged, x, initial, y, last, dropout, names, kDropEncoderLayer,
+                   saved ? &saved->stack : nullptr);
+  } else {
+    y = project(packed.projection, x, dropout, names, saved);
+  }
 
   Memory memory;
   memory.copies = copies_of(source);
@@ -130,6 +171,10 @@ Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& sour
       if (joined.c.defined()) ops::gather_rows(state.c, position, joined.c.columns(d * H, H));
     }
     memory.last.push_back(joined);
+  }
+  if (!config_.recurs()) {
+    memory.last.push_back({Tensor::empty({N, M}), Tensor()});
+    ops::segment_mean(memory.states, memory.offsets, memory.last[0].h);
   }
   if (saved) {
     saved->ragged = ragged;
@@ -156,6 +201,7 @@ void Encoder::backward(Saved& saved, const Memory& gradient, const Dropout& drop
   const Ragged& ragged = saved.ragged;
   const int64_t N = ragged.sequences(), H = config_.encoder_hidden;
   const StackConfig stack = stack_.config();
+  if (!config_.recurs()) ops::segment_mean_backward(gradient.last[0].h, gradient.offsets, gradient.states);
   const Tensor dy = Tensor::empty({ragged.rows(), config_.memory_width()});
   ops::gather_rows(gradient.states, saved.flat_rows, dy);
 
@@ -171,7 +217,11 @@ void Encoder::backward(Saved& saved, const Memory& gradient, const Dropout& drop
     }
   }
   const Tensor dx = config_.tokens_in() ? Tensor::empty({ragged.rows(), config_.encoder_input()}) : Tensor();
-  stack_.backward(ragged, saved.stack, dy, dstates, dx, dropout, saved.names, kDropEncoderLayer);
+  if (config_.recurs()) {
+    stack_.backward(ragged, saved.stack, dy, dstates, dx, dropout, saved.names, kDropEncoderLayer);
+  } else {
+    project_backward(saved, dy, dx, dropout);
+  }
   if (config_.tokens_in()) {
     dropout.apply(dx, saved.names, kDropSource);
     ops::embedding_backward(saved.ids, dx, embedding_.gradient);

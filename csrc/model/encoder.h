@@ -1,8 +1,9 @@
 // Encoder: tokens or feature vectors -> the memory that the decoder reads, and the last states of every
-// layer.
+// layer. Without layers the memory is tanh(W x + b), and its mean stands for the last state (Xu et al. 2015).
 #pragma once
 
 #include "model/config.h"
+#include "model/linear.h"
 
 namespace s2s::model {
 
@@ -24,7 +25,7 @@ struct Memory {
   Tensor states;   // [sum S, M] the top layer's outputs, sequence after sequence
   Tensor offsets;  // int32 [N + 1], the host's
   int64_t longest = 0;
-  std::vector<State> last;  // per encoder layer, directions side by side: [N, M]; c for LSTMs
+  std::vector<State> last;  // per encoder layer (at least one), directions side by side: [N, M]; c for LSTMs
   Copies copies;            // where the network copies
   int64_t sequences() const { return offsets.size() - 1; }
 };
@@ -41,11 +42,16 @@ class Encoder {
     Tensor flat_rows;  // int32 [R]
     RowNames names;
     RecurrentStack::Saved stack;
+    Tensor x, y;  // [R, C] and [R, M] of the projection, y as it was before dropout
+  };
+  struct Packed {
+    RecurrentStack::Packed stack;
+    ops::Packed projection;
   };
 
-  RecurrentStack::Packed pack(ComputeType type = ComputeType::float32) const { return stack_.pack(type); }
+  Packed pack(ComputeType type = ComputeType::float32) const;
   // Throws std::invalid_argument for ids out of range, wrong shapes or lengths.
-  Memory forward(const RecurrentStack::Packed& packed, const Source& source, const Dropout& dropout,
+  Memory forward(const Packed& packed, const Source& source, const Dropout& dropout,
                  const int64_t* example_ids, Saved* saved) const;
   // `gradient` has the shapes of the Memory; adds to the gradients of the parameters. Uses up `saved`.
   void backward(Saved& saved, const Memory& gradient, const Dropout& dropout) const;
@@ -55,8 +61,13 @@ class Encoder {
   Copies copies_of(const Source& source) const;
   void drop_words(const Ragged& ragged, const Dropout& dropout, const int64_t* example_ids,
                   const Tensor& ids) const;
+  // x [R, C] -> the memory's states in the order of Ragged.
+  Tensor project(const ops::Packed& packed, const Tensor& x, const Dropout& dropout, const RowNames& names,
+                 Saved* saved) const;
+  void project_backward(const Saved& saved, const Tensor& dy, const Tensor& dx, const Dropout& dropout) const;
   Config config_;
   Parameter embedding_;
+  Linear projection_;
   RecurrentStack stack_;
 };
 

@@ -79,7 +79,7 @@ class ForecastNetwork {
 
  private:
   struct Packed {
-    RecurrentStack::Packed encoder;
+    Encoder::Packed encoder;
     Bridge::Packed bridge;
     Context::Packed context;
     Decoder::Packed decoder;

@@ -21,7 +21,7 @@ struct TrainingStep {
 
 // Every matrix in the layout of the device, for inference.
 struct PackedNetwork {
-  RecurrentStack::Packed encoder;
+  Encoder::Packed encoder;
   Bridge::Packed bridge;
   Context::Packed context;
   Decoder::Packed decoder;

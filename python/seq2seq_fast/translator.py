@@ -27,6 +27,7 @@ from seq2seq_fast.batching import batches
 from seq2seq_fast.copying import CopySource
 from seq2seq_fast.device import resolve_device
 from seq2seq_fast.files import ModelFolder
+from seq2seq_fast.front_end import FrontEnd, Statistics
 from seq2seq_fast.memory_files import MemoryFolder
 from seq2seq_fast.quantization import COMPUTE_TYPES
 from seq2seq_fast.search import DEFAULTS, native_options
@@ -175,6 +176,8 @@ class Translator(Streams):
         self.source: TextField | None = first.source
         """Tokeniser and vocabulary of the sources, if the folder has them."""
         self.target: TextField | None = first.target
+        self.front_end: FrontEnd | None = first.front_end
+        """What feature vectors go through before the network; None: nothing, or the sources are tokens."""
         self._attends = all(folder.config.context == "attention" for folder in self._folders)
         self.num_translators = inter
         """Batches that are computed at once: inter_threads."""
@@ -302,14 +305,15 @@ class Translator(Streams):
         max_input_length: int = 0,
         callback: Callable[[GenerationStepResult], bool | None] | None = None,
         asynchronous: bool = False,
+        groups: Iterable[str | Statistics] | None = None,
         **options: Any,
     ) -> list[TranslationResult] | list[AsyncTranslationResult]:
         """Search for the best outputs. `SearchOptions` says what each option of the search means exactly.
 
         Args:
             source: for each source its tokens (an unknown one is unk; the end token is added if the model
-                wants it), its ids (taken as they are), or its features, float32 [S, C]. One without any
-                gives an empty output.
+                wants it), its ids (taken as they are), or its features, float32 [S, C], as they were in the
+                training files (the model's front end does the rest). One without any gives an empty output.
             target_prefix: for each source the tokens (or ids) that its outputs begin with; None: none.
             max_batch_size: cut the sources, sorted by length, into batches of so many; 0: one batch. Batches
                 are computed side by side as far as inter_threads allow. No result depends on it.
@@ -335,6 +339,8 @@ class Translator(Streams):
             callback: called with each token as soon as it is certain, as `SearchOptions` says; if it returns
                 true, that output ends there. It runs on the thread of the search, which waits for it.
             asynchronous: return at once; each result is then one to wait for, with `result()` and `done()`.
+            groups: who each source is of, a group that training knew or its `front_end.Statistics`; for a
+                model whose front end normalises by group.
             options: others of `SearchOptions`. Tokens may stand for ids in end_token, suppress_sequences and
                 allowed_outputs, which may also be a list of outputs, or a compiled regular expression that
                 the output's text matches as a whole (see `regex`), for all sources or in a list for each.
@@ -367,6 +373,7 @@ class Translator(Streams):
             replace_unknowns=replace_unknowns,
             max_input_length=max_input_length,
             callback=callback,
+            groups=groups,
             **options,
         )
         if not flag("translate_batch", "asynchronous", asynchronous):
@@ -392,6 +399,7 @@ class Translator(Streams):
         replace_unknowns: bool = False,
         max_input_length: int = 0,
         callback: Callable[[GenerationStepResult], bool | None] | None = None,
+        groups: Iterable[str | Statistics] | None = None,
         first_source: int = 0,
         **options: Any,
     ) -> Callable[[threading.Event], list[TranslationResult]]:
@@ -402,7 +410,7 @@ class Translator(Streams):
         most = integer(op, "max_input_length", max_input_length, 0)
         if most:
             source = [_cut(one, most) for one in source]
-        rows = self._source_rows(op, source, first_source)
+        rows = self._source_rows(op, source, first_source, groups)
         wants_attention = (
             flag(op, "return_attention", return_attention)
             | self._needs_attention(op, "return_alignment", return_alignment)
@@ -474,6 +482,7 @@ class Translator(Streams):
         *,
         max_batch_size: int = 0,
         batch_type: BatchType = "examples",
+        groups: Iterable[str | Statistics] | None = None,
     ) -> list[ScoringResult]:
         """Return how probable given targets are.
 
@@ -482,6 +491,7 @@ class Translator(Streams):
             target: for each source its target's tokens, or ids, without start and end token; may be empty.
             max_batch_size: as for `translate_batch`.
             batch_type: "examples", or "tokens": of source or target, whichever has more.
+            groups: as for `translate_batch`.
 
         Returns:
             A result for each pair, in their order.
@@ -491,7 +501,7 @@ class Translator(Streams):
             RuntimeError: the translator is closed.
         """
         work = self._scoring(
-            "score_batch", source, target, max_batch_size=max_batch_size, batch_type=batch_type
+            "score_batch", source, target, max_batch_size=max_batch_size, batch_type=batch_type, groups=groups
         )
         return work(threading.Event())
 
@@ -503,11 +513,12 @@ class Translator(Streams):
         *,
         max_batch_size: int = 0,
         batch_type: str = "examples",
+        groups: Iterable[str | Statistics] | None = None,
     ) -> Callable[[threading.Event], list[ScoringResult]]:
         """Check a call of `score_batch` and return its work."""
         native = self._opened()
         source = _list(op, "source", source)
-        rows = self._source_rows(op, source)
+        rows = self._source_rows(op, source, groups=groups)
         copied = self._copied(op, source, rows)
         targets = self._target_rows(op, target, copied)
         if len(targets) != len(rows):
@@ -592,7 +603,10 @@ class Translator(Streams):
     def generate(
         self, source: Floats | Ids, source_lengths: Ids, *, copies: Ids | None = None, **options: Any
     ) -> list[list[Hypothesis]]:
-        """Search with `Seq2Seq.generate`'s arguments and results, which tell more: flat arrays, ids only."""
+        """Search with `Seq2Seq.generate`'s arguments and results, which tell more: flat arrays, ids only.
+
+        Features are those behind the front end.
+        """
         return self._opened().generate(source, source_lengths, native_options(options), copies)
 
     def score(self, batch: Batch) -> Floats:
@@ -618,17 +632,40 @@ class Translator(Streams):
         self._opened()
         return self._background
 
-    def _source_rows(self, op: str, source: Any, first: int = 0) -> list[NDArray[Any]]:
+    def _source_rows(self, op: str, source: Any, first: int = 0, groups: Any = None) -> list[NDArray[Any]]:
         """The sources as int32 [S] or float32 [S, C] each."""
         sources, config = _list(op, "source", source), self.config
+        by_group = self.front_end is not None and self.front_end.normalization == "group"
+        if groups is not None:
+            if not by_group:
+                raise ValueError(f"[{op}] Expected no groups: this model does not normalise by group.")
+            groups = _list(op, "groups", groups)
+            if len(groups) != len(sources):
+                raise ValueError(f"[{op}] Expected groups for {len(sources)} sources, got {len(groups)}.")
+        elif by_group:
+            raise ValueError(f"[{op}] Expected groups, as this model normalises by group; got none.")
         if config.source_vocab_size:
             return [
                 _token_row(op, f"source {i}", tokens, self.source, config.source_vocab_size)
                 for i, tokens in enumerate(sources, first)
             ]
-        return [
-            _feature_row(op, f"source {i}", x, config.source_features) for i, x in enumerate(sources, first)
-        ]
+        front_end = self.front_end
+        if front_end is None:
+            return [
+                _feature_row(op, f"source {i}", x, config.source_features)
+                for i, x in enumerate(sources, first)
+            ]
+        rows = []
+        for i, x in enumerate(sources):
+            row = _feature_row(op, f"source {first + i}", x, front_end.features)
+            if not len(row):
+                rows.append(np.zeros((0, front_end.width), np.float32))
+                continue
+            try:
+                rows.append(front_end(row, groups[i] if groups is not None else None))
+            except ValueError as error:
+                raise ValueError(f"[{op}] In source {first + i}: {error}") from None
+        return rows
 
     def _copied(self, op: str, sources: list[Any], rows: Sequence[NDArray[Any]]) -> list[CopySource]:
         """What each source lets the output copy; nothing where the model does not copy."""
@@ -859,6 +896,20 @@ def _check_same_text(first: ModelFolder, other: ModelFolder) -> None:
                 f"[Translator] Expected models of one {side} vocabulary, {other.path} has another than "
                 f"{first.path}."
             )
+
+    if not _same_front_end(first.front_end, other.front_end):
+        raise ValueError(
+            f"[Translator] Expected models of one front end, {other.path} has another than {first.path}."
+        )
+
+
+def _same_front_end(one: FrontEnd | None, two: FrontEnd | None) -> bool:
+    """Whether features come out the same."""
+    if one is None or two is None:
+        return one is two
+    return one.settings() == two.settings() and {
+        name: statistics.to_bytes() for name, statistics in one.statistics.items()
+    } == {name: statistics.to_bytes() for name, statistics in two.statistics.items()}
 
 
 def _processors() -> int:

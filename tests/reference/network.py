@@ -156,7 +156,7 @@ def drawing(probability: float, seed: int, update: int, example: int) -> Draw:
 
 
 def memory_width(o: Any) -> int:
-    return int(o.encoder_hidden) * (2 if o.bidirectional else 1)
+    return int(o.encoder_hidden) * (2 if o.bidirectional and o.encoder_layers else 1)
 
 
 def attentional_width(o: Any) -> int:
@@ -184,6 +184,8 @@ def parameter_shapes(o: Any) -> dict[str, tuple[int, ...]]:
         shapes["encoder.embedding.weight"] = (o.source_vocab_size, o.source_embedding_dim)
     source = o.source_embedding_dim if o.source_vocab_size else o.source_features
     suffixes = ("", "_reverse") if o.bidirectional else ("",)
+    if not o.encoder_layers:
+        shapes["encoder.projection.weight"], shapes["encoder.projection.bias"] = (memory, source), (memory,)
     rnn("encoder.rnn", o.encoder_cell, source, o.encoder_hidden, o.encoder_layers, suffixes)
     if o.bridge == "dense":
         for k in range(o.decoder_layers):
@@ -230,6 +232,9 @@ def encode(o: Any, params: Params, source: np.ndarray, drop: Drop = no_dropout) 
         read = [o.source_unk_id if drop.word(OP_SOURCE_WORD, t) else int(s) for t, s in enumerate(source)]
         side = "decoder" if o.share_embeddings else "encoder"
         x = drop(OP_SOURCE_EMBEDDING, params[f"{side}.embedding.weight"][np.array(read)], 0)
+    if not o.encoder_layers:
+        memory = drop(OP_ENCODER_LAYER, _dense(params, "encoder.projection", x), 0)
+        return memory, [(np.sum(memory, axis=0) / len(memory),)]
     directions = 2 if o.bidirectional else 1
     weights = _rnn_weights(params, "encoder.rnn", o.encoder_layers, directions)
     zero = tuple(np.zeros(o.encoder_hidden) for _ in range(2 if o.encoder_cell == "lstm" else 1))
@@ -255,7 +260,7 @@ def first_states(o: Any, params: Params, encoder_states: list[State]) -> list[St
     """The bridge: the state in which each decoder layer starts, from the encoder's last."""
     states: list[State] = []
     zero = np.zeros(o.decoder_hidden)
-    both_lstm = o.encoder_cell == "lstm" and o.decoder_cell == "lstm"
+    both_lstm = o.encoder_cell == "lstm" and o.decoder_cell == "lstm" and o.encoder_layers > 0
     for k in range(o.decoder_layers):
         final = encoder_states[max(0, o.encoder_layers - o.decoder_layers + k)]
         if o.bridge == "zero":

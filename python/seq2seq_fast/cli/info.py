@@ -43,6 +43,11 @@ def run_info(folder: Path, *, as_json: bool) -> None:
             }
             if name == "source":
                 facts[name]["eos"] = side.eos
+    if opened.front_end is not None:
+        facts["front_end"] = {
+            **opened.front_end.settings(),
+            "groups": len(opened.front_end.statistics),
+        }
     facts["tensors"] = parameters
     show(facts, as_json=as_json)
 

@@ -10,13 +10,13 @@ from seq2seq_fast.patterns import pattern, token_texts
 from seq2seq_fast.search import Trie
 
 from .lines import read_lines
-from .models import TextModel
+from .models import FeatureModel, TextModel
 from .search_options import TextSearch
 
 __all__ = ["options_for"]
 
 
-def options_for(text_model: TextModel, search: TextSearch) -> dict[str, Any]:
+def options_for(text_model: TextModel | FeatureModel, search: TextSearch) -> dict[str, Any]:
     """Return the options of `SearchOptions`, with the tokens of the files' texts.
 
     Raises:
@@ -31,12 +31,14 @@ def options_for(text_model: TextModel, search: TextSearch) -> dict[str, Any]:
         if search.allowed_outputs is not None:
             raise ValueError("--allowed_pattern and --allowed_outputs cannot both be given.")
         options["allowed_outputs"] = pattern(search.allowed_pattern, **token_texts(text_model.target))
+    if search.replace_unk and isinstance(text_model, FeatureModel):
+        raise ValueError("--replace_unk: the sources of this model are feature vectors, not tokens.")
     if search.replace_unk and not text_model.has_attention:
         raise ValueError("--replace_unk: this model has no attention.")
     return options
 
 
-def _sequences(text_model: TextModel, path: Path) -> Iterator[list[int]]:
+def _sequences(text_model: TextModel | FeatureModel, path: Path) -> Iterator[list[int]]:
     target = text_model.target
     for number, line in enumerate(read_lines(path), 1):
         tokens = target.tokenizer.tokenize(line)
