@@ -34,67 +34,67 @@ S2S_INLINE double positive_slope(double x) {  // of positive()
   return 1.0 / (1.0 + exp_double(-x));
 }
 
-S2S_INLINE double normal_loss(const float* a, const Element& e, double d[3]) {
-  const double s = positive(a[1]), u = (e.y - a[0] - e.offset) / s;
-  d[0] = -u / s;
-  d[1] = (1.0 - u * u) / s * positive_slope(a[1]);
-  return log_double(s) + 0.5 * u * u + 0.91893853320467274178;
+// A loss and its gradients by up to three raw parameters.
+struct LossOfThree {
+  double loss, d0, d1, d2;
+};
+
+S2S_INLINE LossOfThree point_loss(const float* a, const Element& e) {
+  const double below = e.y - a[0] - e.offset;
+  return {below * below, -2.0 * below, 0.0, 0.0};
 }
 
-S2S_INLINE double student_t_loss(const float* a, const Element& e, double d[3]) {
+S2S_INLINE LossOfThree normal_loss(const float* a, const Element& e) {
+  const double s = positive(a[1]), u = (e.y - a[0] - e.offset) / s;
+  return {log_double(s) + 0.5 * u * u + 0.91893853320467274178, -u / s,
+          (1.0 - u * u) / s * positive_slope(a[1]), 0.0};
+}
+
+S2S_INLINE LossOfThree student_t_loss(const float* a, const Element& e) {
   const double s = positive(a[1]), v = 2.0 + positive(a[2]);
   const double u = (e.y - a[0] - e.offset) / s, square = u * u, half = 0.5 * v;
   const double tail = log1p_double(square / v), pull = (v + 1.0) / (v + square);
-  d[0] = -pull * u / s;
-  d[1] = (1.0 - pull * square) / s * positive_slope(a[1]);
-  d[2] =
-      0.5 * (1.0 / v + digamma(half) - digamma(half + 0.5) + tail - pull * square / v) * positive_slope(a[2]);
-  return log_double(s) + 0.5 * log_double(v * 3.14159265358979323846) + log_gamma(half) -
-         log_gamma(half + 0.5) + 0.5 * (v + 1.0) * tail;
+  const double loss = log_double(s) + 0.5 * log_double(v * 3.14159265358979323846) + log_gamma(half) -
+                      log_gamma(half + 0.5) + 0.5 * (v + 1.0) * tail;
+  const double by_v = 0.5 * (1.0 / v + digamma(half) - digamma(half + 0.5) + tail - pull * square / v);
+  return {loss, -pull * u / s, (1.0 - pull * square) / s * positive_slope(a[1]), by_v * positive_slope(a[2])};
 }
 
-S2S_INLINE double negative_binomial_loss(const float* a, const Element& e, double d[3]) {
+S2S_INLINE LossOfThree negative_binomial_loss(const float* a, const Element& e) {
   const double k = e.y * e.scale, mu = e.scale * positive(a[0]), alpha = positive(a[1]), r = 1.0 / alpha;
-  d[0] = ((r + k) / (r + mu) - k / mu) * e.scale * positive_slope(a[0]);
-  d[1] = -r * r * (digamma(r) - digamma(k + r) + log1p_double(alpha * mu) + (k - mu) / (r + mu)) *
-         positive_slope(a[1]);
-  return log_gamma(r) + log_gamma(k + 1.0) - log_gamma(k + r) + r * log1p_double(alpha * mu) +
-         k * log1p_double(r / mu);
+  const double loss = log_gamma(r) + log_gamma(k + 1.0) - log_gamma(k + r) + r * log1p_double(alpha * mu) +
+                      k * log1p_double(r / mu);
+  const double by_mu = (r + k) / (r + mu) - k / mu;
+  const double by_r = digamma(r) - digamma(k + r) + log1p_double(alpha * mu) + (k - mu) / (r + mu);
+  return {loss, by_mu * e.scale * positive_slope(a[0]), -r * r * by_r * positive_slope(a[1]), 0.0};
+}
+
+S2S_INLINE double quantile_losses(const float* a, const Element& e, double factor, float* da) {
+  const double share = 2.0 / static_cast<double>(e.n);
+  double loss = 0.0;
+  for (int64_t j = 0; j < e.n; ++j) {
+    const double below = e.y - a[j] - e.offset;
+    const double slope = below >= 0.0 ? e.levels[j] : e.levels[j] - 1.0;
+    loss += share * slope * below;
+    if (da) da[j] = static_cast<float>(-share * slope * factor);
+  }
+  return loss;
 }
 
 // Writes the gradients times `factor` to da [n], where there is one.
 S2S_INLINE double distribution_loss(Distribution kind, const float* a, const Element& e, double factor,
                                     float* da) {
-  double d[3] = {0.0, 0.0, 0.0}, loss = 0.0;
-  switch (kind) {
-    case Distribution::quantiles: {
-      const double share = 2.0 / static_cast<double>(e.n);
-      for (int64_t j = 0; j < e.n; ++j) {
-        const double below = e.y - a[j] - e.offset;
-        const double slope = below >= 0.0 ? e.levels[j] : e.levels[j] - 1.0;
-        loss += share * slope * below;
-        if (da) da[j] = static_cast<float>(-share * slope * factor);
-      }
-      return loss;
-    }
-    case Distribution::point: {
-      const double below = e.y - a[0] - e.offset;
-      d[0] = -2.0 * below;
-      loss = below * below;
-      break;
-    }
-    case Distribution::normal:
-      loss = normal_loss(a, e, d);
-      break;
-    case Distribution::student_t:
-      loss = student_t_loss(a, e, d);
-      break;
-    case Distribution::negative_binomial:
-      loss = negative_binomial_loss(a, e, d);
-      break;
+  if (kind == Distribution::quantiles) return quantile_losses(a, e, factor, da);
+  const LossOfThree found = kind == Distribution::point       ? point_loss(a, e)
+                            : kind == Distribution::normal    ? normal_loss(a, e)
+                            : kind == Distribution::student_t ? student_t_loss(a, e)
+                                                              : negative_binomial_loss(a, e);
+  if (da) {
+    da[0] = static_cast<float>(found.d0 * factor);
+    if (e.n > 1) da[1] = static_cast<float>(found.d1 * factor);
+    if (e.n > 2) da[2] = static_cast<float>(found.d2 * factor);
   }
-  for (int64_t j = 0; da && j < e.n; ++j) da[j] = static_cast<float>(d[j] * factor);
-  return loss;
+  return found.loss;
 }
 
 // a [n] -> location and scale, degrees of freedom, or mean and alpha, or quantiles; in the network's units.

@@ -31,7 +31,7 @@ S2S_INLINE double open_uniform(uint32_t word) {  // in (0, 1)
 }
 
 S2S_INLINE double cosine_of_turn(uint32_t word) {
-  return cos_double(6.28318530717958647692 * open_uniform(word));
+  return cos_of_turn(open_uniform(word));
 }
 // Box & Muller 1958.
 S2S_INLINE double draw_normal(uint32_t u, uint32_t v) {

@@ -27,8 +27,13 @@ S2S_INLINE double log1p_double(double x) {
 S2S_INLINE double sqrt_double(double x) {
   return S2S_LIBM(sqrt, x);
 }
-S2S_INLINE double cos_double(double x) {
-  return S2S_LIBM(cos, x);
+// cos(2 pi turn). CUDA's cos keeps large arguments' reduction on the stack, cospi has none.
+S2S_INLINE double cos_of_turn(double turn) {
+#if defined(__CUDA_ARCH__)
+  return ::cospi(2.0 * turn);
+#else
+  return __builtin_cos(6.28318530717958647692 * turn);
+#endif
 }
 S2S_INLINE double floor_double(double x) {
   return S2S_LIBM(floor, x);
