@@ -824,6 +824,8 @@ def test_evaluate_takes_the_best_of_several_references(run: Run, trained: Path, 
         (found,) = run("evaluate", "--model", trained, "--data", file, "--json").records
         assert found["sources"] == 3
         assert found["metrics"] == {"exact_match": 1.0, "token_error_rate": 0.0}
+    (found,) = run("evaluate", "--model", trained, "--data", lines, "--json", "--every_line").records
+    assert found["sources"] == 6 and found["metrics"]["exact_match"] == 0.5
 
 
 # ---- info, the program itself

@@ -270,6 +270,13 @@ def evaluate(
         Path | None, typer.Option("--out", help="Write lines of source TAB hypothesis TAB references here.")
     ] = None,
     json: Json = False,
+    every_line: Annotated[
+        bool,
+        typer.Option(
+            "--every_line",
+            help="Each line is an example of its own, also one whose source another line has, too.",
+        ),
+    ] = False,
     features_in_memory: FeaturesInMemory = False,
     ensemble_mean: EnsembleMean = "probability",
     device: Device = "auto",
@@ -279,7 +286,8 @@ def evaluate(
 ) -> None:
     """Decode the sources of a file and compare with its references.
 
-    A source has several references in further columns, or in further lines; the best match counts.
+    A source has several references in further columns, or in further lines (but see --every_line); the best
+    match counts.
     """
     from .evaluate import run_evaluate
 
@@ -290,6 +298,7 @@ def evaluate(
         metrics=[name for part in metrics.split(",") if (name := part.strip().replace("-", "_"))],
         out=out,
         as_json=json,
+        every_line=every_line,
         features_in_memory=features_in_memory,
         search=search,
         model_options={

@@ -39,6 +39,7 @@ def run_evaluate(
     metrics: Sequence[str],
     out: Path | None,
     as_json: bool,
+    every_line: bool,
     features_in_memory: bool,
     model_options: Mapping[str, Any],
     search: TextSearch,
@@ -58,9 +59,11 @@ def run_evaluate(
     model = open_model(folders, **model_options)
     options = options_for(model, search)
     if isinstance(model, FeatureModel):
+        if every_line:
+            raise ValueError("--every_line: each line of a manifest is an example of its own anyway.")
         evaluated: Evaluated = EvaluatedFeatures(model, data, in_memory=features_in_memory)
     else:
-        evaluated = EvaluatedTexts(model, data)
+        evaluated = EvaluatedTexts(model, data, every_line=every_line)
         options |= {"replace_unknowns": search.replace_unk}
     names, right = evaluated.names, evaluated.references
     started = time.perf_counter()
@@ -104,17 +107,17 @@ class Evaluated(Protocol):
 class EvaluatedTexts:
     """Texts, each its own name."""
 
-    def __init__(self, model: TextModel, data: Path) -> None:
-        self.model, self.by_text = model, tsv.read_references(data)
-        if not self.by_text:
+    def __init__(self, model: TextModel, data: Path, *, every_line: bool) -> None:
+        self.model = model
+        self.names, self.references = tsv.read_references(data, every_line=every_line)
+        if not self.names:
             raise ValueError(f"{data}: no line to evaluate.")
-        self.names, self.references = list(self.by_text), list(self.by_text.values())
 
     def decode(self, **search: Any) -> list[list[str]]:
         return decode_all(self.model, self.names, **search)
 
     def likelihood(self) -> tuple[float, int]:
-        return negative_log_likelihood(self.model, self.by_text)
+        return negative_log_likelihood(self.model, self.names, self.references)
 
 
 class EvaluatedFeatures:
@@ -167,12 +170,14 @@ def write_predictions(
             stream.write("\t".join([name, found, *right]) + "\n")
 
 
-def negative_log_likelihood(text_model: TextModel, references: dict[str, list[str]]) -> tuple[float, int]:
+def negative_log_likelihood(
+    text_model: TextModel, texts: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[float, int]:
     """Return the sum of -log p over all tokens of all references, end tokens too, and their number."""
     source, target = text_model.source.tokenizer, text_model.target.tokenizer
     pairs = (
         (source.tokenize(text), target.tokenize(reference))
-        for text, right in references.items()
+        for text, right in zip(texts, references, strict=True)
         for reference in right
     )
     nll, tokens = 0.0, 0

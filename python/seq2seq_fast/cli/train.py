@@ -372,7 +372,7 @@ def make_metric(options: Mapping[str, Value | None], source: TextField, target: 
     name: str = arguments.pop("metric")
     if name in LIKELIHOOD_METRICS:
         return name
-    references = tsv.read_references(str(options["valid"]))
+    references = dict(zip(*tsv.read_references(str(options["valid"])), strict=True))
     return decoding_metric(name, source, target, references, **arguments)
 
 
