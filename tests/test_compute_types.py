@@ -78,7 +78,7 @@ def assert_same(found: list[np.ndarray], expected: list[np.ndarray], rounds: boo
 # ---- layers
 
 
-@pytest.mark.parametrize("hidden", [1, 3, 8, 17, 33, size(65, 40)])
+@pytest.mark.parametrize("hidden", size([1, 3, 8, 17, 33, 65], [1, 3, 8, 17, 33]))
 @pytest.mark.parametrize(("layers", "bidirectional"), [(1, False), (2, True)])
 @variants
 @smaller
@@ -105,7 +105,7 @@ def test_the_weights_are_rounded(
     assert layer.compute_type == compute_type
     x = values(rng, steps, batch, width, outliers=False)
     initial = states(rng, variant, layers * (1 + bidirectional), batch, hidden, outliers=False)
-    for arguments in ((x, initial, ragged(rng, batch, steps)), (x, initial), (x,)):
+    for arguments in ((x, initial, ragged(rng, batch, steps)), (x, initial), (x,))[: size(3, 1)]:
         found = device.run(run, layer, *arguments)
         assert bits(device.run(run, again, *arguments)) == bits(found)
         expected = device.run(run, exact, *arguments)
@@ -131,11 +131,11 @@ def test_company_changes_nothing(
     initial = states(rng, variant, 4, batch, hidden)
     initial[0][:, ::3] /= 100
     results = []
-    for n in (1, 2):
+    for n in size((1, 2), (1,)):
         threads(n)
         y, *last = run(layer, x, initial, lengths)
         full, *full_last = run(layer, x, initial)
-        for r in [int(lengths.argmax()), int(lengths.argmin()), 0, batch // 2, batch - 1]:
+        for r in [int(lengths.argmin()), batch // 2, int(lengths.argmax()), 0, batch - 1][: size(5, 2)]:
             one, end = slice(r, r + 1), int(lengths[r])
             y1, *last1 = run(layer, x[:end, one], [s[:, one] for s in initial])
             several = [y[:end, r], *(s[:, r] for s in last)]
@@ -144,7 +144,7 @@ def test_company_changes_nothing(
             several = [full[:, r], *(s[:, r] for s in full_last)]
             assert_same([y1[:, 0], *(s[:, 0] for s in last1)], several, device.rounds(compute_type))
         results.append(bits((y, last, full, full_last)))
-    assert results[0] == results[1]
+    assert results[0] == results[-1]
 
 
 @pytest.mark.parametrize("reset_after", [True, False])

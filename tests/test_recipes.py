@@ -132,3 +132,63 @@ def test_variables_lose_their_quotes_and_get_them_back() -> None:
     )
     assert sql.unquote(template).split().count("state_name0") == 1
     assert sql.quote(sql.unquote(template)) == template
+
+
+def test_entities_are_exchanged_in_question_and_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "examples" / "qa_logic"))
+    recombine = example("qa_logic/recombine")
+    pairs = [
+        ("from salt lake city on may first", "( _from san_jose:_ci salt_lake_city:_ci 1:_dn may:_mn )"),
+        ("to san jose by 5 pm on june third", "( _to san_jose:_ci 1700:_ti 3:_dn june:_mn )"),
+        ("from st. paul at 830am", "( _from st_paul:_ci 830:_ti )"),
+        ("boston airport to boston airport", "( _from boston:_ci )"),
+    ]
+    lexicon = recombine.learn(pairs)
+    assert lexicon["st_paul:_ci"] == ["st. paul"] and lexicon["3:_dn"] == ["third"]
+    assert "5pm" in lexicon["1700:_ti"] and "8:30 am" not in lexicon["830:_ti"]
+    made = recombine.more(pairs, 20, random.Random(0))
+    assert [pair for pair in pairs if pair not in made] == []
+    for question, form in made:
+        if (question, form) in pairs:
+            continue
+        for entity in set(recombine.entities(form)) - {"san_jose:_ci"}:
+            assert any(phrase in question for phrase in lexicon[entity]), (question, form)
+    assert not any("airport" in question for question, _ in made if question != pairs[3][0])
+
+
+def test_phrases_are_nested_in_place_of_names() -> None:
+    nest = example("qa_logic/nest")
+    pairs = [
+        ("what is the capit of s0", "capital:c s0"),
+        ("which state border s0", "lambda $0 e ( and ( state:t $0 ) ( next_to:t $0 s0 ) )"),
+        ("what state border most state", "argmax $0 ( state:t $0 ) ( count $1 ( next_to:t $0 $1 ) )"),
+    ]
+    assert nest.more(pairs, 9, random.Random(0)) == [
+        pairs[0],
+        (
+            "what is the capit of the state that border most state",
+            "capital:c ( argmax $1 ( state:t $1 ) ( count $2 ( next_to:t $1 $2 ) ) )",
+        ),
+        pairs[1],
+        (
+            "which state border the state that border most state",
+            "lambda $0 e ( and ( state:t $0 ) ( next_to:t $0 "
+            "( argmax $1 ( state:t $1 ) ( count $2 ( next_to:t $1 $2 ) ) ) ) )",
+        ),
+        pairs[2],
+    ]
+
+
+def test_nested_forms_are_numbered_as_the_data_are(tmp_path: Path) -> None:
+    """A form's n-th enclosing variable is $n, but in three of 432."""
+    nest = example("qa_logic/nest")
+    rows = [line.split("\t") for line in lines_of("qa_geo_jobs_atis", "geo.train.tsv.gz", 600)]
+    made = nest.more([(row[0], row[1]) for row in rows], 2, random.Random(0))
+    assert len(made) > 1200
+    wrong = 0
+    for _, form in made:
+        tokens = form.split()
+        assert tokens.count("(") == tokens.count(")")
+        binders = [i for i, token in enumerate(tokens) if token in set(nest.BINDERS) - {"capital:c"}]
+        wrong += sum(tokens[i + 1] != f"${nest.depth(tokens[:i])}" for i in binders)
+    assert wrong < 20
