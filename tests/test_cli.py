@@ -685,7 +685,7 @@ def test_translate_with_texts_that_say_how(run: Run, trained: Path, tmp_path: Pa
     first, second = lines("--target_prefix", prefix, "--batch_size", 1)
     assert first[0] == "F" and second == "F E"
     assert lines("--allowed_outputs", file("allowed", "A B\nF E\nB B B\n")) == ["A B", "F E"]
-    assert lines("--allowed_pattern", "[AB]( B)+|F.*") == ["A B B", "F E"]
+    assert lines("--allowed_pattern", "[AB]( B)+|F.*") == ["A B", "F E"]
     both = run(
         "translate", "--model", trained, "--allowed_pattern", "A", "--allowed_outputs", prefix, stdin="a\n"
     )
