@@ -73,7 +73,8 @@ for name, fields in NETWORKS.items():
     model = Seq2Seq(config)
     bias = np.zeros(300, np.float32)
     bias[config.eos_id] = -1e4
-    ways = ("free", "at least", "attention", "shortlist", "int8", "float16", "options", "automaton", "samples")
+    ways = ("free", "at least", "attention", "shortlist", "int8", "float16", "options", "automaton",
+            "samples")
     for batch, beam, how in itertools.product((1, 8), (1, 5), ways):
         attends = config.context == "attention"
         if (how == "attention" and not attends) or (how == "samples" and beam > 1):
@@ -92,9 +93,9 @@ for name, fields in NETWORKS.items():
             if how == "shortlist":
                 options["vocabulary"] = np.arange(0, 300, 2, dtype=np.int32)
             if how == "options":
-                options |= dict(repetition_penalty=1.1, no_repeat_ngram_size=3, suppress_sequences=[[5], [6, 7]],
-                                length_penalty_type="wu", early_stopping="never", coverage_penalty=0.1 * attends,
-                                target_prefix=[[4, 8]] * batch)
+                options |= dict(repetition_penalty=1.1, no_repeat_ngram_size=3, length_penalty_type="wu",
+                                suppress_sequences=[[5], [6, 7]], early_stopping="never",
+                                coverage_penalty=0.1 * attends, target_prefix=[[4, 8]] * batch)
             if how == "automaton":  # any of 100 tokens, without end
                 options["allowed_outputs"] = automaton
             if how == "samples":

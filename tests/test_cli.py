@@ -689,9 +689,9 @@ def test_translate_with_texts_that_say_how(run: Run, trained: Path, tmp_path: Pa
     both = run(
         "translate", "--model", trained, "--allowed_pattern", "A", "--allowed_outputs", prefix, stdin="a\n"
     )
-    assert both.code == 1 and "cannot both be given" in both.err
+    assert both.code != 0 and "cannot both be given" in both.err
     wrong = run("translate", "--model", trained, "--allowed_pattern", "(A", stdin="a\n")
-    assert wrong.code == 1 and "[pattern] Expected ')' at position 2" in wrong.err
+    assert wrong.code != 0 and "[pattern] Expected ')' at position 2" in wrong.err
     found = lines("--suppress", file("suppress", "A\nF E\n"))
     assert "A" not in found[0] and "F E" not in found[1]
     assert lines("--config", file("options.yaml", "max_length: 2\nbeam-size: 1\n")) == ["A B", "F E"]
