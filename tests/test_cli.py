@@ -673,7 +673,8 @@ def test_search_options_reach_the_search() -> None:
             assert targets[f"search.{field.name}"] == field.default, field.name
     missing = {field.name for field in fields(SearchOptions)} - {t.partition(".")[2] for t in targets}
     assert missing == {
-        "num_hypotheses", "suppress_sequences", "end_token", "sequence_ids", "return_attention", "vocabulary"
+        "num_hypotheses", "suppress_sequences", "end_token", "sequence_ids", "return_attention", "vocabulary",
+        "callback", "scorers",
     }  # fmt: skip
 
 
@@ -692,6 +693,13 @@ def test_translate_with_texts_that_say_how(run: Run, trained: Path, tmp_path: Pa
     first, second = lines("--target_prefix", prefix, "--batch_size", 1)
     assert first[0] == "F" and second == "F E"
     assert lines("--allowed_outputs", file("allowed", "A B\nF E\nB B B\n")) == ["A B", "F E"]
+    assert lines("--allowed_pattern", "[AB]( B)+|F.*") == ["A B", "F E"]
+    both = run(
+        "translate", "--model", trained, "--allowed_pattern", "A", "--allowed_outputs", prefix, stdin="a\n"
+    )
+    assert both.code != 0 and "cannot both be given" in both.err
+    wrong = run("translate", "--model", trained, "--allowed_pattern", "(A", stdin="a\n")
+    assert wrong.code != 0 and "[pattern] Expected ')' at position 2" in wrong.err
     found = lines("--suppress", file("suppress", "A\nF E\n"))
     assert "A" not in found[0] and "F E" not in found[1]
     assert lines("--config", file("options.yaml", "max_length: 2\nbeam-size: 1\n")) == ["A B", "F E"]

@@ -143,14 +143,16 @@ def test_another_process_goes_on(folder: Path, translator: Translator, tmp_path:
     script = """
 import sys
 from seq2seq_fast import Translator
-folder, place = sys.argv[1:]
-with Translator(folder) as translator:
+folder, place, device = sys.argv[1:]
+with Translator(folder, device=device) as translator:
     session = translator.restore(open(f"{place}/session", "rb").read())
     rows = [session.log_probs, session.step(["d", "e", "f"])]
     open(f"{place}/rows", "wb").write(b"".join(row.tobytes() for row in rows))
 """
     subprocess.run(
-        [sys.executable, "-c", script, os.fspath(folder), os.fspath(tmp_path)], check=True, timeout=300
+        [sys.executable, "-c", script, os.fspath(folder), os.fspath(tmp_path), translator.device],
+        check=True,
+        timeout=300,
     )
     expected = bits(session.log_probs) + bits(session.step(["d", "e", "f"]))
     assert (tmp_path / "rows").read_bytes() == expected

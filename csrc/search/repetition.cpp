@@ -11,7 +11,9 @@ namespace {
 class RepetitionPenalty final : public Processor {
  public:
   explicit RepetitionPenalty(const SearchOptions& options)
-      : penalty_(static_cast<float>(options.repetition_penalty)) {}
+      : penalty_(static_cast<float>(options.repetition_penalty)) {
+    distinct_.reserve(static_cast<size_t>(std::min<int64_t>(options.max_decoding_length, 1 << 16)));
+  }
 
   bool active(int64_t step) const override { return step > 0; }
 

@@ -32,6 +32,13 @@ SEARCH_OPTIONS = (
         "What the log-probability is divided by.",
         ("power", "wu", "average", "none"),
     ),
+    Option(
+        "count_end_token",
+        "bool",
+        True,
+        ("search.count_end_token",),
+        "The length counts the end token.",
+    ),
     Option("coverage_penalty", "float", 0.0, ("search.coverage_penalty",), "Weight of coverage in a score."),
     Option(
         "coverage_penalty_type",
