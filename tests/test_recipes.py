@@ -198,7 +198,7 @@ def test_etth(tmp_path: Path) -> None:
     config = Path(__file__).parent.parent / "examples" / "ts_etth" / "etth1.yaml"
     small = ("--prediction_length", 24, "--context_length", 48, "--hidden_size", 8)
     part = ("--end", 9000, "--stride", 3)
-    faster = ("--train_steps", 60, "--valid_steps", 60, "--learning_rate", 0.005)
+    faster = ("--train_steps", 60, "--valid_steps", 60, "--learning_rate", 0.005, "--batch_size", 32)
     files = ("-c", config, "--train", tmp_path / "etth1.csv", "--out", tmp_path / "run")
     command = [sys.executable, "-m", "seq2seq_fast", "forecast"]
     arguments = [str(argument) for argument in (*files, *small, *part, *faster)]

@@ -16,7 +16,7 @@ S2S_INLINE math::Element element(const DistributionArgs& x, int64_t at, double y
 // f(place in [rows, channels], its raw parameters, row, channel) of all elements.
 template <class F>
 void each_element(const DistributionArgs& x, const F& f) {
-  parallel(x.rows * x.channels < 128 ? 1 : 64, [&](int part, int parts) {
+  parallel(x.rows * x.channels < 32 ? 1 : 64, [&](int part, int parts) {
     const Range range = share_of(x.rows, part, parts);
     for (int64_t r = range.begin; r < range.end; ++r) {
       for (int64_t c = 0; c < x.channels; ++c) {

@@ -82,7 +82,10 @@ def run_forecast_train(
     model_config = make_config(options, series, begin)
     stride = int(options["stride"] or 0)
     train = ForecastData(series, model_config, end=end if begin is None else begin, stride=stride)
-    valid = None if begin is None else ForecastData(series, model_config, begin=begin, end=end)
+    valid = None
+    if begin is not None:
+        apart = int(options["valid_stride"] or 0)
+        valid = ForecastData(series, model_config, begin=begin, end=end, stride=apart)
     scheduler = make_scheduler(options, planned_steps(options, train))
     save_options(options, out, FORECAST_OPTIONS)
     model = ForecastModel(model_config, seed=arguments_for("network", options)["seed"], device=device)

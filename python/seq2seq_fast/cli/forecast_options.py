@@ -41,6 +41,7 @@ _OWN: tuple[Option, ...] = (
     _o("valid", "text", None, "data.valid", "Validate on forecasts of the steps from here on, train on those before: a number of steps or a time."),
     _o("end", "text", None, "data.end", "Leave out what comes from here on: a number of steps or a time."),
     _o("stride", "int", 1, "data.stride", "Steps from a training window to the next."),
+    _o("valid_stride", "int", 1, "data.valid_stride", "The same of validation."),
     _o("out", "path", None, "data.out", "Folder for the run: models (best, last), checkpoints, metrics.jsonl."),
 
     _o("prediction_length", "int", None, "model.prediction_length", "Steps to forecast."),
