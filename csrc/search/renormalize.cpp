@@ -14,12 +14,19 @@ class Renormalization final : public Processor {
   explicit Renormalization(const SearchOptions& o)
       : min_length_(o.min_decoding_length),
         always_(o.disable_unk || !o.suppress_sequences.empty() || o.no_repeat_ngram_size > 0 ||
-                o.repetition_penalty != 1 || !o.allowed_outputs.empty() || o.force_end_token) {}
+                o.repetition_penalty != 1 || o.force_end_token),
+        allowed_(o.allowed_outputs) {}
 
-  // Said by the options alone, not by what the others do in a batch: a row's bits do not depend on it.
-  bool active(int64_t step) const override { return always_ || step < min_length_; }
+  bool active(int64_t step) const override { return always_ || step < min_length_ || !allowed_.empty(); }
 
-  void process(const RowView&, std::span<float> log_probs) override {
+  // Said by the options of its source alone: a row's bits do not depend on its neighbours.
+  bool concerns(const RowView& row) const override {
+    if (always_ || row.length < min_length_) return true;
+    return !allowed_.empty() && allowed_[allowed_.size() == 1 ? 0 : static_cast<size_t>(row.source)];
+  }
+
+  void process(const RowView& row, std::span<float> log_probs) override {
+    if (!concerns(row)) return;
     const float most = *std::ranges::max_element(log_probs);
     if (!std::isfinite(most)) return;  // nothing may follow, or the score is for the search to refuse
     double sum = 0;
@@ -31,6 +38,7 @@ class Renormalization final : public Processor {
  private:
   const int64_t min_length_;
   const bool always_;
+  const std::vector<std::shared_ptr<const Automaton>> allowed_;  // of each source, or of all
 };
 
 }  // namespace

@@ -128,7 +128,7 @@ def allowed_scores(model: Any, source: int, tokens: tuple[int, ...], o: Options)
             score = score * penalty if score < 0 else score / penalty  # above 0 with scorers
         found[token] = score
     changes = (
-        len(tokens) < o.min_decoding_length, o.disable_unk, o.suppress_sequences, n, o.force_end_token,
+        len(tokens) < o.min_decoding_length, o.disable_unk, o.suppress_sequences != (), n, o.force_end_token,
         o.repetition_penalty != 1, o.allowed_outputs is not None,
     )  # fmt: skip
     if o.renormalize and found and any(changes):
