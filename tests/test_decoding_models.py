@@ -237,9 +237,8 @@ def test_a_preset_is_what_it_stands_for(translator: Translator) -> None:
         found = translator.translate_batch(source, preset=preset, return_scores=True)
         expected = translator.translate_batch(source, return_scores=True, **options)
         assert [plain(r) for r in found] == [plain(r) for r in expected]
-        assert [plain(r) for r in translator.translate_iterable(source, preset=preset, return_scores=True)] == [
-            plain(r) for r in found
-        ]
+        stream = translator.translate_iterable(source, preset=preset, return_scores=True)
+        assert [plain(r) for r in stream] == [plain(r) for r in found]
     short = {"preset": "fairseq", "max_decoding_length": 2, "beam_size": 1}
     assert all(len(r.ids[0]) == 1 and r.finished[0] for r in translator.translate_batch(source, **short))
     told = list(translator.generate_tokens(source[0], preset="fairseq", max_decoding_length=2))
