@@ -29,10 +29,11 @@ from seq2seq_fast.batching import batches
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.cli import main
 from seq2seq_fast.cli.options import PRESETS, Option, load_config, preset_file
-from seq2seq_fast.cli.search_options import SEARCH_OPTIONS
+from seq2seq_fast.cli.search_options import SEARCH_OPTIONS, resolve_search
 from seq2seq_fast.cli.train import make_optimizer, make_scheduler, planned_steps
 from seq2seq_fast.cli.train_options import TRAIN_OPTIONS, arguments_for, resolve
 from seq2seq_fast.data import Dataset
+from seq2seq_fast.decoding_presets import PRESETS as SEARCH_PRESETS
 from seq2seq_fast.front_end import FrontEnd
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import OPTIMIZERS
@@ -376,6 +377,8 @@ TRAIN = "train --train {data}/train.tsv --out {bad}/run"
         ("translate --model {model} --out {bad}/no/folder", "No such file"),
         ("translate --model {model} --n_best 3 --beam_size 2", "--n_best 3 is more than --beam_size 2"),
         ("translate --model {model} --beam_size 0", "beam_size"),
+        ("translate --model {model} --search_preset onmt", "expected one of ctranslate2, opennmt-py"),
+        ("translate --model {model} --search_preset transformers --n_best 2", "is more than --beam_size 1"),
         ("translate --model {model} --batch_type lines", "expected examples or tokens"),
         ("translate --model {model} --with_attention", "goes with --json"),
         ("translate --model {model} --early_stopping now", "expected one of patience, first"),
@@ -678,6 +681,13 @@ def test_search_options_reach_the_search() -> None:
     }  # fmt: skip
 
 
+def test_a_preset_of_a_search_gives_way_to_options(tmp_path: Path) -> None:
+    flags = dict.fromkeys(option.name for option in SEARCH_OPTIONS)
+    (tmp_path / "search.yaml").write_text("search-preset: Marian\nmax-length: 9\n")
+    search = resolve_search(flags | {"beam_size": 3}, tmp_path / "search.yaml")
+    assert search.options == {"preset": "marian", "beam_size": 3, "max_decoding_length": 9}
+
+
 def test_translate_with_texts_that_say_how(run: Run, trained: Path, tmp_path: Path) -> None:
     def file(name: str, text: str) -> Path:
         (tmp_path / name).write_text(text)
@@ -707,6 +717,10 @@ def test_translate_with_texts_that_say_how(run: Run, trained: Path, tmp_path: Pa
     assert lines("--max_length_ratio", 0.7, "--beam_size", 1) == ["A B", "F"]
     alternatives = lines("--return_alternatives", "--n_best", 6, "--beam_size", 2, text="abc\n")
     assert len({line.split(" ||| ")[1][:1] for line in alternatives}) == 6
+
+    for preset in SEARCH_PRESETS:
+        assert lines("--search_preset", preset) == ["A B C", "F E"]
+    assert lines("--search_preset", "fairseq", "--max_length", 2) == ["A", "F"]  # and an end token
 
     many = "abcdef\n" * 20
     samples = lines("--sampling_topk", 0, "--sampling_temperature", 3, "--seed", 4, text=many)

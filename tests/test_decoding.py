@@ -121,6 +121,19 @@ def searches(draw, kind, levels=(None, None, 1, 2, 3)):
         target_prefix=of_sources(tokens(vocabulary, most=4)),
         allowed_outputs=of_sources(st.none() | st.lists(tokens(vocabulary, most=4), max_size=8)),
     )
+    maybe(
+        options,
+        draw,
+        chance,
+        length_offset=st.integers(1, 2),
+        word_penalty=st.sampled_from([-0.3, 0.5]),
+        coverage_end_token=st.just(False),
+        unfinished=st.sampled_from(["equal", "unnormalized"]),
+        force_end_token=st.just(True),
+        renormalize=st.just(True),
+    )
+    if options.get("length_penalty_type", "power") == "power":
+        maybe(options, draw, chance, length_penalty_beta=st.sampled_from([0.5, 5.0]))
     if "coverage_penalty" in options:
         options["coverage_penalty_type"] = draw(st.sampled_from(["wu", "summary"]))
     if "max_length_ratio" in options:
@@ -142,6 +155,12 @@ def searches(draw, kind, levels=(None, None, 1, 2, 3)):
     else:
         options["patience"] = draw(st.sampled_from([0.5, 1.0, 1.0, 1.7, math.inf]))
         maybe(options, draw, 5, early_stopping=st.sampled_from(["first", "heuristic", "never", "patience"]))
+        maybe(options, draw, 4, end_rule=st.sampled_from(["vacate", "shrink", "stay", "proceed"]))
+        rule = options.get("end_rule", "replace")
+        if rule == "proceed":
+            options["early_stopping"] = "never"
+        if rule != "stay" and options.get("early_stopping", "patience") == "patience":
+            maybe(options, draw, 4, cap_finished=st.just(True))
     if kind == "alternatives":
         options |= {"return_alternatives": True}
         maybe(options, draw, 5, min_alternative_expansion_prob=st.sampled_from([0.01, 0.2, 1.0]))
@@ -177,7 +196,8 @@ def test_what_always_holds(kind):
             assert 1 <= len(hypotheses) <= options["num_hypotheses"]
             if kind != "sample":
                 assert len({(tuple(h.tokens), h.end_token) for h in hypotheses}) == len(hypotheses)
-            keys = [(not h.finished, -h.score) for h in hypotheses]
+            behind = options.get("unfinished", "last") == "last"
+            keys = [(behind and not h.finished, -h.score) for h in hypotheses]
             assert keys == sorted(keys)
             for h in hypotheses:
                 holds(h, source, options)
@@ -484,6 +504,26 @@ def search_all(tree, trie, count):
         ({"seed": -1}, TypeError, "seed to be an integer"),
         ({"sequence_ids": [0, 1]}, ValueError, "sequence_ids for 1 sources, got 2"),
         ({"sequence_ids": [-1]}, ValueError, "sequence_ids of at least 0"),
+        ({"preset": "onmt"}, ValueError, "preset to be one of ctranslate2, .* got 'onmt'"),
+        ({"end_rule": "leave"}, ValueError, "end_rule"),
+        ({"end_rule": "proceed"}, ValueError, "early_stopping never with end_rule proceed"),
+        (
+            {"end_rule": "proceed", "early_stopping": "never", "callback": print},
+            ValueError,
+            "no callback with end_rule proceed",
+        ),
+        ({"unfinished": "first"}, ValueError, "unfinished"),
+        ({"cap_finished": True, "early_stopping": "never"}, ValueError, "patience with cap_finished"),
+        ({"cap_finished": True, "end_rule": "stay"}, ValueError, "no end_rule stay with cap_finished"),
+        ({"length_offset": -1}, ValueError, "length_offset of at least 0, got -1"),
+        ({"length_penalty_beta": -0.5}, ValueError, "length_penalty_beta of at least 0"),
+        (
+            {"length_penalty_beta": 1.0, "length_penalty_type": "wu"},
+            ValueError,
+            "length_penalty_type power with length_penalty_beta",
+        ),
+        ({"word_penalty": math.inf}, ValueError, "finite word_penalty"),
+        ({"preset": "marian"}, ValueError, "source_lengths for 1 sources, got 0"),
         ({"num_beam_groups": 0}, ValueError, "num_beam_groups of at least 1"),
         ({"num_beam_groups": 3}, ValueError, "num_beam_groups that divide beam_size, got 3"),
         ({"num_beam_groups": 2, "return_alternatives": True}, ValueError, "no num_beam_groups with"),

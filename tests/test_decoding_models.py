@@ -13,6 +13,7 @@ import pytest
 
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig, Translator
 from seq2seq_fast.decoding import decode
+from seq2seq_fast.decoding_presets import PRESETS
 from seq2seq_fast.files import save_model
 from seq2seq_fast.search import Trie, beam_search
 from seq2seq_fast.search_tokens import options_of_sources
@@ -57,6 +58,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "min_p": 0.02,
         "sequence_ids": [7, 0, 2**40, 1],
     },
+    "as CTranslate2": {"preset": "ctranslate2", "coverage_penalty": 0.3, "no_repeat_ngram_size": 2},
+    "as fairseq": {"preset": "fairseq", "max_length_ratio": 1.5},
+    "as Marian": {"preset": "marian", "word_penalty": 0.2},
+    "as Sockeye": {"preset": "sockeye", "num_hypotheses": 3},
+    "as JoeyNMT": {"preset": "joeynmt", "num_hypotheses": 2, "target_prefix": PREFIXES},
     "many": {
         "coverage_penalty": 0.2,
         "repetition_penalty": 1.2,
@@ -223,6 +229,22 @@ def test_translate_takes_tokens(translator: Translator, beam_size: int) -> None:
     by_ids = [None if p is None else np.array(ids(p), np.int64) for p in prefixes]
     again = translator.translate_batch(source, by_ids, return_end_token=True, max_batch_size=2, **options)
     assert [plain(r) for r in again] == [plain(r) for r in results]
+
+
+def test_a_preset_is_what_it_stands_for(translator: Translator) -> None:
+    source = sentences(6)
+    for preset, options in PRESETS.items():
+        found = translator.translate_batch(source, preset=preset, return_scores=True)
+        expected = translator.translate_batch(source, return_scores=True, **options)
+        assert [plain(r) for r in found] == [plain(r) for r in expected]
+        stream = translator.translate_iterable(source, preset=preset, return_scores=True)
+        assert [plain(r) for r in stream] == [plain(r) for r in found]
+    short = {"preset": "fairseq", "max_decoding_length": 2, "beam_size": 1}
+    assert all(len(r.ids[0]) == 1 and r.finished[0] for r in translator.translate_batch(source, **short))
+    told = list(translator.generate_tokens(source[0], preset="fairseq", max_decoding_length=2))
+    assert [t.is_last for t in told] == [False, True]
+    with pytest.raises(ValueError, match="preset to be one of"):
+        translator.translate_batch(source, preset="pytorch")
 
 
 def test_translate_within_outputs(translator: Translator) -> None:

@@ -134,6 +134,13 @@ constexpr Choices<EarlyStopping> kEarlyStopping = {{"patience", EarlyStopping::p
                                                    {"first", EarlyStopping::first},
                                                    {"heuristic", EarlyStopping::heuristic},
                                                    {"never", EarlyStopping::never}};
+constexpr Choices<EndRule> kEndRules = {{"replace", EndRule::replace},
+                                        {"vacate", EndRule::vacate},
+                                        {"shrink", EndRule::shrink},
+                                        {"stay", EndRule::stay},
+                                        {"proceed", EndRule::proceed}};
+constexpr Choices<Unfinished> kUnfinished = {
+    {"last", Unfinished::last}, {"equal", Unfinished::equal}, {"unnormalized", Unfinished::unnormalized}};
 constexpr Choices<LengthPenalty> kLengthPenalties = {{"power", LengthPenalty::power},
                                                      {"wu", LengthPenalty::wu},
                                                      {"average", LengthPenalty::average},
@@ -246,12 +253,20 @@ SearchOptions search_options_from_dict(const py::dict& dict) {
   read("beam_size", o.beam_size);
   read("patience", o.patience);
   read("early_stopping", o.early_stopping, kEarlyStopping);
+  read("cap_finished", o.cap_finished);
+  read("end_rule", o.end_rule, kEndRules);
+  read("unfinished", o.unfinished, kUnfinished);
+  read("force_end_token", o.force_end_token);
   read("num_hypotheses", o.num_hypotheses);
   read("length_penalty", o.length_penalty);
   read("length_penalty_type", o.length_penalty_type, kLengthPenalties);
   read("count_end_token", o.count_end_token);
+  read("length_offset", o.length_offset);
+  read("length_penalty_beta", o.length_penalty_beta);
+  read("word_penalty", o.word_penalty);
   read("coverage_penalty", o.coverage_penalty);
   read("coverage_penalty_type", o.coverage_penalty_type, kCoveragePenalties);
+  read("coverage_end_token", o.coverage_end_token);
   read("min_decoding_length", o.min_decoding_length);
   read("max_decoding_length", o.max_decoding_length);
   read("max_length_ratio", o.max_length_ratio);
@@ -261,6 +276,7 @@ SearchOptions search_options_from_dict(const py::dict& dict) {
   read("suppress_sequences", o.suppress_sequences);
   read("disable_unk", o.disable_unk);
   read("unk_token", o.unk_token);
+  read("renormalize", o.renormalize);
   read("target_prefix", o.target_prefix);
   read("allowed_outputs", o.allowed_outputs);
   read("sampling_topk", o.sampling_topk);

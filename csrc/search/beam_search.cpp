@@ -25,13 +25,17 @@ class BeamSearch {
         beam_(options.beam_size / options.num_beam_groups),
         k_(continuations(stepper, options)),
         wanted_(wanted_of_unit(options)),
-        enough_(enough_finished(options)) {}
+        enough_(enough_finished(options)),
+        stay_(options.end_rule == EndRule::stay),
+        proceed_(options.end_rule == EndRule::proceed) {}
 
   void run() {
+    if (proceed_) workspace_.places_ended.assign(workspace_.live.size() * units_ * beam_, 0);
     for (step_ = 0; workspace_.live.size() > 0; ++step_) {
       take_step(stepper_, options_, step_, k_, workspace_);
       const LiveRows& live = workspace_.live;
       workspace_.next.resize(0);
+      workspace_.next_over.clear();
       int32_t source = -1;
       for (int64_t begin = 0, end = 0; begin < live.size(); begin = end) {
         if (live.sources[begin] != source) workspace_.chosen.clear();
@@ -46,6 +50,7 @@ class BeamSearch {
       }
       if (options_.listener) tell_certain(stepper_, options_, step_, workspace_);
       std::swap(workspace_.live, workspace_.next);
+      std::swap(workspace_.over, workspace_.next_over);
     }
   }
 
@@ -100,11 +105,11 @@ class BeamSearch {
     select(source, unit, begin, end);
     if (workspace_.next.size() == next_begin) {  // every continuation is an end, or nothing may follow
       for (int64_t row = begin; row < end; ++row) {
-        if (candidate(row, 0) == kForbidden) rank_row(workspace_.live, row, step_, unit);
+        if (candidate(row, 0) == kForbidden && !is_over(row)) rank_row(workspace_.live, row, step_, unit);
       }
     } else if (step_ + 1 >= length_limit(options_, source)) {
       for (int64_t row = next_begin; row < workspace_.next.size(); ++row) {
-        rank_row(workspace_.next, row, step_ + 1);
+        if (!proceed_ || !workspace_.next_over[row]) rank_row(workspace_.next, row, step_ + 1);
       }
       workspace_.next.resize(next_begin);
     } else if (is_done(source, unit, workspace_.next.log_probs[next_begin])) {
@@ -112,36 +117,96 @@ class BeamSearch {
     }
   }
 
-  // Merges the rows' sorted continuations, best first, until the beam is full.
+  // Merges the rows' sorted continuations, best first, until the beam is full. Its places are those of the
+  // continuations, ended or not, unless others take the places of the ended.
   void select(int32_t source, int32_t unit, int64_t begin, int64_t end) {
     auto& heads = workspace_.heads;
     LiveRows& next = workspace_.next;
     const LiveRows& live = workspace_.live;
     const int64_t full = next.size() + beam_;
+    const bool replaces =
+        options_.end_rule == EndRule::replace &&
+        (options_.unfinished == Unfinished::last || step_ + 1 < length_limit(options_, source));
+    const int64_t places =
+        options_.end_rule == EndRule::shrink ? beam_ - workspace_.num_finished[unit] : beam_;
+    auto& stayed = workspace_.stayed;
+    size_t num_stayed = 0;
+    if (stay_) {
+      const auto ended_before = workspace_.ranking.best(unit);
+      stayed.assign(ended_before.begin(), ended_before.end());
+      workspace_.ended.clear();
+    }
+    if (proceed_) workspace_.next_over.resize(next.size(), 0);  // what stopped is gone, others have not ended
 
     heads.clear();
     for (int64_t row = begin; row < end; ++row) push(row, 0);
-    for (int64_t place = 0; !heads.empty() && next.size() < full; ++place) {
+    int64_t place = 0;
+    for (; !heads.empty() && (replaces ? next.size() < full : place < places); ++place) {
+      if (stay_ && num_stayed < stayed.size() && stayed[num_stayed].score >= heads.front().log_prob) {
+        ++num_stayed;
+        continue;
+      }
       std::pop_heap(heads.begin(), heads.end(), ranks_after);
       const SearchWorkspace::Head head = heads.back();
       heads.pop_back();
 
       const int32_t token = token_of(head.row, head.rank);
       const bool ends = is_end(token);
-      if (!ends || place < beam_) {
+      if (proceed_) {
+        proceed(source, unit, head, place);
+      } else if (!ends || place < beam_) {
         const int64_t node =
             workspace_.history.add(live.nodes[head.row], token, candidate(head.row, head.rank));
         if (options_.num_beam_groups > 1) workspace_.chosen.push_back(token);
         if (ends) {
-          ++workspace_.num_finished[unit];
           if (place == 0) workspace_.best_ended[unit] = 1;
-          rank(stepper_, options_, workspace_, source, unit, node, head.log_prob, step_ + 1, true);
+          end_at(source, unit, node, head.log_prob);
         } else {
           next.add(static_cast<int32_t>(head.row), token, source, unit, node, head.log_prob);
         }
       }
       if (head.rank + 1 < k_) push(head.row, head.rank + 1);
     }
+    if (stay_) {
+      const int64_t fit = std::min<int64_t>(num_stayed + places - place, static_cast<int64_t>(stayed.size()));
+      workspace_.ranking.truncate(unit, fit);
+      for (const auto& [node, log_prob] : workspace_.ended) {
+        rank(stepper_, options_, workspace_, source, unit, node, log_prob, step_ + 1, true);
+      }
+    }
+    // A place that nothing is left for counts as ended; a prefix leaves one.
+    if (proceed_ && step_ >= spread_step(options_, source)) {
+      std::fill_n(places_of(unit) + place, beam_ - place, char{1});
+    }
+  }
+
+  // A continuation with an end token.
+  void end_at(int32_t source, int32_t unit, int64_t node, double log_prob) {
+    if (options_.cap_finished && workspace_.num_finished[unit] >= enough_) return;
+    ++workspace_.num_finished[unit];
+    if (stay_) {
+      workspace_.ended.push_back({node, log_prob});  // ranked once it is known which stay
+    } else {
+      rank(stepper_, options_, workspace_, source, unit, node, log_prob, step_ + 1, true);
+    }
+  }
+
+  // A continuation lives on, whether it ends or has ended.
+  void proceed(int32_t source, int32_t unit, const SearchWorkspace::Head& head, int64_t place) {
+    const int32_t token = token_of(head.row, head.rank);
+    const bool ends = is_end(token), over = is_over(head.row);
+    const int64_t node =
+        workspace_.history.add(workspace_.live.nodes[head.row], token, candidate(head.row, head.rank));
+    if (options_.num_beam_groups > 1) workspace_.chosen.push_back(token);
+    if (ends) places_of(unit)[place] = 1;
+    if (ends && !over) end_at(source, unit, node, head.log_prob);
+    workspace_.next.add(static_cast<int32_t>(head.row), token, source, unit, node, head.log_prob);
+    workspace_.next_over.push_back(ends || over);
+  }
+
+  char* places_of(int32_t unit) { return workspace_.places_ended.data() + unit * beam_; }
+  bool is_over(int64_t row) const {
+    return proceed_ && row < static_cast<int64_t>(workspace_.over.size()) && workspace_.over[row];
   }
 
   // A row's continuation enters the merge, unless it is forbidden.
@@ -157,10 +222,11 @@ class BeamSearch {
   }
 
   // Whether a unit stops, the best of its live hypotheses having this log_prob.
-  bool is_done(int32_t source, int32_t unit, double live_log_prob) const {
-    const int64_t finished = workspace_.num_finished[unit];
-    if (finished < wanted_) return false;
+  bool is_done(int32_t source, int32_t unit, double live_log_prob) {
+    if (proceed_) return std::all_of(places_of(unit), places_of(unit) + beam_, [](char c) { return c != 0; });
     const auto best = workspace_.ranking.best(unit);
+    const int64_t finished = stay_ ? static_cast<int64_t>(best.size()) : workspace_.num_finished[unit];
+    if (finished < wanted_) return false;
     switch (options_.early_stopping) {
       case EarlyStopping::patience:
         if (finished >= enough_) return true;
@@ -177,14 +243,20 @@ class BeamSearch {
       case EarlyStopping::never:
         break;
     }
-    if (!options_.scorers.empty()) return false;
+    // Under these a score may be above all that follows, or an ended hypothesis be lost.
+    if (!options_.scorers.empty() || options_.word_penalty != 0 || stay_) return false;
     // No live hypothesis can gain probability, and coverage only costs, so that its score ends at most at the
     // better of these two: ended by the next token, or as late as may be (which is better depends on the sign
     // of the length penalty; in between it is no better than the better one, as what log_prob is divided by
     // only grows or only falls with the length).
-    const double bound =
-        std::max(hypothesis_score(options_, live_log_prob, step_ + 2, true),
-                 hypothesis_score(options_, live_log_prob, length_limit(options_, source), true));
+    double bound = std::max(hypothesis_score(options_, live_log_prob, step_ + 2, true),
+                            hypothesis_score(options_, live_log_prob, length_limit(options_, source), true));
+    if (options_.unfinished == Unfinished::equal) {
+      bound = std::max({bound, hypothesis_score(options_, live_log_prob, step_ + 1, false),
+                        hypothesis_score(options_, live_log_prob, length_limit(options_, source), false)});
+    } else if (options_.unfinished == Unfinished::unnormalized) {
+      bound = std::max(bound, live_log_prob);
+    }
     return bound <= best[static_cast<size_t>(wanted_) - 1].score;
   }
 
@@ -243,6 +315,7 @@ class BeamSearch {
   const int64_t beam_;  // of a unit
   const int64_t k_;     // continuations asked of each row
   const int64_t wanted_, enough_;
+  const bool stay_, proceed_;
   const float* log_probs_ = nullptr;  // [rows, k]
   const int32_t* tokens_ = nullptr;
   int64_t step_ = 0;  // tokens of every live hypothesis
@@ -258,6 +331,7 @@ int64_t wanted_of_unit(const SearchOptions& options) {
 
 int64_t kept_of_unit(const SearchOptions& options) {
   const int64_t wanted = wanted_of_unit(options);
+  if (options.end_rule == EndRule::stay) return options.beam_size / options.num_beam_groups;
   if (options.early_stopping != EarlyStopping::heuristic) return wanted;
   return std::max(wanted, options.beam_size / options.num_beam_groups);
 }

@@ -3,7 +3,8 @@
 // Beam search. At every step the continuations of a source's live hypotheses are ranked by log_prob (of
 // equals the hypothesis that ranked higher before, then the lower token). Those among the first beam_size
 // that end with an end token are finished; the first beam_size that do not are the next live ones.
-// SearchOptions says when a source stops.
+// SearchOptions says when a source stops, and what other systems do with the places of those that end
+// (end_rule) and with those that were cut off (unfinished).
 //
 // Nothing of a source's result depends on the other sources. Finished sources leave the batch.
 //

@@ -58,15 +58,19 @@ class Ranking {
     double log_prob;
     double score;
     bool finished;
+    bool behind;  // ranks behind those that are not
   };
 
   void reset(int64_t num_units, int64_t capacity);
 
-  // Finished ones rank before others, then the higher score, then the one that came first.
+  // Those that are not behind rank first, then the higher score, then the one that came first.
   void add(int64_t unit, const Entry& entry);
   static bool before(const Entry& a, const Entry& b) {
-    return a.finished != b.finished ? a.finished : a.score > b.score;
+    return a.behind != b.behind ? b.behind : a.score > b.score;
   }
+
+  // Keeps the best `count` only.
+  void truncate(int64_t unit, int64_t count) { kept_[unit] = count; }
 
   // The best ones so far, at most `capacity`.
   std::span<const Entry> best(int64_t unit) const {

@@ -73,6 +73,23 @@ void require_groups(const SearchOptions& o) {
   require(!o.listener || o.num_beam_groups == 1, "no callback with num_beam_groups", "both");
 }
 
+// What decides which hypotheses end, and how they rank.
+void require_end_rules(const SearchOptions& o) {
+  require(!o.cap_finished || o.early_stopping == EarlyStopping::patience,
+          "early_stopping patience with cap_finished", "another");
+  require(!o.cap_finished || o.end_rule != EndRule::stay, "no end_rule stay with cap_finished", "both");
+  require(o.length_offset >= 0 && o.length_offset <= INT32_MAX, "length_offset of at least 0",
+          o.length_offset);
+  require(o.length_penalty_beta >= 0 && std::isfinite(o.length_penalty_beta),
+          "length_penalty_beta of at least 0", o.length_penalty_beta);
+  require(o.length_penalty_beta == 0 || o.length_penalty_type == LengthPenalty::power,
+          "length_penalty_type power with length_penalty_beta", "another");
+  require(std::isfinite(o.word_penalty), "finite word_penalty", o.word_penalty);
+  if (o.end_rule != EndRule::proceed) return;
+  require(o.early_stopping == EarlyStopping::never, "early_stopping never with end_rule proceed", "another");
+  require(!o.listener, "no callback with end_rule proceed", "both");
+}
+
 void require_count(const char* name, size_t got, int64_t sources) {
   const std::string expected = std::string(name) + " for " + std::to_string(sources) + " sources";
   require(static_cast<int64_t>(got) == sources, expected.c_str(), got);
@@ -103,6 +120,7 @@ void validate(const SearchOptions& options, int64_t vocabulary) {
   require_score_options(o);
   require_sampling(o);
   require_groups(o);
+  require_end_rules(o);
   require_token("start_token", o.start_token, vocabulary);
   require(!o.end_tokens.empty(), "at least one of end_tokens", "none");
   for (const int32_t token : o.end_tokens) require_token("end_tokens", token, vocabulary);
@@ -133,7 +151,9 @@ void validate_sources(const SearchOptions& o, int64_t vocabulary, int64_t num_so
 bool is_plain(const SearchOptions& o) {
   const SearchOptions off;
   return !samples(o) && o.early_stopping == off.early_stopping &&
-         o.length_penalty_type == off.length_penalty_type && o.count_end_token && !o.listener &&
+         o.length_penalty_type == off.length_penalty_type && o.count_end_token && o.length_offset == 0 &&
+         o.length_penalty_beta == 0 && o.word_penalty == 0 && !o.cap_finished && o.end_rule == off.end_rule &&
+         o.unfinished == off.unfinished && !o.force_end_token && !o.renormalize && !o.listener &&
          o.scorers.empty() && !keeps_attention(o) && !o.max_length_ratio && o.repetition_penalty == 1 &&
          o.no_repeat_ngram_size == 0 && o.suppress_sequences.empty() && !o.disable_unk &&
          o.target_prefix.empty() && o.allowed_outputs.empty() && !o.return_alternatives &&
@@ -158,10 +178,12 @@ int64_t length_limit(const SearchOptions& o, int64_t source) {
 
 double hypothesis_score(const SearchOptions& options, double log_prob, int64_t terms, bool finished) {
   const int64_t length = finished && !options.count_end_token ? terms - 1 : terms;
-  const double counted = static_cast<double>(length > 0 ? length : 1);
+  const double counted = static_cast<double>(std::max<int64_t>(length + options.length_offset, 1));
+  const double beta = options.length_penalty_beta;
+  log_prob -= options.word_penalty * counted;
   switch (options.length_penalty_type) {
     case LengthPenalty::power:
-      return log_prob / std::pow(counted, options.length_penalty);
+      return log_prob / std::pow((beta + counted) / (beta + 1), options.length_penalty);
     case LengthPenalty::wu:
       return log_prob / std::pow((5.0 + counted) / 6.0, options.length_penalty);
     case LengthPenalty::average:

@@ -37,12 +37,37 @@ enum class CoveragePenalty { wu, summary };
 //   never      only when no live one can enter the result (transformers' "never")
 enum class EarlyStopping { patience, first, heuristic, never };
 
+// What becomes of the place in the beam of a hypothesis that ends. All but the first look no further than the
+// beam_size best continuations of a step.
+//   replace  the next best continuation takes it at once (CTranslate2, fairseq, transformers)
+//   vacate   it is empty for the step to come (OpenNMT-py)
+//   shrink   the beam is smaller by it from then on, and the source stops when there is none left (Marian)
+//   stay     it keeps it, as long as its score is among the beam_size best of those of the ended and the
+//            log-probabilities of the others; one that drops out is lost. The source stops when all have
+//            ended (Sockeye)
+//   proceed  it is searched on as if it had not ended, but is not returned again. The source stops when each
+//            place has held one that had just ended (JoeyNMT)
+enum class EndRule { replace, vacate, shrink, stay, proceed };
+
+// How hypotheses that were cut off at the longest length rank:
+//   last          behind the finished ones
+//   equal         among them, by their scores. They are those of the beam_size best continuations of the last
+//                 step that do not end (CTranslate2, transformers, OpenNMT-py, Marian, JoeyNMT)
+//   unnormalized  the same, but their scores are their log_probs (Sockeye)
+enum class Unfinished { last, equal, unnormalized };
+
 struct SearchOptions {
   // Live hypotheses per source; 1 is greedy search.
   int64_t beam_size = 2;
 
   double patience = 1;
   EarlyStopping early_stopping = EarlyStopping::patience;
+  // With early_stopping patience: those of a step that would be more than it asks for do not count (fairseq).
+  bool cap_finished = false;
+  EndRule end_rule = EndRule::replace;
+  Unfinished unfinished = Unfinished::last;
+  // The last step takes an end token (fairseq).
+  bool force_end_token = false;
 
   // Hypotheses returned per source, best first; at most beam_size, unless each is a sample or an alternative.
   int64_t num_hypotheses = 1;
@@ -54,12 +79,21 @@ struct SearchOptions {
   LengthPenalty length_penalty_type = LengthPenalty::power;
   bool count_end_token = true;
 
+  // Is added to the length (OpenNMT-py: 1, as it counts its start token).
+  int64_t length_offset = 0;
+  // With power: the divisor is ((beta + L) / (beta + 1))^a (Sockeye).
+  double length_penalty_beta = 0;
+  // So many times the length is taken from log_prob before the division (Marian).
+  double word_penalty = 0;
+
   // At least 0; needs a model with attention.
   double coverage_penalty = 0;
   CoveragePenalty coverage_penalty_type = CoveragePenalty::wu;
+  // Whether a finished hypothesis's coverage has its end token's attention in it (CTranslate2: no).
+  bool coverage_end_token = true;
 
   // No end token before this many tokens. Its probability is not given to the others (as in fairseq;
-  // CTranslate2 normalises anew).
+  // CTranslate2 normalises anew: renormalize).
   int64_t min_decoding_length = 1;
 
   // Steps of the search at most; the end token takes one. A hypothesis cut off here is unfinished: it has
@@ -86,6 +120,9 @@ struct SearchOptions {
   // The model's unknown token is never chosen.
   bool disable_unk = false;
   int32_t unk_token = -1;
+
+  // Behind the prefix, log-probabilities are normalised anew over what the options above allow (CTranslate2).
+  bool renormalize = false;
 
   // [num_sources] or empty: what each hypothesis begins with. Nothing else counts at these steps, no option
   // and no other token; the tokens' log-probabilities are part of the score (as in fairseq; CTranslate2 takes

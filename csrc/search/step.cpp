@@ -78,12 +78,17 @@ int64_t spread_step(const SearchOptions& options, int32_t source) {
 
 void rank(const Stepper& stepper, const SearchOptions& options, SearchWorkspace& workspace, int32_t source,
           int32_t unit, int64_t node, double log_prob, int64_t length, bool finished) {
-  double score = hypothesis_score(options, log_prob, length, finished);
+  double score = finished || options.unfinished != Unfinished::unnormalized
+                     ? hypothesis_score(options, log_prob, length, finished)
+                     : log_prob;
   if (options.coverage_penalty > 0) {
-    workspace.history.coverage(node, stepper.source_length(source), workspace.coverage);
+    const bool all = !finished || options.coverage_end_token;
+    workspace.history.coverage(all ? node : workspace.history.parent(node), stepper.source_length(source),
+                               workspace.coverage);
     score -= coverage_loss(options, workspace.coverage);
   }
-  workspace.ranking.add(unit, {node, log_prob, score, finished});
+  workspace.ranking.add(
+      unit, {node, log_prob, score, finished, !finished && options.unfinished == Unfinished::last});
 }
 
 }  // namespace s2s

@@ -48,6 +48,19 @@ struct SearchWorkspace {
   };
   std::vector<Head> heads;  // heap of a unit's rows
 
+  // end_rule stay: a unit's ended hypotheses of the steps before, and those of this one.
+  std::vector<Ranking::Entry> stayed;
+  struct Ended {
+    int64_t node;
+    double log_prob;
+  };
+  std::vector<Ended> ended;
+
+  // end_rule proceed: whether each live row, and each of those to come, has an end token; and whether each
+  // place of a unit's beam [unit, beam] has held one that had just ended.
+  std::vector<char> over, next_over;
+  std::vector<char> places_ended;
+
   // Diverse beam search: candidates after what they lose to the groups before, and what these have chosen.
   std::vector<float> diverse_log_probs;  // [rows, k]
   std::vector<int32_t> diverse_tokens;   // [rows, k]

@@ -14,7 +14,7 @@ from seq2seq_fast import _native
 from seq2seq_fast._native import Hypothesis
 from seq2seq_fast.arguments import array, flag, integer, number
 from seq2seq_fast.device import Ids, resolve_device, to_host, views
-from seq2seq_fast.search import DEFAULTS, native_options
+from seq2seq_fast.search import DEFAULTS, given, native_options
 
 if TYPE_CHECKING:
     from seq2seq_fast.data import Batch
@@ -415,16 +415,17 @@ class Seq2Seq:
         source_lengths: Ids,
         *,
         copies: Ids | None = None,
-        beam_size: int = DEFAULTS.beam_size,
-        num_hypotheses: int = DEFAULTS.num_hypotheses,
-        length_penalty: float = DEFAULTS.length_penalty,
-        min_decoding_length: int = DEFAULTS.min_decoding_length,
-        max_decoding_length: int = DEFAULTS.max_decoding_length,
+        beam_size: int | None = None,
+        num_hypotheses: int | None = None,
+        length_penalty: float | None = None,
+        min_decoding_length: int | None = None,
+        max_decoding_length: int | None = None,
         return_attention: bool = DEFAULTS.return_attention,
         **options: Any,
     ) -> list[list[Hypothesis]]:
         """Search for the best outputs: greedy for beam_size 1, else beam search. One native call for the
-        whole batch. Defaults are those of `search.SearchOptions`, CTranslate2's.
+        whole batch. None stands for what the preset says, or else for `search.SearchOptions`' default,
+        which is CTranslate2's.
 
         Args:
             source: ids [sum S] or features [sum S, C], sequences one after the other.
@@ -437,7 +438,7 @@ class Seq2Seq:
             min_decoding_length: no end token before this many tokens.
             max_decoding_length: steps at most.
             return_attention: keep each token's attention weights.
-            options: others of `search.SearchOptions`.
+            options: others of `search.SearchOptions`; preset="fairseq", say, decodes as fairseq does.
 
         Returns:
             For each source its hypotheses, best first.
@@ -445,14 +446,14 @@ class Seq2Seq:
         Raises:
             ValueError, TypeError: an argument; the message names it.
         """
-        options |= {
-            "beam_size": beam_size,
-            "num_hypotheses": num_hypotheses,
-            "length_penalty": length_penalty,
-            "min_decoding_length": min_decoding_length,
-            "max_decoding_length": max_decoding_length,
-            "return_attention": return_attention,
-        }
+        options |= given(
+            beam_size=beam_size,
+            num_hypotheses=num_hypotheses,
+            length_penalty=length_penalty,
+            min_decoding_length=min_decoding_length,
+            max_decoding_length=max_decoding_length,
+            return_attention=return_attention,
+        )
         return self.native.generate(source, source_lengths, native_options(options), copies)
 
     def save(self, folder: str | os.PathLike[str], **fields: Any) -> None:

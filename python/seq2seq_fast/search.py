@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arguments import flag, integer
+from .decoding_presets import with_preset
 
 if TYPE_CHECKING:
     from ._native import Automaton, Hypothesis, Trie
@@ -38,6 +40,8 @@ class SearchOptions:
     search begins. docs/decoding.md has exact definitions, and whose semantics they match.
 
     Attributes:
+        preset: "ctranslate2", "opennmt-py", "fairseq", "marian", "sockeye", "joeynmt" or "transformers":
+            search, rank and stop as that system does, with its defaults. Options given beside it win.
         beam_size: live hypotheses per source; 1 is greedy search.
         patience: a source stops when ``max(num_hypotheses, round(beam_size * patience))`` hypotheses have
             finished, or sooner, when no live one can still enter the result. With ``math.inf`` only then.
@@ -45,6 +49,15 @@ class SearchOptions:
             "heuristic": when beam_size have finished and the best live one would not rank among the beam_size
             best if it ended as it is; "never": when no live one can enter the result. Never before
             num_hypotheses have finished.
+        cap_finished: with early_stopping "patience", of hypotheses that end in the same step only the best so
+            many count that patience is not exceeded.
+        end_rule: what becomes of the place in the beam of a hypothesis that ends. "replace": the next best
+            continuation takes it; "vacate": it is empty for a step; "shrink": the beam is smaller by it from
+            then on; "stay": it stays there as long as beam_size others are not better; "proceed": it is
+            searched on, but not returned again. docs/decoding.md has the details.
+        unfinished: how hypotheses cut off at the longest length rank: "last", behind the finished; "equal",
+            by their scores; "unnormalized", by their log-probabilities.
+        force_end_token: the last step takes an end token.
         num_hypotheses: hypotheses returned per source, best first; at most beam_size, unless they are samples
             or alternatives.
         length_penalty: the exponent; the length counts the end token, as in fairseq (CTranslate2 leaves it
@@ -52,10 +65,14 @@ class SearchOptions:
         length_penalty_type: what log_prob is divided by, to be the score: "power", ``length **
             length_penalty``; "wu", ``((5 + length) / 6) ** length_penalty``; "average", ``length``; "none".
         count_end_token: whether the length counts a finished hypothesis's end token.
+        length_offset: is added to the length.
+        length_penalty_beta: with "power" the divisor is ``((beta + length) / (beta + 1)) ** length_penalty``.
+        word_penalty: so many times the length is taken from log_prob before it is divided.
         coverage_penalty: so many times is taken from the score what coverage_penalty_type says of the sums of
             attention that the places of the source got.
         coverage_penalty_type: "wu", the sum of -log(min(coverage, 1)) where there is any; "summary", of
             max(coverage, 1) - 1.
+        coverage_end_token: whether a finished hypothesis's coverage has its end token's attention in it.
         min_decoding_length: no end token before this many tokens.
         max_decoding_length: steps at most; the end token takes one. A hypothesis cut off here is returned,
             with ``finished`` False, only where fewer than num_hypotheses have finished.
@@ -66,6 +83,7 @@ class SearchOptions:
         no_repeat_ngram_size: no n-gram of this length occurs twice in a hypothesis; 0: any may.
         suppress_sequences: lists of tokens that never come out.
         disable_unk: nor does the unknown token.
+        renormalize: log-probabilities are normalised anew over the tokens that the options before allow.
         end_token: the ids that end a hypothesis; None: the model's end token.
         target_prefix: for each source the tokens its hypotheses begin with; their log-probabilities are part
             of the score, and no other option counts before they end.
@@ -97,15 +115,24 @@ class SearchOptions:
             CTranslate2's vocabulary map. None: all.
     """
 
+    preset: str | None = None
     beam_size: int = 2
     patience: float = 1.0
     early_stopping: Literal["patience", "first", "heuristic", "never"] = "patience"
+    cap_finished: bool = False
+    end_rule: Literal["replace", "vacate", "shrink", "stay", "proceed"] = "replace"
+    unfinished: Literal["last", "equal", "unnormalized"] = "last"
+    force_end_token: bool = False
     num_hypotheses: int = 1
     length_penalty: float = 1.0
     length_penalty_type: Literal["power", "wu", "average", "none"] = "power"
     count_end_token: bool = True
+    length_offset: int = 0
+    length_penalty_beta: float = 0.0
+    word_penalty: float = 0.0
     coverage_penalty: float = 0.0
     coverage_penalty_type: Literal["wu", "summary"] = "wu"
+    coverage_end_token: bool = True
     min_decoding_length: int = 1
     max_decoding_length: int = 256
     max_length_ratio: float | None = None
@@ -114,6 +141,7 @@ class SearchOptions:
     no_repeat_ngram_size: int = 0
     suppress_sequences: Sequence[Sequence[int]] | None = None
     disable_unk: bool = False
+    renormalize: bool = False
     end_token: int | Sequence[int] | None = None
     target_prefix: Sequence[Sequence[int]] | None = None
     allowed_outputs: Automaton | Sequence[Automaton | None] | None = None
@@ -135,7 +163,21 @@ class SearchOptions:
     def native(self, *, start_token: int, end_tokens: Sequence[int]) -> dict[str, Any]:
         """The options as the extension takes them, with the ids of the model's special tokens."""
         ends = {"start_token": start_token, "end_tokens": list(end_tokens)}
-        return ends | native_options({field.name: getattr(self, field.name) for field in fields(self)})
+        options = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "preset"}
+        return ends | native_options(options)
+
+
+def _preset_first(init: Any) -> Any:
+    """A preset's options are defaults, which only the constructor can tell from values that were given."""
+
+    @functools.wraps(init)
+    def initialise(self: SearchOptions, **given: Any) -> None:
+        init(self, **with_preset(given), preset=given.get("preset"))
+
+    return initialise
+
+
+SearchOptions.__init__ = _preset_first(SearchOptions.__init__)  # type: ignore[method-assign]
 
 
 _LISTS = ("suppress_sequences", "target_prefix", "sequence_ids")
@@ -145,13 +187,13 @@ DEFAULTS = SearchOptions()
 
 
 def native_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return some of SearchOptions' options as the extension takes them.
+    """Return some of SearchOptions' options as the extension takes them, a preset's among them.
 
     Raises TypeError for a bool where a number belongs, or the other way round; whatever else may be wrong
     with options, the extension finds out.
     """
     native: dict[str, Any] = {}
-    for name, value in options.items():
+    for name, value in with_preset(options).items():
         if name in _BOOLS:
             flag("search", name, value)
         elif isinstance(value, bool | np.bool_):
@@ -163,6 +205,11 @@ def native_options(options: Mapping[str, Any]) -> dict[str, Any]:
         elif value is not None:
             native[name] = value
     return native
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return those that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _lists(value: Any) -> Any:
@@ -183,19 +230,20 @@ def beam_search(
     vocab_size: int,
     bos_id: int,
     eos_id: int | Iterable[int],
-    beam_size: int = DEFAULTS.beam_size,
-    patience: float = DEFAULTS.patience,
-    num_hypotheses: int = DEFAULTS.num_hypotheses,
-    length_penalty: float = DEFAULTS.length_penalty,
-    min_decoding_length: int = DEFAULTS.min_decoding_length,
-    max_decoding_length: int = DEFAULTS.max_decoding_length,
+    beam_size: int | None = None,
+    patience: float | None = None,
+    num_hypotheses: int | None = None,
+    length_penalty: float | None = None,
+    min_decoding_length: int | None = None,
+    max_decoding_length: int | None = None,
     logits: bool = False,
     return_attention: bool = DEFAULTS.return_attention,
     source_lengths: Sequence[int] | NDArray[np.integer[Any]] | None = None,
     unk_id: int | None = None,
     **options: Any,
 ) -> list[list[Hypothesis]]:
-    """Search for the best sequences of a model of which only one step is known.
+    """Search for the best sequences of a model of which only one step is known. None stands for what the
+    preset says, or else for :class:`SearchOptions`' default.
 
     Args:
         step: ``step(parents, tokens) -> scores`` for any number of rows, each a live hypothesis. Arguments
@@ -244,7 +292,7 @@ def beam_search(
                 f"[beam_search] Expected source_lengths of shape [{batch_size}], got [{len(lengths)}]."
             )
 
-    search = SearchOptions(
+    options |= given(
         beam_size=beam_size,
         patience=patience,
         num_hypotheses=num_hypotheses,
@@ -252,8 +300,8 @@ def beam_search(
         min_decoding_length=min_decoding_length,
         max_decoding_length=max_decoding_length,
         return_attention=return_attention,
-        **options,
     )
+    search = SearchOptions(**with_preset(options, has_unk=unk_id is not None))
     flag("beam_search", "logits", logits)
     native = search.native(start_token=bos_id, end_tokens=end_tokens)
     if unk_id is not None:

@@ -25,12 +25,13 @@ from seq2seq_fast.arguments import choice, flag, integer
 from seq2seq_fast.background import AsyncTranslationResult, Background
 from seq2seq_fast.batching import batches
 from seq2seq_fast.copying import CopySource
+from seq2seq_fast.decoding_presets import with_preset
 from seq2seq_fast.device import resolve_device
 from seq2seq_fast.files import ModelFolder
 from seq2seq_fast.front_end import FrontEnd, Statistics
 from seq2seq_fast.memory_files import MemoryFolder
 from seq2seq_fast.quantization import COMPUTE_TYPES
-from seq2seq_fast.search import DEFAULTS, native_options
+from seq2seq_fast.search import given, native_options
 from seq2seq_fast.search_tokens import options_as_ids, options_of_sources, with_copies
 from seq2seq_fast.statistics import Counters, ExecutionStats
 from seq2seq_fast.text import TextField
@@ -289,12 +290,13 @@ class Translator(Streams):
         *,
         max_batch_size: int = 0,
         batch_type: BatchType = "examples",
-        beam_size: int = DEFAULTS.beam_size,
-        patience: float = DEFAULTS.patience,
-        num_hypotheses: int = DEFAULTS.num_hypotheses,
-        length_penalty: float = DEFAULTS.length_penalty,
-        max_decoding_length: int = DEFAULTS.max_decoding_length,
-        min_decoding_length: int = DEFAULTS.min_decoding_length,
+        beam_size: int | None = None,
+        patience: float | None = None,
+        num_hypotheses: int | None = None,
+        length_penalty: float | None = None,
+        max_decoding_length: int | None = None,
+        min_decoding_length: int | None = None,
+        preset: str | None = None,
         vocabulary: Iterable[str] | Iterable[int] | NDArray[np.integer[Any]] | None = None,
         return_scores: bool = False,
         return_token_scores: bool = False,
@@ -308,7 +310,8 @@ class Translator(Streams):
         groups: Iterable[str | Statistics] | None = None,
         **options: Any,
     ) -> list[TranslationResult] | list[AsyncTranslationResult]:
-        """Search for the best outputs. `SearchOptions` says what each option of the search means exactly.
+        """Search for the best outputs. `SearchOptions` says what each option of the search means exactly, and
+        has the defaults for which None stands here.
 
         Args:
             source: for each source its tokens (an unknown one is unk; the end token is added if the model
@@ -325,6 +328,8 @@ class Translator(Streams):
             length_penalty: outputs are ranked by log-probability / length ** length_penalty.
             max_decoding_length: steps at most.
             min_decoding_length: no end token before so many tokens.
+            preset: "ctranslate2", "opennmt-py", "fairseq", "marian", "sockeye", "joeynmt" or "transformers":
+                search, rank and stop as that system does, with its defaults; options given beside it win.
             vocabulary: the only target tokens (or ids) that may come out, the end token apart, which always
                 may; probabilities are normalised over them. None: all.
             return_scores: fill `scores` of the results.
@@ -358,12 +363,15 @@ class Translator(Streams):
             target_prefix,
             max_batch_size=max_batch_size,
             batch_type=batch_type,
-            beam_size=beam_size,
-            patience=patience,
-            num_hypotheses=num_hypotheses,
-            length_penalty=length_penalty,
-            max_decoding_length=max_decoding_length,
-            min_decoding_length=min_decoding_length,
+            **given(
+                beam_size=beam_size,
+                patience=patience,
+                num_hypotheses=num_hypotheses,
+                length_penalty=length_penalty,
+                max_decoding_length=max_decoding_length,
+                min_decoding_length=min_decoding_length,
+                preset=preset,
+            ),
             vocabulary=vocabulary,
             return_scores=return_scores,
             return_token_scores=return_token_scores,
@@ -418,6 +426,7 @@ class Translator(Streams):
         )
         named: dict[str, Any] = {"return_attention": wants_attention, "target_prefix": target_prefix}
         copied = self._copied(op, source, rows)
+        options = with_preset(options, has_unk=self._has_unk())
         options = options_as_ids(
             op, options | named, self._encode_with(op), len(rows), functools.partial(self._compiled, op)
         )
@@ -607,6 +616,7 @@ class Translator(Streams):
 
         Features are those behind the front end.
         """
+        options = with_preset(options, has_unk=self._has_unk())
         return self._opened().generate(source, source_lengths, native_options(options), copies)
 
     def score(self, batch: Batch) -> Floats:
@@ -615,6 +625,9 @@ class Translator(Streams):
         return native.score(
             batch.source, batch.source_lengths, batch.target, batch.target_lengths, batch.copies
         )
+
+    def _has_unk(self) -> bool:
+        return self.target is None or self.target.vocabulary.unk_id is not None
 
     # ---- from the caller's data to arrays
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from seq2seq_fast.arguments import choice, flag, integer
 from seq2seq_fast.background import Background, Job
 from seq2seq_fast.batching import batches
+from seq2seq_fast.search import given
 from seq2seq_fast.statistics import ExecutionStats
 from seq2seq_fast.tsv import read_lines
 
@@ -148,7 +149,12 @@ class Streams(ABC):
     # ---- tokens as they come
 
     def generate_tokens(
-        self, source: Any, target_prefix: Any = None, *, max_decoding_length: int = 256, **options: Any
+        self,
+        source: Any,
+        target_prefix: Any = None,
+        *,
+        max_decoding_length: int | None = None,
+        **options: Any,
     ) -> Iterator[GenerationStepResult]:
         """Yield the tokens of one source's output as soon as they are certain, the end token last.
 
@@ -158,7 +164,7 @@ class Streams(ABC):
         Args:
             source: its tokens, ids or features.
             target_prefix: the tokens that the output begins with, which come first.
-            max_decoding_length: steps at most.
+            max_decoding_length: steps at most; None: 256, or what the preset says.
             options: the others of `translate_batch`. With num_hypotheses samples the tokens of all come,
                 told apart by hypothesis_id.
         """
@@ -166,7 +172,7 @@ class Streams(ABC):
         for name in ("callback", "asynchronous"):
             if options.get(name):
                 raise ValueError(f"[{op}] Expected no {name}.")
-        options = {"beam_size": 1, "max_decoding_length": max_decoding_length} | options
+        options = {"beam_size": 1} | given(max_decoding_length=max_decoding_length) | options
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         closed = threading.Event()
 

@@ -27,12 +27,20 @@ class Options:
     beam_size: int = 5
     patience: float = 1.0
     early_stopping: str = "patience"
+    cap_finished: bool = False
+    end_rule: str = "replace"
+    unfinished: str = "last"
+    force_end_token: bool = False
     num_hypotheses: int = 1
     length_penalty: float = 1.0
     length_penalty_type: str = "power"
     count_end_token: bool = True
+    length_offset: int = 0
+    length_penalty_beta: float = 0.0
+    word_penalty: float = 0.0
     coverage_penalty: float = 0.0
     coverage_penalty_type: str = "wu"
+    coverage_end_token: bool = True
     min_decoding_length: int = 0
     max_decoding_length: int = 256
     max_length_ratio: float | None = None
@@ -42,6 +50,7 @@ class Options:
     suppress_sequences: tuple[tuple[int, ...], ...] = ()
     disable_unk: bool = False
     unk_id: int | None = None
+    renormalize: bool = False
     target_prefix: tuple[int, ...] = ()
     allowed_outputs: frozenset[tuple[int, ...]] | None = None
     sampling_topk: int = 1
@@ -67,11 +76,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Path:
-    """A hypothesis; `tokens` are without the end token."""
+    """A hypothesis; `tokens` are without the end token, unless it goes on behind it: then it is `over`."""
 
     tokens: tuple[int, ...] = ()
     end: int | None = None
     scores: tuple[float, ...] = ()
+    over: bool = False
 
     @property
     def log_prob(self) -> float:
@@ -79,6 +89,8 @@ class Path:
         return functools.reduce(operator.add, self.scores, 0.0)
 
     def extended(self, token: int, score: float, o: Options) -> Path:
+        if self.over:
+            return Path((*self.tokens, token), None, (*self.scores, score), True)
         if token in o.eos_id:
             return Path(self.tokens, token, (*self.scores, score))
         return Path((*self.tokens, token), None, (*self.scores, score))
@@ -107,6 +119,7 @@ def allowed_scores(model: Any, source: int, tokens: tuple[int, ...], o: Options)
             or any(longer[-len(banned) :] == banned for banned in o.suppress_sequences)
             or (n and grams and grams[-1] in grams[:-1])
             or not known
+            or (o.force_end_token and not ends and len(tokens) + 1 >= o.limit)
         ):
             continue
         score = raw[token]
@@ -114,25 +127,40 @@ def allowed_scores(model: Any, source: int, tokens: tuple[int, ...], o: Options)
             score, penalty = np.float32(score), np.float32(o.repetition_penalty)
             score = score * penalty if score < 0 else score / penalty  # above 0 with scorers
         found[token] = score
+    changes = (
+        len(tokens) < o.min_decoding_length, o.disable_unk, o.suppress_sequences != (), n, o.force_end_token,
+        o.repetition_penalty != 1, o.allowed_outputs is not None,
+    )  # fmt: skip
+    if o.renormalize and found and any(changes):
+        most = max(found.values())
+        total = functools.reduce(
+            operator.add, [math.exp(float(x) - float(most)) for x in found.values()], 0.0
+        )
+        found = {token: x - most - np.float32(math.log(total)) for token, x in found.items()}
     return found
 
 
 def divided(log_prob: float, length: int, o: Options, ended: bool = False) -> float:
-    length = max(length - (ended and not o.count_end_token), 1)
+    length = max(length - (ended and not o.count_end_token) + o.length_offset, 1)
+    log_prob -= o.word_penalty * length
     if o.length_penalty_type == "power":
-        return log_prob / length**o.length_penalty
+        beta = o.length_penalty_beta
+        return log_prob / ((beta + length) / (beta + 1)) ** o.length_penalty
     if o.length_penalty_type == "wu":
         return log_prob / ((5 + length) / 6) ** o.length_penalty
     return log_prob / length if o.length_penalty_type == "average" else log_prob
 
 
 def score_of(model: Any, source: int, path: Path, o: Options) -> float:
-    score = divided(path.log_prob, len(path.scores), o, path.end is not None)
+    score = path.log_prob
+    if path.end is not None or o.unfinished != "unnormalized":
+        score = divided(path.log_prob, len(path.scores), o, path.end is not None)
     if o.coverage_penalty == 0:
         return score
     assert o.source_length is not None
     coverage = [0.0] * o.source_length
-    for t in reversed(range(len(path.scores))):  # the search adds in this order
+    covered = len(path.scores) - (path.end is not None and not o.coverage_end_token)
+    for t in reversed(range(covered)):  # the search adds in this order
         weights = model.attention(source, path.tokens[:t], o.source_length)
         coverage = [c + float(w) for c, w in zip(coverage, weights, strict=True)]
     loss = 0.0
@@ -151,6 +179,7 @@ class Unit:
         self.model, self.source, self.o, self.beam, self.wanted = model, source, o, beam, wanted
         self.live, self.finished, self.unfinished = live, [], []
         self.best_ended = False
+        self.places_ended = [False] * beam
 
     def rank(self, paths: list[Path]) -> list[Path]:
         return sorted(paths, key=lambda path: -score_of(self.model, self.source, path, self.o))
@@ -167,22 +196,50 @@ class Unit:
                 score = float(np.float32(score) - lost)
                 longer = path.extended(token, score, self.o)
                 candidates.append((-(path.log_prob + score), row, -score, token, longer))
-        ranked = [candidate[-1] for candidate in sorted(candidates, key=lambda c: c[:4])]
-        ended = [path for path in ranked[: self.beam] if path.end is not None]
-        self.live = [path for path in ranked if path.end is None][: self.beam]
-        self.finished += ended
-        self.best_ended |= bool(ranked) and ranked[0].end is not None
+        stays = self.o.end_rule == "stay"
+        if stays:
+            kept = self.rank(self.finished)
+            candidates += [(-score_of(self.model, self.source, path, self.o), -1, i, 0, path)
+                           for i, path in enumerate(kept)]  # fmt: skip
+        order = sorted(candidates, key=lambda c: c[:4])
+        last = step + 1 >= self.o.limit
+        if self.o.end_rule != "replace" or (last and self.o.unfinished != "last"):
+            order = order[: self.beam - (len(self.finished) if self.o.end_rule == "shrink" else 0)]
+        if stays:
+            self.finished = [c[-1] for c in order if c[1] == -1]
+        self.best_ended |= bool(order) and order[0][1] != -1 and order[0][-1].end is not None
+        ended = [c[-1] for c in order[: self.beam] if c[-1].end is not None and c[1] != -1]
+        self.live = [c[-1] for c in order if c[-1].end is None][: self.beam]
+        if self.o.end_rule == "proceed":
+            self.live = [
+                path if path.end is None else Path((*path.tokens, path.end), None, path.scores, True)
+                for *_, path in order
+            ]
+            for place in range(self.beam):
+                behind = step >= len(self.o.target_prefix)
+                self.places_ended[place] |= (
+                    behind if place >= len(order) else order[place][3] in self.o.eos_id
+                )
         if self.o.num_beam_groups > 1:
-            chosen += [path.tokens[-1] if path.end is None else path.end for path in ended + self.live]
+            chosen += [c[3] for c in order if c[1] != -1 and (c[-1] in self.live or c[-1] in ended)]
+        self.finished += ended[: self.cap - len(self.finished)] if self.o.cap_finished else ended
         if not self.live:
-            self.unfinished = stuck
-        elif step + 1 >= self.o.limit:
-            self.unfinished, self.live = self.live, []
+            self.unfinished = [path for path in stuck if not path.over]
+        elif last:
+            self.unfinished, self.live = [path for path in self.live if not path.over], []
         elif self.is_done(step):
             self.live = []
 
+    @property
+    def cap(self) -> int:
+        if self.o.patience == math.inf:
+            return 10**9
+        return max(self.wanted, math.floor(self.beam * self.o.patience + 0.5))
+
     def is_done(self, step: int) -> bool:
         o, count = self.o, len(self.finished)
+        if o.end_rule == "proceed":
+            return all(self.places_ended)
         if count < self.wanted:
             return False
         if o.early_stopping == "patience":
@@ -196,7 +253,15 @@ class Unit:
         return False
 
     def result(self) -> list[Path]:
-        return (self.rank(self.finished) + self.rank(self.unfinished))[: self.wanted]
+        return ordered(self.rank, self.finished + self.unfinished, self.o)[: self.wanted]
+
+
+def ordered(rank: Any, paths: list[Path], o: Options) -> list[Path]:
+    if o.unfinished != "last":
+        return rank(paths)
+    return rank([path for path in paths if path.end is not None]) + rank(
+        [path for path in paths if path.end is None]
+    )
 
 
 def forced_path(model: Any, source: int, o: Options) -> tuple[Path, bool]:
@@ -245,10 +310,8 @@ def _search(model: Any, source: int, o: Options) -> list[Path]:
     found = [path for unit in units for path in unit.result()]
     if len(units) == 1:
         return found
-    finished = units[0].rank([path for path in found if path.end is not None])
-    unfinished = units[0].rank([path for path in found if path.end is None])
     best: list[Path] = []
-    for path in finished + unfinished:
+    for path in ordered(units[0].rank, found, o):
         if (path.tokens, path.end) not in [(one.tokens, one.end) for one in best]:
             best.append(path)
     return best[: o.num_hypotheses]
@@ -315,5 +378,4 @@ def sample(model: Any, source: int, o: Options) -> list[Path]:
             token = likely[drawn][0]
             path = path.extended(token, float(follow[token]), o)
         found.append(path)
-    ranked = sorted(found, key=lambda path: (path.end is None, -score_of(model, source, path, o)))
-    return ranked
+    return ordered(lambda paths: sorted(paths, key=lambda path: -score_of(model, source, path, o)), found, o)

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from seq2seq_fast.decoding_presets import with_preset
+
 from .forecast_options import FORECAST_OPTIONS, TABLE_OPTIONS
 from .options import FORECAST_PRESETS, PRESETS, takes_options
 from .search_options import SEARCH_OPTIONS, resolve_search
@@ -175,8 +177,9 @@ def translate(
     if with_score and json:
         raise typer.BadParameter("--with_score is for plain lines; JSON has the scores anyway.")
     search = resolve_search(flags, config)
-    beam_size = search.options["beam_size"]
-    if n_best > beam_size and not search.samples and not search.options["return_alternatives"]:
+    options = with_preset(search.options)
+    beam_size = options["beam_size"]
+    if n_best > beam_size and not search.samples and not options.get("return_alternatives"):
         raise typer.BadParameter(f"--n_best {n_best} is more than --beam_size {beam_size}.")
     run_translate(
         model,

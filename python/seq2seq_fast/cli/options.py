@@ -106,7 +106,7 @@ class Option:
         if self.kind == "path":
             return str(value)
         if self.kind == "text":
-            known = {choice.lower(): choice for choice in self.choices}
+            known = {choice.lower().replace("-", "_"): choice for choice in self.choices}
             return known.get(str(value).lower().replace("-", "_"), str(value))
         try:
             number = float(value)  # from text too: YAML 1.1 reads 1e-3 as text

@@ -8,11 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seq2seq_fast.decoding_presets import PRESETS
+
 from .options import Option, Value, load_config
 
 __all__ = ["SEARCH_OPTIONS", "TextSearch", "resolve_search"]
 
 SEARCH_OPTIONS = (
+    Option(
+        "search_preset",
+        "text",
+        None,
+        ("search.preset",),
+        "Decode as this system does, with its defaults where no option says otherwise.",
+        tuple(PRESETS),
+    ),
     Option("beam_size", "int", 5, ("search.beam_size",), "Hypotheses kept while searching; 1: greedy."),
     Option("patience", "float", 1.0, ("search.patience",), "Stop after beam_size times this many finished."),
     Option(
@@ -22,6 +32,36 @@ SEARCH_OPTIONS = (
         ("search.early_stopping",),
         "When to stop.",
         ("patience", "first", "heuristic", "never"),
+    ),
+    Option(
+        "cap_finished",
+        "bool",
+        False,
+        ("search.cap_finished",),
+        "Of those that end in the last step only as many count as patience wants.",
+    ),
+    Option(
+        "end_rule",
+        "text",
+        "replace",
+        ("search.end_rule",),
+        "What becomes of the place in the beam of one that ends.",
+        ("replace", "vacate", "shrink", "stay", "proceed"),
+    ),
+    Option(
+        "unfinished",
+        "text",
+        "last",
+        ("search.unfinished",),
+        "How outputs that were cut off rank.",
+        ("last", "equal", "unnormalized"),
+    ),
+    Option(
+        "force_end_token",
+        "bool",
+        False,
+        ("search.force_end_token",),
+        "The last step takes the end token.",
     ),
     Option("length_penalty", "float", 1.0, ("search.length_penalty",), "Exponent of the length."),
     Option(
@@ -39,6 +79,21 @@ SEARCH_OPTIONS = (
         ("search.count_end_token",),
         "The length counts the end token.",
     ),
+    Option("length_offset", "int", 0, ("search.length_offset",), "The length counts so many more."),
+    Option(
+        "length_penalty_beta",
+        "float",
+        0.0,
+        ("search.length_penalty_beta",),
+        "What power is of is (beta + length) / (beta + 1).",
+    ),
+    Option(
+        "word_penalty",
+        "float",
+        0.0,
+        ("search.word_penalty",),
+        "So many times the length is taken from the log-probability.",
+    ),
     Option("coverage_penalty", "float", 0.0, ("search.coverage_penalty",), "Weight of coverage in a score."),
     Option(
         "coverage_penalty_type",
@@ -47,6 +102,13 @@ SEARCH_OPTIONS = (
         ("search.coverage_penalty_type",),
         "What coverage is.",
         ("wu", "summary"),
+    ),
+    Option(
+        "coverage_end_token",
+        "bool",
+        True,
+        ("search.coverage_end_token",),
+        "The end token's attention is part of coverage.",
     ),
     Option("min_length", "int", 0, ("search.min_decoding_length",), "Shortest output, in tokens."),
     Option("max_length", "int", 256, ("search.max_decoding_length",), "Longest output, in tokens."),
@@ -67,6 +129,13 @@ SEARCH_OPTIONS = (
         "No n-gram of this length twice (0: any may be).",
     ),
     Option("disable_unk", "bool", False, ("search.disable_unk",), "Never put out the unknown token."),
+    Option(
+        "renormalize",
+        "bool",
+        False,
+        ("search.renormalize",),
+        "Probabilities are of the tokens that the options allow.",
+    ),
     Option(
         "replace_unk",
         "bool",
@@ -147,7 +216,7 @@ class TextSearch:
     """How to search, before the model is there that knows the tokens of texts."""
 
     options: dict[str, Any]
-    """Of `SearchOptions`."""
+    """Of `SearchOptions`. With a preset only those that were given, so that it has the others."""
     replace_unk: bool = False
     suppress: Path | None = None
     allowed_outputs: Path | None = None
@@ -190,6 +259,8 @@ def resolve_search(flags: Mapping[str, object], config: Path | None) -> TextSear
         if value is None:
             continue
         section, _, name = option.targets[0].partition(".")
+        if section == "search" and "search_preset" in given and option.name not in given:
+            continue
         if section == "search":
             search[name] = value
         else:
