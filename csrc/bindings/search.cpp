@@ -145,6 +145,7 @@ SearchOptions search_options_from_dict(const py::dict& dict) {
   read("length_penalty", o.length_penalty);
   read("min_decoding_length", o.min_decoding_length);
   read("max_decoding_length", o.max_decoding_length);
+  read("ctc_weight", o.ctc_weight);
   read("return_attention", o.return_attention);
   read("start_token", o.start_token);
   read("end_tokens", o.end_tokens);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <utility>
 
 #include "ops/check.h"
 #include "ops/embedding.h"
@@ -27,12 +28,24 @@ void Encoder::declare(Parameters& all, const Config& config) {
   if (config.tokens_in() && !config.share_embeddings) {
     all.add(embedding_name(config), {config.source_vocab_size, config.source_embedding_dim}, true);
   }
-  RecurrentStack::declare(all, config.encoder_stack(), "encoder.rnn.");
+  ConvFront::declare(all, config);
+  for (const Segment& segment : config.encoder_segments())
+    RecurrentStack::declare(all, segment.stack, "encoder.rnn.");
 }
 
-Encoder::Encoder(const Parameters& all, const Config& config)
-    : config_(config), stack_(all, config.encoder_stack(), "encoder.rnn.") {
+Encoder::Encoder(const Parameters& all, const Config& config) : config_(config), conv_(all, config) {
   if (config.tokens_in()) embedding_ = parameter(all, embedding_name(config));
+  for (const Segment& segment : config.encoder_segments()) {
+    windows_.push_back(segment.window);
+    stacks_.emplace_back(all, segment.stack, "encoder.rnn.");
+  }
+}
+
+Encoder::Packed Encoder::pack(ComputeType type) const {
+  Packed packed;
+  packed.conv = conv_.pack(type);
+  for (const RecurrentStack& stack : stacks_) packed.stacks.push_back(stack.pack(type));
+  return packed;
 }
 
 void Encoder::check_source(const Source& source) const {
@@ -87,56 +100,84 @@ Copies Encoder::copies_of(const Source& source) const {
   return copies;
 }
 
-Memory Encoder::forward(const RecurrentStack::Packed& packed, const Source& source, const Dropout& dropout,
-                        const int64_t* example_ids, Saved* saved) const {
-  check_source(source);
-  const int64_t N = source.lengths.size(), H = config_.encoder_hidden, M = config_.memory_width();
-  const Ragged ragged(source.lengths.i32(), N);
-  const Tensor from_flat = flat_rows(ragged);
-  const Device device = current_device();
-  const RowNames names = dropout.active() ? row_names(ragged, example_ids, dropout).to(device) : RowNames{};
-
-  const Tensor x = Tensor::empty({ragged.rows(), config_.encoder_input()});
-  Tensor ids;
-  if (config_.tokens_in()) {
-    ids = gather_ids(source.values, from_flat);
-    if (dropout.word > 0.0f) drop_words(ragged, dropout, example_ids, ids);
-    ops::embedding(ids, embedding_.value, x);
-    dropout.apply(x, names, kDropSource);
-  } else {
-    ops::gather_rows(source.values.to(device), from_flat, x);
-  }
-
-  const Tensor y = Tensor::empty({ragged.rows(), M});
-  const StackConfig stack = stack_.config();
-  RecurrentStack::States initial(static_cast<size_t>(stack.layers * stack.directions()),
-                                 State::zeros(stack.cell, N)),
-      last;
-  stack_.forward(packed, ragged, x, initial, y, last, dropout, names, kDropEncoderLayer,
-                 saved ? &saved->stack : nullptr);
-
-  Memory memory;
-  memory.copies = copies_of(source);
-  memory.offsets = flat_offsets(source.lengths.i32(), N);
-  memory.longest = ragged.steps();
-  memory.states = Tensor::empty({ragged.rows(), M});
-  ops::gather_rows(y, ragged_rows(ragged), memory.states);
-  const Tensor position = to_tensor(ragged.position).to(device);
-  for (int64_t l = 0; l < stack.layers; ++l) {
-    State joined{Tensor::empty({N, M}), stack.cell.kind == CellKind::lstm ? Tensor::empty({N, M}) : Tensor()};
-    for (int64_t d = 0; d < stack.directions(); ++d) {
-      const State& state = last[static_cast<size_t>(l * stack.directions() + d)];
+// The last states of a segment's layers, in the caller's order, directions side by side.
+void Encoder::add_last(const Level& level, const RecurrentStack& stack, const RecurrentStack::States& last,
+                       Memory& memory) const {
+  const int64_t N = level.ragged.sequences(), H = config_.encoder_hidden, M = config_.memory_width();
+  const int64_t directions = stack.config().directions();
+  const Tensor position = to_tensor(level.ragged.position).to(current_device());
+  for (int64_t l = 0; l < stack.config().layers; ++l) {
+    const bool lstm = stack.config().cell.kind == CellKind::lstm;
+    State joined{Tensor::empty({N, M}), lstm ? Tensor::empty({N, M}) : Tensor()};
+    for (int64_t d = 0; d < directions; ++d) {
+      const State& state = last[static_cast<size_t>(l * directions + d)];
       ops::gather_rows(state.h, position, joined.h.columns(d * H, H));
       if (joined.c.defined()) ops::gather_rows(state.c, position, joined.c.columns(d * H, H));
     }
     memory.last.push_back(joined);
   }
-  if (saved) {
-    saved->ragged = ragged;
-    saved->ids = ids;
-    saved->flat_rows = from_flat;
-    saved->names = names;
+}
+
+Memory Encoder::forward(const Packed& packed, const Source& source, const Dropout& dropout,
+                        const int64_t* example_ids, Saved* saved) const {
+  check_source(source);
+  const int64_t N = source.lengths.size();
+  const Device device = current_device();
+  const auto names_of = [&](const Ragged& of) {
+    return dropout.active() ? row_names(of, example_ids, dropout).to(device) : RowNames{};
+  };
+  Level level;
+  level.ragged = Ragged(source.lengths.i32(), N);
+  level.names = names_of(level.ragged);
+  const Tensor from_flat = flat_rows(level.ragged);
+  Tensor x = Tensor::empty({level.ragged.rows(), config_.source_width()});
+  Tensor ids;
+  if (config_.tokens_in()) {
+    ids = gather_ids(source.values, from_flat);
+    if (dropout.word > 0.0f) drop_words(level.ragged, dropout, example_ids, ids);
+    ops::embedding(ids, embedding_.value, x);
+    dropout.apply(x, level.names, kDropSource);
+  } else {
+    ops::gather_rows(source.values.to(device), from_flat, x);
   }
+  if (saved) {
+    saved->names = level.names;
+    saved->ids = ids;
+  }
+  if (config_.conv_layers > 0) {
+    x = conv_.forward(packed.conv, x, level.ragged, saved ? &saved->conv : nullptr);
+    level.names = names_of(level.ragged);
+  }
+  if (saved) saved->front = level.ragged;
+
+  Memory memory;
+  memory.copies = copies_of(source);
+  for (size_t k = 0; k < stacks_.size(); ++k) {
+    const StackConfig stack = stacks_[k].config();
+    if (!windows_[k].trivial()) {
+      const Ragged longer = std::move(level.ragged);
+      level.ragged = shortened(longer, windows_[k].stride);
+      level.names = names_of(level.ragged);
+      x = windows(x, longer, level.ragged, windows_[k]);
+    }
+    const Tensor y = Tensor::empty({level.ragged.rows(), config_.memory_width()});
+    RecurrentStack::States initial(static_cast<size_t>(stack.layers * stack.directions()),
+                                   State::zeros(stack.cell, N)),
+        last;
+    stacks_[k].forward(packed.stacks[k], level.ragged, x, initial, y, last, dropout, level.names,
+                       kDropEncoderLayer, saved ? &level.stack : nullptr);
+    add_last(level, stacks_[k], last, memory);
+    if (k + 1 < stacks_.size())
+      dropout.apply(y, level.names, kDropEncoderLayer + static_cast<int>(stack.first + stack.layers) - 1);
+    x = y;
+    if (saved) saved->levels.push_back({level.ragged, level.names, std::move(level.stack)});
+  }
+
+  const std::vector<int32_t> lengths = lengths_of(level.ragged);
+  memory.offsets = flat_offsets(lengths.data(), N);
+  memory.longest = level.ragged.steps();
+  memory.states = Tensor::empty(x.shape());
+  ops::gather_rows(x, ragged_rows(level.ragged), memory.states);
   return memory;
 }
 
@@ -152,30 +193,44 @@ void Encoder::drop_words(const Ragged& ragged, const Dropout& dropout, const int
   }
 }
 
-void Encoder::backward(Saved& saved, const Memory& gradient, const Dropout& dropout) const {
-  const Ragged& ragged = saved.ragged;
-  const int64_t N = ragged.sequences(), H = config_.encoder_hidden;
-  const StackConfig stack = stack_.config();
-  const Tensor dy = Tensor::empty({ragged.rows(), config_.memory_width()});
-  ops::gather_rows(gradient.states, saved.flat_rows, dy);
-
-  const Tensor order = to_tensor(ragged.order).to(current_device());
+RecurrentStack::States Encoder::gradients_of_last(const Level& level, const RecurrentStack& stack,
+                                                  const Memory& gradient) const {
+  const int64_t N = level.ragged.sequences(), H = config_.encoder_hidden;
+  const StackConfig config = stack.config();
+  const Tensor order = to_tensor(level.ragged.order).to(current_device());
   RecurrentStack::States dstates;
-  for (int64_t l = 0; l < stack.layers; ++l) {
-    const State& joined = gradient.last[static_cast<size_t>(l)];
-    for (int64_t d = 0; d < stack.directions(); ++d) {
-      State state = State::empty(stack.cell, N);
+  for (int64_t l = 0; l < config.layers; ++l) {
+    const State& joined = gradient.last[static_cast<size_t>(config.first + l)];
+    for (int64_t d = 0; d < config.directions(); ++d) {
+      State state = State::empty(config.cell, N);
       ops::gather_rows(joined.h.columns(d * H, H), order, state.h);
       if (state.c.defined()) ops::gather_rows(joined.c.columns(d * H, H), order, state.c);
       dstates.push_back(state);
     }
   }
-  const Tensor dx = config_.tokens_in() ? Tensor::empty({ragged.rows(), config_.encoder_input()}) : Tensor();
-  stack_.backward(ragged, saved.stack, dy, dstates, dx, dropout, saved.names, kDropEncoderLayer);
-  if (config_.tokens_in()) {
-    dropout.apply(dx, saved.names, kDropSource);
-    ops::embedding_backward(saved.ids, dx, embedding_.gradient);
+  return dstates;
+}
+
+void Encoder::backward(Saved& saved, const Memory& gradient, const Dropout& dropout) const {
+  Tensor dy = Tensor::empty(gradient.states.shape());
+  ops::gather_rows(gradient.states, flat_rows(saved.levels.back().ragged), dy);
+  for (size_t k = stacks_.size(); k-- > 0;) {
+    Level& level = saved.levels[k];
+    const StackConfig stack = stacks_[k].config();
+    RecurrentStack::States dstates = gradients_of_last(level, stacks_[k], gradient);
+    const bool want = k > 0 || config_.tokens_in() || config_.conv_layers > 0;
+    const Tensor dx = want ? Tensor::empty({level.ragged.rows(), stack.cell.input}) : Tensor();
+    stacks_[k].backward(level.ragged, level.stack, dy, dstates, dx, dropout, level.names, kDropEncoderLayer);
+    if (!want) return;
+    const Ragged& below = k > 0 ? saved.levels[k - 1].ragged : saved.front;
+    dy = windows_[k].trivial() ? dx : windows_backward(dx, below, level.ragged, windows_[k]);
+    if (k > 0)
+      dropout.apply(dy, saved.levels[k - 1].names, kDropEncoderLayer + static_cast<int>(stack.first) - 1);
   }
+  if (config_.conv_layers > 0) dy = conv_.backward(saved.conv, saved.front, dy, config_.tokens_in());
+  if (!config_.tokens_in()) return;
+  dropout.apply(dy, saved.names, kDropSource);
+  ops::embedding_backward(saved.ids, dy, embedding_.gradient);
 }
 
 }  // namespace s2s::model

@@ -116,6 +116,8 @@ SearchResults generate(const Networks& networks, EnsembleMean mean, const Source
   if (networks.size() == 1) return first.generate(source, std::move(options), workspaces[0]);
   const DeviceScope scope(first.device());
   first.prepare(options);
+  check("search", options.ctc_weight == 0, "Expected ctc_weight 0 with an ensemble, got ", options.ctc_weight,
+        ".");
   EnsembleStepper stepper(networks, mean, source, options, workspaces);
   return s2s::generate(stepper, source.lengths.size(), options, workspaces[0].search);
 }

@@ -16,6 +16,15 @@ Session::Session(std::shared_ptr<const Network> network, const Source& source, i
                                             std::span<const int32_t>(), workspace_);
 }
 
+Session::Session(std::shared_ptr<const Network> network, const Memory& memory, int64_t max_rows)
+    : network_(std::move(network)), sources_(memory.sequences()), max_rows_(max_rows) {
+  check("encode", max_rows >= sources_ && max_rows <= INT32_MAX, "Expected max_rows from the ", sources_,
+        " sources to ", INT32_MAX, ", got ", max_rows, ".");
+  const DeviceScope scope(network_->device());
+  stepper_ = std::make_unique<ModelStepper>(*network_, network_->packed(), memory, max_rows, true,
+                                            std::span<const int32_t>(), workspace_);
+}
+
 std::unique_lock<std::mutex> Session::enter() {
   std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
   if (!lock.owns_lock()) throw std::runtime_error("[step] Another thread is at work on this state.");

@@ -12,6 +12,8 @@ class Session {
  public:
   // max_rows: the most rows of any step, at least the number of sources.
   Session(std::shared_ptr<const Network> network, const Source& source, int64_t max_rows);
+  // Of sources that have been encoded, by the network's weights of now.
+  Session(std::shared_ptr<const Network> network, const Memory& memory, int64_t max_rows);
 
   // New row j continues old row parents[j] (at first: source parents[j]) with tokens[j], both int32 [rows];
   // returns log-probabilities [rows, V]. Throws std::runtime_error while another thread's step is under way.

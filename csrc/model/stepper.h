@@ -19,6 +19,10 @@ class ModelStepper final : public Stepper {
   ModelStepper(const Network& network, std::shared_ptr<const PackedNetwork> packed, const Source& source,
                int64_t max_rows, bool keep_attention, std::span<const int32_t> vocabulary,
                DecodeWorkspace& workspace);
+  // The same of a source that has been encoded.
+  ModelStepper(const Network& network, std::shared_ptr<const PackedNetwork> packed, Memory memory,
+               int64_t max_rows, bool keep_attention, std::span<const int32_t> vocabulary,
+               DecodeWorkspace& workspace);
 
   // The target vocabulary, and where the network copies the sources' tokens that are not in it.
   int64_t vocabulary() const override { return network_.config().target_vocab_size + memory_.copies.extra; }

@@ -34,6 +34,10 @@ struct SearchOptions {
   // fewer than num_hypotheses.
   int64_t max_decoding_length = 256;
 
+  // The part of a model's CTC output in each token's score, the decoder's being 1 - ctc_weight
+  // (model/joint_stepper.h); from 0 to 1. Steppers that are no models know nothing of it.
+  double ctc_weight = 0;
+
   // Store every token's attention weights with the hypotheses.
   bool return_attention = false;
 

@@ -46,6 +46,8 @@ class SearchOptions:
         min_decoding_length: no end token before this many tokens.
         max_decoding_length: steps at most; the end token takes one. A hypothesis cut off here is returned,
             with ``finished`` False, only where fewer than num_hypotheses have finished.
+        ctc_weight: a token's score is (1 - ctc_weight) times the decoder's log-probability + ctc_weight times
+            that of the model's CTC output (Watanabe et al. 2017); only of models that have one.
         return_attention: keep each token's attention weights in the hypotheses.
         vocabulary: the only tokens that may come out, ascending ids, an end token among them. Only their
             columns of the output layer are computed, and log-probabilities are normalised over them, as with
@@ -58,6 +60,7 @@ class SearchOptions:
     length_penalty: float = 1.0
     min_decoding_length: int = 1
     max_decoding_length: int = 256
+    ctc_weight: float = 0.0
     return_attention: bool = False
     vocabulary: Sequence[int] | Int32 | None = None
 
