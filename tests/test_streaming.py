@@ -49,7 +49,9 @@ def cuts(rng: np.random.Generator, length: int) -> list[tuple[int, int]]:
     return list(zip(places, [*places[1:], length], strict=True))
 
 
-def streamed(model: Seq2Seq, source: np.ndarray, chunks: list[tuple[int, int]]) -> tuple[EncoderStream, np.ndarray]:
+def streamed(
+    model: Seq2Seq, source: np.ndarray, chunks: list[tuple[int, int]]
+) -> tuple[EncoderStream, np.ndarray]:
     stream = model.stream()
     parts = [stream.push(source[begin:end]) for begin, end in chunks]
     return stream, np.concatenate([*parts, stream.finish()])
@@ -91,7 +93,12 @@ def test_bits_in_int8(own_products: None, rng: np.random.Generator, cell: str) -
 
 def test_states_come_as_soon_as_they_can(rng: np.random.Generator) -> None:
     """A pyramid of 2, 1, 2 gives a state for every fourth step, and what is left over at the end."""
-    row = ROWS[0] | {"encoder_pyramid": "2,1,2", "pyramid_skips": False, "conv_layers": 0, "source": "features"}
+    row = ROWS[0] | {
+        "encoder_pyramid": "2,1,2",
+        "pyramid_skips": False,
+        "conv_layers": 0,
+        "source": "features",
+    }
     model, source = small(rng, row)
     stream = model.stream()
     counts = [len(stream.push(source[t : t + 1])) for t in range(10)]

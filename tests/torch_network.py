@@ -161,7 +161,6 @@ class Encoder(nn.Module):
         memory, last = run_encoder(self.rnn, x, lengths)
         return memory, last, lengths
 
-
     def convolve(self, layer: nn.Linear, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """x [S, N, C], past each length anything."""
         width, stride = self.o.conv_width, self.o.conv_stride
@@ -187,7 +186,9 @@ class Pyramid(nn.Module):
         super().__init__()
         self.joined, self.rnns, self.skips = joined, [], o.pyramid_skips
         for k, count in enumerate(joined):
-            width = (1 if o.pyramid_skips else count) * (o.encoder_hidden * (1 + o.bidirectional) if k else size)
+            width = (1 if o.pyramid_skips else count) * (
+                o.encoder_hidden * (1 + o.bidirectional) if k else size
+            )
             rnn = make_rnn(o, o.encoder_cell, width, o.encoder_hidden, bidirectional=o.bidirectional)
             for name, parameter in rnn.named_parameters():
                 self.register_parameter(name.replace("_l0", f"_l{k}"), parameter)

@@ -31,7 +31,8 @@ __global__ void __launch_bounds__(kRowBlock<THREADS>) ctc_rows(CtcArgs x, double
 struct Walk {
   int64_t row, T, S;
   const int32_t *labels, *first;
-  double *forward, *backward[2];  // as in cpu/ctc.cpp; forward becomes the shares
+  double* forward;     // as in cpu/ctc.cpp; becomes the shares
+  double *even, *odd;  // likewise backward, of rows of these numbers
 };
 
 __device__ __forceinline__ Walk walk_of(const CtcArgs& x, double* scratch, int64_t n) {
@@ -44,7 +45,8 @@ __device__ __forceinline__ Walk walk_of(const CtcArgs& x, double* scratch, int64
           x.labels + label,
           x.first + label,
           scratch + x.lattice[n],
-          {backward, backward + most}};
+          backward,
+          backward + most};
 }
 
 __device__ __forceinline__ double log_p(const CtcArgs& x, const Walk& w, const double* norms, int64_t t,
@@ -90,8 +92,8 @@ __device__ __forceinline__ void subtract_shares(const CtcArgs& x, const Walk& w,
 __device__ __forceinline__ void walk_backward(const CtcArgs& x, const Walk& w, const double* norms,
                                               double log_p_all) {
   for (int64_t t = w.T - 1; t >= 0; --t) {
-    double *now = w.backward[t % 2], *shares = w.forward + t * w.S;
-    const double* next = w.backward[(t + 1) % 2];
+    double *now = t % 2 ? w.odd : w.even, *shares = w.forward + t * w.S;
+    const double* next = t % 2 ? w.even : w.odd;
     for (int64_t s = threadIdx.x; s < w.S; s += kBlock) {
       double sum = s + 2 < w.S ? math::kLogZero : 0.0;
       if (t + 1 < w.T) {

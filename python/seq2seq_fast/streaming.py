@@ -1,10 +1,10 @@
 """EncoderStream: a sequence that is encoded while it comes in.
 
-    stream = model.stream()              # of a model with bidirectional=False
-    for chunk in recording:              # float32 [frames, features], as long or short as it comes
-        states = stream.push(chunk)
-    stream.finish()
-    (hypotheses,) = stream.generate(beam_size=5)
+stream = model.stream()              # of a model with bidirectional=False
+for chunk in recording:              # float32 [frames, features], as long or short as it comes
+    states = stream.push(chunk)
+stream.finish()
+(hypotheses,) = stream.generate(beam_size=5)
 """
 
 from __future__ import annotations

@@ -26,16 +26,22 @@ def each(
     logits: Any, lengths: np.ndarray, targets: np.ndarray, counts: np.ndarray
 ) -> list[tuple[Any, np.ndarray]]:
     rows, labels = np.cumsum([0, *lengths]), np.cumsum([0, *counts])
-    return [
-        (logits[rows[n] : rows[n + 1]], targets[labels[n] : labels[n + 1]]) for n in range(len(lengths))
-    ]
+    return [(logits[rows[n] : rows[n + 1]], targets[labels[n] : labels[n + 1]]) for n in range(len(lengths))]
 
 
 SHAPES = [(9, 3), (1, 1), (12, 5), (7, 0), (1, 0), (30, 9), (5, 2)]
 
 
 def test_the_reference_is_the_sum_over_paths(rng: np.random.Generator) -> None:
-    for rows, labels in [(1, []), (2, [1]), (4, [2, 2]), (5, [1, 2, 1]), (3, [1, 1]), (2, [1, 2]), (1, [1, 2])]:
+    for rows, labels in [
+        (1, []),
+        (2, [1]),
+        (4, [2, 2]),
+        (5, [1, 2, 1]),
+        (3, [1, 1]),
+        (2, [1, 2]),
+        (1, [1, 2]),
+    ]:
         logits = rng.standard_normal((rows, 3))
         expected = ctc_by_paths(logits, np.array(labels, int), 0)
         assert np.isfinite(expected) == fits(rows, np.array(labels, int))
@@ -60,9 +66,7 @@ def test_ctc(device: Device, rng: np.random.Generator, classes: int, blank: int)
         targets[:], counts[2], counts[5] = 1 - blank, 5, 9
 
     def function(x: Any) -> Any:
-        return np.stack(
-            [ctc(z, y, blank) for z, y in each(x, lengths, targets, counts)]
-        )
+        return np.stack([ctc(z, y, blank) for z, y in each(x, lengths, targets, counts)])
 
     losses, dlogits = device.run(ops.ctc_loss, logits, lengths, targets, counts, blank=blank)
     assert losses.dtype == dlogits.dtype == np.float32
@@ -80,9 +84,7 @@ def test_agrees_with_pytorch(
     shapes = [(40, 12), (3, 5), (80, 31), (4, 3), (25, 0), (64, 20)]
     logits, lengths, targets, counts = batch(rng, 30, shapes)
     targets[12 + 5 + 31 : 12 + 5 + 31 + 3] = 7  # three equal labels in four rows
-    losses, dlogits = device.run(
-        ops.ctc_loss, logits, lengths, targets, counts, zero_infinity=zero_infinity
-    )
+    losses, dlogits = device.run(ops.ctc_loss, logits, lengths, targets, counts, zero_infinity=zero_infinity)
     x = torch.from_numpy(double(logits)).requires_grad_()
     padded = torch.nn.utils.rnn.pad_sequence(list(torch.split(x.log_softmax(dim=1), lengths.tolist())))
     expected = torch.nn.functional.ctc_loss(
@@ -100,7 +102,11 @@ def test_agrees_with_pytorch(
     assert np.array_equal(losses[impossible], expected.detach().numpy()[impossible])
     assert_close(losses[~impossible], expected.detach().numpy()[~impossible])
     for n, (ours, theirs) in enumerate(
-        zip(each(dlogits, lengths, targets, counts), each(x.grad.numpy(), lengths, targets, counts), strict=True)
+        zip(
+            each(dlogits, lengths, targets, counts),
+            each(x.grad.numpy(), lengths, targets, counts),
+            strict=True,
+        )
     ):
         if impossible[n] and not zero_infinity:
             assert np.all(np.isnan(ours[0])) and np.all(np.isnan(theirs[0]))
@@ -108,7 +114,9 @@ def test_agrees_with_pytorch(
             assert_close(ours[0], theirs[0])
 
 
-def test_improbable_alignments_keep_their_precision(device: Device, torch: Any, rng: np.random.Generator) -> None:
+def test_improbable_alignments_keep_their_precision(
+    device: Device, torch: Any, rng: np.random.Generator
+) -> None:
     """Where every path is so improbable that its probability is no number: logarithms of hundreds a row."""
     logits, lengths, targets, counts = batch(rng, 6, [(200, 40), (64, 3)])
     logits = (logits * 100).astype(np.float32)

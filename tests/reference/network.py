@@ -171,7 +171,11 @@ def memory_width(o: Any) -> int:
 
 
 def pyramid(o: Any) -> list[int]:
-    return [int(count) for count in o.encoder_pyramid.split(",")] if o.encoder_pyramid else [1] * o.encoder_layers
+    return (
+        [int(count) for count in o.encoder_pyramid.split(",")]
+        if o.encoder_pyramid
+        else [1] * o.encoder_layers
+    )
 
 
 def attentional_width(o: Any) -> int:
