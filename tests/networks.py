@@ -15,7 +15,7 @@ from checks import ragged
 OPTIONS: dict[str, list[Any]] = {  # every value of every option that changes the equations
     "encoder_cell": ["lstm", "gru"],
     "decoder_cell": ["lstm", "gru"],
-    "encoder_layers": [1, 3],
+    "encoder_layers": [1, 3, 0],
     "decoder_layers": [1, 2, 3],
     "bidirectional": [True, False],
     "context": ["attention", "last", "mean"],
@@ -63,7 +63,7 @@ def small_network(row: dict[str, Any], **sizes: Any) -> dict[str, Any]:
     fields = {name: value for name, value in row.items() if name != "source"}
     tokens, shared = row["source"] != "features", row["source"] == "shared"
     encoder_hidden = sizes.pop("encoder_hidden", 3)
-    memory = encoder_hidden * (2 if row["bidirectional"] else 1)
+    memory = encoder_hidden * (2 if row["bidirectional"] and row["encoder_layers"] else 1)
     needs_equal = row["bridge"] == "copy" or (
         row["context"] == "attention" and row["attention_score"] == "dot"
     )

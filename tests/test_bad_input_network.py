@@ -26,7 +26,6 @@ POSITIVE = [
     "target_vocab_size",
     "source_embedding_dim",
     "target_embedding_dim",
-    "encoder_layers",
     "decoder_layers",
     "encoder_hidden",
     "decoder_hidden",
@@ -53,6 +52,8 @@ OPTIONS: list[tuple[str, Any, type[Exception]]] = [
     ("source_features", 4, ValueError),  # both
     ("source_features", -1, ValueError),
     ("attention_dim", -1, ValueError),
+    *[("encoder_layers", value, ValueError) for value in (-1, 33)],
+    ("encoder_layers", 1.5, TypeError),
     *[(name, value, ValueError) for name in RATES for value in (-0.1, 1.0, NAN)],
     *[(name, value, TypeError) for name in RATES for value in ("x", False)],
     ("share_embeddings", True, ValueError),  # vocabularies of two sizes

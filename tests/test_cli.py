@@ -24,6 +24,7 @@ import pytest
 from checks import bits
 from place import size
 from seq2seq_fast import decoding
+from seq2seq_fast.augmentation import Augmentation
 from seq2seq_fast.batching import batches
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.cli import main
@@ -31,6 +32,7 @@ from seq2seq_fast.cli.options import PRESETS, Option, load_config, preset_file
 from seq2seq_fast.cli.train import make_optimizer, make_scheduler, planned_steps
 from seq2seq_fast.cli.train_options import TRAIN_OPTIONS, arguments_for, resolve
 from seq2seq_fast.data import Dataset
+from seq2seq_fast.front_end import FrontEnd
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import OPTIMIZERS
 from seq2seq_fast.schedule import (
@@ -202,6 +204,7 @@ def outcome(out: Path) -> Any:
     return latest.name, bits(Checkpoint.load(latest).parameters)
 
 
+@pytest.mark.big
 def test_resume_takes_the_runs_options_and_ends_with_the_same_bits(
     run: Run, data: Path, tmp_path: Path
 ) -> None:
@@ -215,6 +218,7 @@ def test_resume_takes_the_runs_options_and_ends_with_the_same_bits(
     assert outcome(tmp_path / "parts") == outcome(tmp_path / "whole")
 
 
+@pytest.mark.big
 def test_overwrite_starts_anew(run: Run, data: Path, tmp_path: Path) -> None:
     common = ("train", "--train", data / "train.tsv", *SMALL, "--out", tmp_path)
     assert run(*common, "--train_steps", 2).code == 0
@@ -224,6 +228,7 @@ def test_overwrite_starts_anew(run: Run, data: Path, tmp_path: Path) -> None:
     assert "000000001" in latest.name
 
 
+@pytest.mark.big
 def test_average_of_checkpoints(run: Run, data: Path, tmp_path: Path) -> None:
     common = (
         "train",
@@ -255,6 +260,7 @@ def test_average_of_checkpoints(run: Run, data: Path, tmp_path: Path) -> None:
         assert "a folder of its own" in result.err
 
 
+@pytest.mark.big
 def test_config_file_and_flags_over_it(run: Run, data: Path, tmp_path: Path) -> None:
     config = tmp_path / "small.yaml"
     config.write_text(
@@ -286,6 +292,7 @@ def test_gzip_sentencepiece_and_limits(run: Run, tmp_path: Path) -> None:
     assert len(translated.lines) == 1
 
 
+@pytest.mark.big
 def test_a_cache_changes_nothing_but_memory(
     run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,6 +421,8 @@ def test_every_target_of_an_option_exists() -> None:
         "sampling": {"type", "k", "read_probability"},
         "validation": {"metric", "beam_size", "max_decoding_length"},
         "run": {"device", "threads"},
+        "front_end": {field.name for field in fields(FrontEnd)},
+        "augmentation": {field.name for field in fields(Augmentation)},
     }
     for option in TRAIN_OPTIONS:
         for target in option.targets:
@@ -434,6 +443,10 @@ def test_defaults_are_those_of_what_is_built() -> None:
         arguments = arguments_for("model", options)
         if field.name in arguments:
             assert arguments[field.name] == field.default, field.name
+    for kind, section in ((FrontEnd, "front_end"), (Augmentation, "augmentation")):
+        arguments = arguments_for(section, options)
+        own = {field.name: field.default for field in fields(kind) if field.name in arguments}
+        assert arguments == own
     parameters = inspect.signature(Trainer).parameters
     for option in TRAIN_OPTIONS:
         for target in option.targets:
@@ -562,6 +575,7 @@ def test_translate_lines(run: Run, trained: Path) -> None:
     assert run("translate", "--model", trained / "best", stdin="\n".join(asked)).out == result.out
 
 
+@pytest.mark.big
 def test_translate_does_not_depend_on_batches_or_threads(run: Run, trained: Path) -> None:
     text = "\n".join(words(40, 9))
     once = run("translate", "--model", trained, stdin=text).out
@@ -677,6 +691,7 @@ def test_score_takes_as_many_targets_as_sources(run: Run, trained: Path, tmp_pat
 # ---- evaluate
 
 
+@pytest.mark.big
 def test_evaluate(run: Run, trained: Path, data: Path, tmp_path: Path) -> None:
     metrics = "exact_match,word_error_rate,token_error_rate,loss,perplexity"
     arguments = ("evaluate", "--model", trained, "--data", data / "valid.tsv", "--metrics", metrics)
@@ -697,6 +712,7 @@ def test_evaluate(run: Run, trained: Path, data: Path, tmp_path: Path) -> None:
     assert f"{100 * values['exact_match']:.2f} %" in table
 
 
+@pytest.mark.big
 def test_evaluate_by_metrics_of_texts(run: Run, trained: Path, data: Path) -> None:
     pytest.importorskip("sacrebleu")
     pytest.importorskip("rouge_score")
@@ -874,6 +890,7 @@ def test_presets_are_options(name: str) -> None:
     make_scheduler(options)
 
 
+@pytest.mark.big
 def test_flags_and_files_go_before_a_preset(run: Run, data: Path, tmp_path: Path) -> None:
     config = tmp_path / "own.yaml"
     config.write_text("enc_hid_size: 6\ndec_hid_size: 7\nbatch_size: 20\n")

@@ -78,7 +78,7 @@ def assert_same(found: list[np.ndarray], expected: list[np.ndarray], rounds: boo
 # ---- layers
 
 
-@pytest.mark.parametrize("hidden", [1, 3, 8, 17, 33, size(65, 40)])
+@pytest.mark.parametrize("hidden", size([1, 3, 8, 17, 33, 65], [1, 3, 8, 17, 33]))
 @pytest.mark.parametrize(("layers", "bidirectional"), [(1, False), (2, True)])
 @variants
 @smaller
@@ -105,7 +105,7 @@ def test_the_weights_are_rounded(
     assert layer.compute_type == compute_type
     x = values(rng, steps, batch, width, outliers=False)
     initial = states(rng, variant, layers * (1 + bidirectional), batch, hidden, outliers=False)
-    for arguments in ((x, initial, ragged(rng, batch, steps)), (x, initial), (x,)):
+    for arguments in ((x, initial, ragged(rng, batch, steps)), (x, initial), (x,))[: size(3, 1)]:
         found = device.run(run, layer, *arguments)
         assert bits(device.run(run, again, *arguments)) == bits(found)
         expected = device.run(run, exact, *arguments)
@@ -131,11 +131,11 @@ def test_company_changes_nothing(
     initial = states(rng, variant, 4, batch, hidden)
     initial[0][:, ::3] /= 100
     results = []
-    for n in (1, 2):
+    for n in size((1, 2), (1,)):
         threads(n)
         y, *last = run(layer, x, initial, lengths)
         full, *full_last = run(layer, x, initial)
-        for r in [int(lengths.argmax()), int(lengths.argmin()), 0, batch // 2, batch - 1]:
+        for r in [int(lengths.argmin()), batch // 2, int(lengths.argmax()), 0, batch - 1][: size(5, 2)]:
             one, end = slice(r, r + 1), int(lengths[r])
             y1, *last1 = run(layer, x[:end, one], [s[:, one] for s in initial])
             several = [y[:end, r], *(s[:, r] for s in last)]
@@ -144,7 +144,7 @@ def test_company_changes_nothing(
             several = [full[:, r], *(s[:, r] for s in full_last)]
             assert_same([y1[:, 0], *(s[:, 0] for s in last1)], several, device.rounds(compute_type))
         results.append(bits((y, last, full, full_last)))
-    assert results[0] == results[1]
+    assert results[0] == results[-1]
 
 
 @pytest.mark.parametrize("reset_after", [True, False])
@@ -231,6 +231,13 @@ FASTEST = "float32" if cpu_isa() in ("sse4", "generic", "neon") else "int8"
 NETWORKS: dict[str, dict[str, Any]] = {
     "lstm": {"decoder_layers": 2, "attention_score": "general"},
     "gru": {"encoder_cell": "gru", "decoder_cell": "gru", "attention_score": "mlp", "reset_after": False},
+    "cells": {
+        "source_vocab_size": 0,
+        "source_features": 30,
+        "encoder_layers": 0,
+        "decoder_cell": "gru",
+        "attention_score": "mlp",
+    },
     "mean": {"context": "mean", "input_feeding": False, "bridge": "zero", "tie_output": True},
 }
 TOLERANCE = {"float16": 0.01, "bfloat16": 0.1, "int8": 0.15}  # of a log-probability
@@ -238,15 +245,15 @@ TOLERANCE = {"float16": 0.01, "bfloat16": 0.1, "int8": 0.15}  # of a log-probabi
 
 def network(rng: np.random.Generator, name: str, compute_type: str) -> tuple[Any, Any, Any]:
     """The same random network in float32 and in a compute type, and 40 ragged examples."""
-    config = Seq2SeqConfig(
-        source_vocab_size=50,
-        target_vocab_size=300,
-        source_embedding_dim=40,
-        target_embedding_dim=56,
-        encoder_hidden=72,
-        decoder_hidden=100,
-        **NETWORKS[name],
-    )
+    sizes: dict[str, Any] = {
+        "source_vocab_size": 50,
+        "target_vocab_size": 300,
+        "source_embedding_dim": 40,
+        "target_embedding_dim": 56,
+        "encoder_hidden": 72,
+        "decoder_hidden": 100,
+    }
+    config = Seq2SeqConfig(**sizes | NETWORKS[name])
     found = []
     parameters = random_parameters(config, rng, scale=3.0)
     for of_type in ("float32", compute_type):

@@ -238,6 +238,13 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "zoneout_cell": 0.3,
         "word_dropout": 0.2,
     },
+    "cells": {
+        "source_vocab_size": 0,
+        "source_features": 30,
+        "encoder_layers": 0,
+        "decoder_cell": "gru",
+        "attention_score": "mlp",
+    },
     "mean": {"context": "mean", "input_feeding": False, "bridge": "zero", "tie_output": True},
 }
 

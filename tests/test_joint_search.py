@@ -116,7 +116,7 @@ def test_company_and_threads(own_products: None, rng: np.random.Generator, threa
 
 
 def test_probabilities_beyond_floats(rng: np.random.Generator) -> None:
-    """A CTC output so certain that the exponentials of the others are zero: logarithms still tell them apart."""
+    """A CTC output so certain that the others' exponentials are zero: logarithms still tell them apart."""
     model, batch = small(rng, count=1)
     views = model.parameters()
     views["encoder.ctc.weight"] *= 400

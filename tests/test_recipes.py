@@ -14,9 +14,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from seq2seq_fast.files import load_model
+from seq2seq_fast.manifest import read_manifest
 
 pytestmark = [pytest.mark.cpu_only("they take minutes there"), pytest.mark.big]
 
@@ -60,12 +62,12 @@ def train(folder: Path, pairs: list[str], *options: object) -> float:
     return float(min(value["loss"] for line in lines if (value := json.loads(line))["event"] == "valid"))
 
 
-def entropy(folder: Path) -> float:
+def entropy(folder: Path, valid: str = "valid.tsv") -> float:
     """The loss per token, end tokens too, of the best guess that is always the same."""
     target = load_model(folder / "run" / "last").target
     assert target is not None
-    lines = (folder / "valid.tsv").read_text(encoding="utf-8").split("\n")[:-1]
-    texts = [line.split("\t")[1] for line in lines]
+    lines = (folder / valid).read_text(encoding="utf-8").split("\n")[:-1]
+    texts = [text for line in lines for text in line.split("\t")[1:]]
     counts = Counter(token for text in texts for token in [*target.tokenizer.tokenize(text), "</s>"])
     total = sum(counts.values())
     return -sum(count / total * math.log(count / total) for count in counts.values())
@@ -116,6 +118,61 @@ def test_semantic_parsing(name: str, script: str, file: str, tmp_path: Path) -> 
     assert loss < 0.6 * entropy(tmp_path)
 
 
+@pytest.fixture
+def captions(tmp_path: Path) -> Path:
+    """Flickr8k's manifests, and smaller ones beside them."""
+    lines_of("caption_flickr8k", "captions.dev.tsv.gz", 1)  # or skip
+    example("caption_flickr8k/prepare").main(str(DATA / "caption_flickr8k"), str(tmp_path))
+    for split, every in (("train", 8), ("dev", 10)):
+        lines = (tmp_path / f"{split}.tsv").read_text(encoding="utf-8").splitlines()[::every]
+        (tmp_path / f"{split}.small.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_captions_are_prepared(captions: Path) -> None:
+    train, dev = (read_manifest(captions / f"{split}.tsv") for split in ("train", "dev"))
+    assert (len(train), len(dev)) == (6000, 1000)
+    assert train.texts[0][0] == "a black dog is running after a white dog in the snow"
+    with np.load(DATA / "caption_flickr8k" / "features.npz") as features:
+        for manifest, first in ((train, 0), (dev, 6000)):
+            expected = features["grid_cm"][:, first + 7].T * features["grid_scale"]
+            np.testing.assert_array_equal(manifest.sequences[7], expected)
+
+
+def test_captioning(captions: Path) -> None:
+    pytest.importorskip("sacrebleu")
+    files = ("--train", captions / "train.small.tsv", "--valid", captions / "dev.small.tsv")
+    small = ("--enc_hid_size", 64, "--dec_hid_size", 96, "--word_vec_size", 64, "--attention_dim", 64)
+    faster = ("--train_steps", 350, "--learning_rate", 0.008, "--warmup_steps", 20, "--average_decay", 0.02)
+    regular = ("--dropout", 0.1, "--label_smoothing", 0, "--feature_noise", 0.1, "--time_masks", 1)
+    options = ("--batch_size", 32, "--valid_metric", "loss", *small, *faster, *regular)
+    arguments = (*files, "--out", captions / "run", "--preset", "captioning", *options)
+    command = [sys.executable, "-m", "seq2seq_fast"]
+    subprocess.run([*command, "train", *map(str, arguments)], check=True)
+
+    # It knows more than words, and of its picture more than of another.
+    lines = [line.split("\t") for line in (captions / "dev.small.tsv").read_text("utf-8").splitlines()]
+    other = ["\t".join([lines[i - 1][0], *lines[i][1:]]) for i in range(len(lines))]
+    (captions / "other.tsv").write_text("\n".join(other) + "\n", encoding="utf-8")
+    losses = []
+    for name in ("dev.small.tsv", "other.tsv"):
+        evaluate = ("evaluate", "--model", captions / "run", "--data", captions / name, "--json", "--metrics",
+                    "loss,caption_bleu1,caption_bleu4", "--length_penalty", "0.7")  # fmt: skip
+        found = subprocess.run([*command, *map(str, evaluate)], check=True, capture_output=True, text=True)
+        metrics = json.loads(found.stdout)["metrics"]
+        assert metrics["caption_bleu1"] > metrics["caption_bleu4"]
+        losses.append(metrics["loss"])
+    assert losses[0] < 0.85 * entropy(captions, "dev.small.tsv")
+    assert losses[0] < losses[1] - 0.02
+
+    picture = example("caption_flickr8k/picture")
+    words, attention = picture.caption(str(captions / "run"), str(captions / "dev.tsv"), 3)
+    assert attention.shape == (len(words), 16)
+    pytest.importorskip("matplotlib")
+    picture.draw(words, attention, str(captions / "a.png"))
+    assert (captions / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_entities_are_cut_and_joined() -> None:
     logic = example("qa_logic/prepare")
     form = "( _miles_distant sfo:_ap san_francisco:_ci ) ( _from $0 _airline:_e ) ( _= $1 1200:_ti )"
@@ -132,3 +189,63 @@ def test_variables_lose_their_quotes_and_get_them_back() -> None:
     )
     assert sql.unquote(template).split().count("state_name0") == 1
     assert sql.quote(sql.unquote(template)) == template
+
+
+def test_entities_are_exchanged_in_question_and_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "examples" / "qa_logic"))
+    recombine = example("qa_logic/recombine")
+    pairs = [
+        ("from salt lake city on may first", "( _from san_jose:_ci salt_lake_city:_ci 1:_dn may:_mn )"),
+        ("to san jose by 5 pm on june third", "( _to san_jose:_ci 1700:_ti 3:_dn june:_mn )"),
+        ("from st. paul at 830am", "( _from st_paul:_ci 830:_ti )"),
+        ("boston airport to boston airport", "( _from boston:_ci )"),
+    ]
+    lexicon = recombine.learn(pairs)
+    assert lexicon["st_paul:_ci"] == ["st. paul"] and lexicon["3:_dn"] == ["third"]
+    assert "5pm" in lexicon["1700:_ti"] and "8:30 am" not in lexicon["830:_ti"]
+    made = recombine.more(pairs, 20, random.Random(0))
+    assert [pair for pair in pairs if pair not in made] == []
+    for question, form in made:
+        if (question, form) in pairs:
+            continue
+        for entity in set(recombine.entities(form)) - {"san_jose:_ci"}:
+            assert any(phrase in question for phrase in lexicon[entity]), (question, form)
+    assert not any("airport" in question for question, _ in made if question != pairs[3][0])
+
+
+def test_phrases_are_nested_in_place_of_names() -> None:
+    nest = example("qa_logic/nest")
+    pairs = [
+        ("what is the capit of s0", "capital:c s0"),
+        ("which state border s0", "lambda $0 e ( and ( state:t $0 ) ( next_to:t $0 s0 ) )"),
+        ("what state border most state", "argmax $0 ( state:t $0 ) ( count $1 ( next_to:t $0 $1 ) )"),
+    ]
+    assert nest.more(pairs, 9, random.Random(0)) == [
+        pairs[0],
+        (
+            "what is the capit of the state that border most state",
+            "capital:c ( argmax $1 ( state:t $1 ) ( count $2 ( next_to:t $1 $2 ) ) )",
+        ),
+        pairs[1],
+        (
+            "which state border the state that border most state",
+            "lambda $0 e ( and ( state:t $0 ) ( next_to:t $0 "
+            "( argmax $1 ( state:t $1 ) ( count $2 ( next_to:t $1 $2 ) ) ) ) )",
+        ),
+        pairs[2],
+    ]
+
+
+def test_nested_forms_are_numbered_as_the_data_are(tmp_path: Path) -> None:
+    """A form's n-th enclosing variable is $n, but in three of 432."""
+    nest = example("qa_logic/nest")
+    rows = [line.split("\t") for line in lines_of("qa_geo_jobs_atis", "geo.train.tsv.gz", 600)]
+    made = nest.more([(row[0], row[1]) for row in rows], 2, random.Random(0))
+    assert len(made) > 1200
+    wrong = 0
+    for _, form in made:
+        tokens = form.split()
+        assert tokens.count("(") == tokens.count(")")
+        binders = [i for i, token in enumerate(tokens) if token in set(nest.BINDERS) - {"capital:c"}]
+        wrong += sum(tokens[i + 1] != f"${nest.depth(tokens[:i])}" for i in binders)
+    assert wrong < 20

@@ -1,5 +1,5 @@
-"""Pyramidal encoders, location-aware attention and the CTC loss beside the decoder's: losses, gradients, scores
-and search against reference and PyTorch."""
+"""Pyramidal encoders, convolutions over time, location-aware attention and the CTC loss beside the decoder's:
+losses, gradients, scores and search against reference and PyTorch."""
 
 from __future__ import annotations
 

@@ -22,19 +22,19 @@ def metric(name: str) -> metrics.Metric:
     return metrics.get_metric(name)
 
 
-def slow_bleu(hypotheses: list[str], references: list[list[str]]) -> float:
+def slow_bleu(hypotheses: list[str], references: list[list[str]], order: int = 4) -> float:
     """Papineni et al. 2002, words between spaces; of references equally close in length the shorter."""
-    matched, found, length, target = [0] * 4, [0] * 4, 0, 0
+    matched, found, length, target = [0] * order, [0] * order, 0, 0
     for hypothesis, texts in zip(hypotheses, references, strict=True):
         words, right = hypothesis.split(), [text.split() for text in texts]
         length += len(words)
         target += min((len(r) for r in right), key=lambda n: (abs(n - len(words)), n))
-        for n in range(1, 5):
+        for n in range(1, order + 1):
             grams = [Counter(tuple(w[i : i + n]) for i in range(len(w) - n + 1)) for w in (words, *right)]
             most = {gram: max(counts[gram] for counts in grams[1:]) for gram in grams[0]}
             matched[n - 1] += sum(min(count, most[gram]) for gram, count in grams[0].items())
             found[n - 1] += sum(grams[0].values())
-    precision = math.exp(sum(math.log(m / f) for m, f in zip(matched, found, strict=True)) / 4)
+    precision = math.exp(sum(math.log(m / f) for m, f in zip(matched, found, strict=True)) / order)
     return 100 * precision * min(1.0, math.exp(1 - target / length))
 
 
@@ -55,6 +55,24 @@ def test_bleu() -> None:
     tied = ["Well, I never said that."], [["Well , I never said that ."]]
     assert metric("bleu")(*tied) == pytest.approx(100)
     assert metric("bleu_tokenized")(*tied) < 50
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_captions_are_compared_in_lower_case_without_punctuation(order: int) -> None:
+    caption = metric(f"caption_bleu{order}")
+    plain = [text.replace(" .", "") for text in HYPOTHESES]
+    right = [[text.replace(" .", "") for text in texts] for texts in REFERENCES]
+    expected = slow_bleu(plain, right, order)
+    assert caption(HYPOTHESES, REFERENCES) == pytest.approx(expected, abs=1e-6)
+    written = ["A man rides a Red bike, down the street!", ' "Two" dogs run over the green  grass.']
+    assert caption(written, REFERENCES) == pytest.approx(expected, abs=1e-6)
+    assert caption(["a t-shirt"] * 2, [["A tshirt"], ["a t-shirt ."]]) == pytest.approx(
+        100 if order <= 2 else 0
+    )
+
+
+def test_bleu_of_captions_is_not_smoothed() -> None:
+    assert metric("caption_bleu3")(["a b c", "d e f"], [["a b x"], ["d e y"]]) == 0
 
 
 def test_chrf() -> None:

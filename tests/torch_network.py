@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from networks import Ragged
-from reference.network import pyramid
+from reference.network import memory_width, pyramid
 
 
 class ResetBeforeGRU(nn.GRU):
@@ -135,12 +135,14 @@ class Encoder(nn.Module):
             self.embedding = nn.Embedding(o.source_vocab_size, o.source_embedding_dim)
             size = o.source_embedding_dim
         size = o.conv_channels if o.conv_layers else size
+        if not o.encoder_layers:
+            self.projection = nn.Linear(size, o.encoder_hidden)
         if o.ctc_weight:
-            self.ctc = nn.Linear(o.encoder_hidden * (1 + o.bidirectional), o.target_vocab_size + 1)
-        self.rnn: nn.Module
-        if max(self.joined) > 1:
+            self.ctc = nn.Linear(memory_width(o), o.target_vocab_size + 1)
+        self.rnn: Any = None
+        if max(self.joined, default=1) > 1:
             self.rnn = Pyramid(o, size, self.joined)
-        else:
+        elif o.encoder_layers:
             self.rnn = make_rnn(
                 o,
                 o.encoder_cell,
@@ -156,6 +158,10 @@ class Encoder(nn.Module):
         x = self.embedding(source) if source.dim() == 2 else source
         for k in range(self.o.conv_layers):
             x, lengths = self.convolve(getattr(self, f"conv_l{k}"), x, lengths)
+        if self.rnn is None:
+            inside = (torch.arange(len(x))[:, None] < lengths)[:, :, None]
+            memory = torch.tanh(self.projection(x)) * inside
+            return memory, [(memory.sum(dim=0) / lengths[:, None])[None]], lengths
         if isinstance(self.rnn, Pyramid):
             return self.rnn.run(x, lengths)
         memory, last = run_encoder(self.rnn, x, lengths)
@@ -286,7 +292,7 @@ class TorchNetwork(nn.Module):
 
     def __init__(self, o: Any, params: Mapping[str, np.ndarray], dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
-        memory = o.encoder_hidden * (2 if o.bidirectional else 1)
+        memory = o.encoder_hidden * (2 if o.bidirectional and o.encoder_layers else 1)
         self.o = o
         self.encoder = Encoder(o)
         self.bridge = nn.ModuleDict()
@@ -317,7 +323,7 @@ class TorchNetwork(nn.Module):
         if o.bridge == "zero":
             h, c = zero, zero
         elif o.bridge == "copy":
-            c = c if o.encoder_cell == "lstm" else zero
+            c = c if o.encoder_cell == "lstm" and o.encoder_layers else zero
         else:
             h = torch.stack([torch.tanh(self.bridge[f"h_l{k}"](h[k])) for k in range(o.decoder_layers)])
             if lstm:

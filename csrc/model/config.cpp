@@ -43,7 +43,7 @@ void Config::validate() const {
         " and ", source_features, ".");
   within("source_embedding_dim", source_embedding_dim, 1, kWidest);
   within("target_embedding_dim", target_embedding_dim, 1, kWidest);
-  within("encoder_layers", encoder_layers, 1, kDeepest);
+  within("encoder_layers", encoder_layers, 0, kDeepest);
   within("decoder_layers", decoder_layers, 1, kDeepest);
   within("encoder_hidden", encoder_hidden, 1, kWidest);
   within("decoder_hidden", decoder_hidden, 1, kWidest);

@@ -51,7 +51,8 @@ struct Config {
   int64_t source_width() const { return tokens_in() ? source_embedding_dim : source_features; }
   int64_t encoder_input() const { return conv_layers > 0 ? conv_channels : source_width(); }
   TimeWindow conv_window() const { return {conv_stride, conv_width, (conv_width - 1) / 2}; }
-  int64_t memory_width() const { return encoder_hidden * (bidirectional ? 2 : 1); }
+  bool recurs() const { return encoder_layers > 0; }  // else the encoder is a projection
+  int64_t memory_width() const { return encoder_hidden * (bidirectional && recurs() ? 2 : 1); }
   int64_t attentional_width() const { return tie_output ? target_embedding_dim : decoder_hidden; }
   int64_t key_width() const {  // width of the attention's keys
     if (score == ScoreKind::mlp) return attention_dim ? attention_dim : decoder_hidden;

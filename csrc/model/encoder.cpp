@@ -4,8 +4,10 @@
 #include <unordered_map>
 #include <utility>
 
+#include "ops/activation.h"
 #include "ops/check.h"
 #include "ops/embedding.h"
+#include "ops/reduce.h"
 #include "ops/rows.h"
 
 namespace s2s::model {
@@ -31,6 +33,8 @@ void Encoder::declare(Parameters& all, const Config& config) {
   ConvFront::declare(all, config);
   for (const Segment& segment : config.encoder_segments())
     RecurrentStack::declare(all, segment.stack, "encoder.rnn.");
+  if (!config.recurs())
+    Linear::declare(all, "encoder.projection", config.memory_width(), config.encoder_input());
 }
 
 Encoder::Encoder(const Parameters& all, const Config& config) : config_(config), conv_(all, config) {
@@ -39,12 +43,14 @@ Encoder::Encoder(const Parameters& all, const Config& config) : config_(config),
     windows_.push_back(segment.window);
     stacks_.emplace_back(all, segment.stack, "encoder.rnn.");
   }
+  if (!config.recurs()) projection_ = Linear(all, "encoder.projection");
 }
 
 Encoder::Packed Encoder::pack(ComputeType type) const {
   Packed packed;
   packed.conv = conv_.pack(type);
   for (const RecurrentStack& stack : stacks_) packed.stacks.push_back(stack.pack(type));
+  if (!config_.recurs()) packed.projection = projection_.pack(type);
   return packed;
 }
 
@@ -98,6 +104,31 @@ Copies Encoder::copies_of(const Source& source) const {
   copies.ids = source.copies.to(current_device());
   copies.first = copies.first.to(current_device());
   return copies;
+}
+
+Tensor Encoder::project(const ops::Packed& packed, const Tensor& x, const Dropout& dropout,
+                        const RowNames& names, Saved* saved) const {
+  const Tensor y = Tensor::empty({x.dim(0), config_.memory_width()});
+  projection_.forward(packed, x, y, Activation::tanh, false);
+  if (saved) {
+    saved->projected = names;
+    saved->x = x;
+    saved->y = y;
+  }
+  const ops::Mask mask = dropout.mask(kDropEncoderLayer);
+  if (mask.p == 0.0f) return y;
+  const Tensor kept = Tensor::empty(y.shape());
+  ops::dropout(y, kept, names.example, names.time, kDropEncoderLayer, mask);
+  return kept;
+}
+
+// dy is used up.
+void Encoder::project_backward(const Saved& saved, const Tensor& dy, const Tensor& dx,
+                               const Dropout& dropout) const {
+  dropout.apply(dy, saved.projected, kDropEncoderLayer);
+  ops::tanh_backward(saved.y, dy, dy);
+  projection_.add_gradients(saved.x, dy);
+  if (dx.defined()) ops::matmul(dy, projection_.pack_backward(), dx);
 }
 
 // The last states of a segment's layers, in the caller's order, directions side by side.
@@ -173,11 +204,17 @@ Memory Encoder::forward(const Packed& packed, const Source& source, const Dropou
     if (saved) saved->levels.push_back({level.ragged, level.names, std::move(level.stack)});
   }
 
+  if (!config_.recurs()) x = project(packed.projection, x, dropout, level.names, saved);
+
   const std::vector<int32_t> lengths = lengths_of(level.ragged);
   memory.offsets = flat_offsets(lengths.data(), N);
   memory.longest = level.ragged.steps();
   memory.states = Tensor::empty(x.shape());
   ops::gather_rows(x, ragged_rows(level.ragged), memory.states);
+  if (!config_.recurs()) {
+    memory.last.push_back({Tensor::empty({N, config_.memory_width()}), Tensor()});
+    ops::segment_mean(memory.states, memory.offsets, memory.last[0].h);
+  }
   return memory;
 }
 
@@ -212,18 +249,26 @@ RecurrentStack::States Encoder::gradients_of_last(const Level& level, const Recu
 }
 
 void Encoder::backward(Saved& saved, const Memory& gradient, const Dropout& dropout) const {
+  if (!config_.recurs()) ops::segment_mean_backward(gradient.last[0].h, gradient.offsets, gradient.states);
   Tensor dy = Tensor::empty(gradient.states.shape());
-  ops::gather_rows(gradient.states, flat_rows(saved.levels.back().ragged), dy);
+  ops::gather_rows(gradient.states, flat_rows(config_.recurs() ? saved.levels.back().ragged : saved.front), dy);
+  const bool below = config_.tokens_in() || config_.conv_layers > 0;
+  if (!config_.recurs()) {
+    const Tensor dx = below ? Tensor::empty({dy.dim(0), config_.encoder_input()}) : Tensor();
+    project_backward(saved, dy, dx, dropout);
+    if (!below) return;
+    dy = dx;
+  }
   for (size_t k = stacks_.size(); k-- > 0;) {
     Level& level = saved.levels[k];
     const StackConfig stack = stacks_[k].config();
     RecurrentStack::States dstates = gradients_of_last(level, stacks_[k], gradient);
-    const bool want = k > 0 || config_.tokens_in() || config_.conv_layers > 0;
+    const bool want = k > 0 || below;
     const Tensor dx = want ? Tensor::empty({level.ragged.rows(), stack.cell.input}) : Tensor();
     stacks_[k].backward(level.ragged, level.stack, dy, dstates, dx, dropout, level.names, kDropEncoderLayer);
     if (!want) return;
-    const Ragged& below = k > 0 ? saved.levels[k - 1].ragged : saved.front;
-    dy = windows_[k].trivial() ? dx : windows_backward(dx, below, level.ragged, windows_[k]);
+    const Ragged& longer = k > 0 ? saved.levels[k - 1].ragged : saved.front;
+    dy = windows_[k].trivial() ? dx : windows_backward(dx, longer, level.ragged, windows_[k]);
     if (k > 0)
       dropout.apply(dy, saved.levels[k - 1].names, kDropEncoderLayer + static_cast<int>(stack.first) - 1);
   }

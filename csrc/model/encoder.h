@@ -1,9 +1,10 @@
 // Encoder: tokens or feature vectors -> the memory that the decoder reads, and the last states of every
-// layer.
+// layer. Without layers the memory is tanh(W x + b), and its mean stands for the last state (Xu et al. 2015).
 #pragma once
 
 #include "model/config.h"
 #include "model/conv_front.h"
+#include "model/linear.h"
 
 namespace s2s::model {
 
@@ -25,7 +26,7 @@ struct Memory {
   Tensor states;   // [sum S, M] the top layer's outputs, sequence after sequence
   Tensor offsets;  // int32 [N + 1], the host's
   int64_t longest = 0;
-  std::vector<State> last;  // per encoder layer, directions side by side: [N, M]; c for LSTMs
+  std::vector<State> last;  // per encoder layer (at least one), directions side by side: [N, M]; c for LSTMs
   Copies copies;            // where the network copies
   int64_t sequences() const { return offsets.size() - 1; }
 };
@@ -46,13 +47,16 @@ class Encoder {
     RowNames names;  // of the source
     Tensor ids;      // int32 [R] in ragged order, for token sources
     ConvFront::Saved conv;
-    Ragged front{nullptr, 0};  // what the recurrent layers read
+    Ragged front{nullptr, 0};  // what the recurrent layers, or the projection, read
     std::vector<Level> levels;
+    RowNames projected;
+    Tensor x, y;  // [R, C] and [R, M] of the projection, y as it was before dropout
   };
 
   struct Packed {
     ConvFront::Packed conv;
     std::vector<RecurrentStack::Packed> stacks;
+    ops::Packed projection;
   };
   Packed pack(ComputeType type = ComputeType::float32) const;
   // Throws std::invalid_argument for ids out of range, wrong shapes or lengths.
@@ -75,10 +79,15 @@ class Encoder {
                 Memory& memory) const;
   RecurrentStack::States gradients_of_last(const Level& level, const RecurrentStack& stack,
                                            const Memory& gradient) const;
+  // x [R, C] -> the memory's states in the order of Ragged.
+  Tensor project(const ops::Packed& packed, const Tensor& x, const Dropout& dropout, const RowNames& names,
+                 Saved* saved) const;
+  void project_backward(const Saved& saved, const Tensor& dy, const Tensor& dx, const Dropout& dropout) const;
 
   Config config_;
   Parameter embedding_;
   ConvFront conv_;
+  Linear projection_;
   std::vector<TimeWindow> windows_;     // of each segment
   std::vector<RecurrentStack> stacks_;  // likewise
 };

@@ -31,6 +31,7 @@ Tensor stacked(const std::vector<Tensor>& parts, int64_t width) {
 EncoderStream::EncoderStream(std::shared_ptr<const Network> network) : network_(std::move(network)) {
   const Config& config = network_->config();
   check(kOp, !config.bidirectional, "Expected a model whose encoder is not bidirectional.");
+  check(kOp, config.recurs(), "Expected a model whose encoder has recurrent layers.");
   check(kOp, !config.copy_attention, "Expected a model without copy_attention.");
   const DeviceScope scope(network_->device());
   packed_ = network_->packed();

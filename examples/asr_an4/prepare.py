@@ -1,8 +1,9 @@
 """AN4 as manifests for `seq2seq-fast train --data_type features`: python prepare.py DATA OUT
 
-DATA: {train,test}_mfcc13.npz (feats [frames, 13], utterance after utterance, and lengths) and {train,test}.tsv
-(utterance TAB transcript; an utterance's folder is its speaker). OUT gets the features, not compressed, and the
-manifests train.tsv, dev.tsv (held-out speakers of the training data), all.tsv (both) and test.tsv.
+DATA: {train,test}_mfcc13.npz (feats [frames, 13], utterance after utterance, and lengths) and
+{train,test}.tsv (utterance TAB transcript; an utterance's folder is its speaker). OUT gets the features, not
+compressed, and the manifests train.tsv, dev.tsv (held-out speakers of the training data), all.tsv (both) and
+test.tsv.
 """
 
 import hashlib

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from seq2seq_fast.copying import CopySource, TextSource, text_source
 from seq2seq_fast.metrics import get_metric
@@ -14,11 +15,22 @@ from seq2seq_fast.text import TextField
 if TYPE_CHECKING:
     from seq2seq_fast import metrics
     from seq2seq_fast._native import Hypothesis
+    from seq2seq_fast.feature_data import FeatureSources
     from seq2seq_fast.trainer import Metric
 
-__all__ = ["best_tokens", "compare", "decode", "decode_texts", "decoding_metric", "text_sources"]
+__all__ = [
+    "best_tokens",
+    "compare",
+    "decode",
+    "decode_features",
+    "decode_texts",
+    "decoding_metric",
+    "feature_metric",
+    "text_sources",
+]
 
 BATCH_TOKENS = 4096
+Rows = npt.NDArray[np.integer[Any]]
 
 
 class Searches(Protocol):
@@ -50,19 +62,46 @@ def decode(
     Returns:
         The hypotheses of each source, best first, in the order of the sources.
     """
-    results: list[list[Hypothesis]] = [[] for _ in sources]
     lengths = np.array([len(ids) for ids in sources], np.int64)
+
+    def search_rows(rows: Rows) -> list[list[Hypothesis]]:
+        source = np.concatenate([np.asarray(sources[i], np.int32) for i in rows])
+        if copies is not None:
+            search["copies"] = np.concatenate([np.asarray(copies[i].ids, np.int32) for i in rows])
+        return model.generate(source, lengths[rows].astype(np.int32), **search)
+
+    return _by_length(search_rows, lengths, batch_tokens, on_progress)
+
+
+def decode_features(
+    model: Searches,
+    sources: FeatureSources,
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+    on_progress: Callable[[int], None] | None = None,
+    **search: Any,
+) -> list[list[Hypothesis]]:
+    """`decode` of feature sequences, which are read a batch at a time; `batch_tokens` counts vectors."""
+    return _by_length(
+        lambda rows: model.generate(*sources.take(rows), **search), sources.lengths, batch_tokens, on_progress
+    )
+
+
+def _by_length(
+    search: Callable[[Rows], list[list[Hypothesis]]],
+    lengths: Rows,
+    batch_tokens: int,
+    on_progress: Callable[[int], None] | None,
+) -> list[list[Hypothesis]]:
+    """Call `search` with the places of sources of like length; return its results in their order."""
+    results: list[list[Hypothesis]] = [[] for _ in lengths]
     order = np.argsort(-lengths, kind="stable")  # longest first: what does not fit in memory fails at once
     order = order[lengths[order] > 0]
     start = 0
     while start < len(order):
         count = max(1, batch_tokens // int(lengths[order[start]]))
         rows = order[start : start + count]
-        source = np.concatenate([np.asarray(sources[i], np.int32) for i in rows])
-        if copies is not None:
-            search["copies"] = np.concatenate([np.asarray(copies[i].ids, np.int32) for i in rows])
-        found = model.generate(source, lengths[rows].astype(np.int32), **search)
-        for i, hypotheses in zip(rows, found, strict=True):
+        for i, hypotheses in zip(rows, search(rows), strict=True):
             results[i] = hypotheses
         start += len(rows)
         if on_progress is not None:
@@ -136,18 +175,63 @@ def decoding_metric(
     Raises:
         ValueError: there is no metric of that name, or there are no references.
     """
+    texts = list(references)
+    return _metric(
+        name,
+        lambda model: best_tokens(model, source, target, texts, **{"beam_size": 1} | search),
+        list(references.values()),
+        target,
+    )
+
+
+def feature_metric(
+    name: str,
+    sources: FeatureSources,
+    target: TextField,
+    references: Sequence[Sequence[str]],
+    **search: Any,
+) -> Metric:
+    """`decoding_metric` of feature sequences.
+
+    Args:
+        name, target, search: see there.
+        sources: N sequences.
+        references: [N] the texts that are right for each.
+    """
+    return _metric(
+        name,
+        lambda model: best_of_features(model, sources, target, **{"beam_size": 1} | search),
+        references,
+        target,
+    )
+
+
+def best_of_features(
+    model: Searches, sources: FeatureSources, target: TextField, **search: Any
+) -> list[list[str]]:
+    """Return the tokens of the best hypothesis of each sequence; `search` are the arguments of `decode`."""
+    return [
+        target.vocabulary.decode(found[0].tokens, skip_special_tokens=True)
+        for found in decode_features(model, sources, **search)
+    ]
+
+
+def _metric(
+    name: str,
+    decoded: Callable[[Searches], list[list[str]]],
+    references: Sequence[Sequence[str]],
+    target: TextField,
+) -> Metric:
     from seq2seq_fast.trainer import Metric
 
     metric = get_metric(name)
     if not references:
         raise ValueError("[decoding_metric] Expected references for at least one source, got none.")
-    texts, right = list(references), list(references.values())
 
     # References that the metric does not take are refused now, not after an epoch.
-    compare(metric, [target.tokenizer.tokenize(right_texts[0]) for right_texts in right], right, target)
+    compare(metric, [target.tokenizer.tokenize(texts[0]) for texts in references], references, target)
 
     def measure(model: Searches) -> float:
-        found = best_tokens(model, source, target, texts, **{"beam_size": 1} | search)
-        return compare(metric, found, right, target)
+        return compare(metric, decoded(model), references, target)
 
     return Metric(name, measure, maximize=metric.higher_is_better)

@@ -2,22 +2,26 @@
 
     config.json               {"format_version": 1 or 2, "kind": "seq2seq", "compute_type": format 2 only,
                                "model": the Seq2SeqConfig,
-                               "source": a side, or null (feature vectors or bare ids), "target": likewise}
+                               "source": a side, or null (feature vectors or bare ids), "target": likewise,
+                               "front_end": what happens to feature vectors; not in every folder}
     a side                    {"tokenizer": settings, "eos": whether ids end with eos,
                                "vocabulary": a file's name, "special_tokens": {"pad": ..., ..., "unk": ...}}
     model.safetensors         the parameters by PyTorch's names: float32, or as `quantization` says
     *_vocabulary.json         a JSON list of tokens, the id being the place in the list
+    a front end               {FrontEnd's arguments, "groups": whose statistics front_end.safetensors has}
+    front_end.safetensors     float32 mean, scale [groups, features]; where there are groups
 
 Whatever a folder holds, loading it ends with a model or with a ValueError that names the file and the field.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -27,7 +31,8 @@ from numpy.typing import NDArray
 from seq2seq_fast import quantization
 from seq2seq_fast.atomic import atomic_write, sync_directory, write_bytes
 from seq2seq_fast.device import resolve_device
-from seq2seq_fast.tensor_file import TensorFile, write_tensors
+from seq2seq_fast.front_end import FrontEnd, Statistics
+from seq2seq_fast.tensor_file import TensorFile, TensorSpec, write_tensors
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import tokenizer_from_settings
 from seq2seq_fast.vocab import SpecialTokens, Vocabulary
@@ -41,7 +46,7 @@ FORMAT_VERSION = 2
 1: the parameters are float32, and so they are written still. 2: they are of another compute type.
 """
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, FRONT_END = "config.json", "model.safetensors", "front_end.safetensors"
 
 Floats = NDArray[np.float32]
 StrPath = str | os.PathLike[str]
@@ -55,6 +60,8 @@ class SavedModel:
     source: TextField | None
     """None: the source is feature vectors, or the folder was saved without a vocabulary."""
     target: TextField | None
+    front_end: FrontEnd | None = None
+    """What the feature vectors of sources go through; None: nothing, or the source is text."""
 
 
 def save_model(
@@ -63,6 +70,7 @@ def save_model(
     *,
     source: TextField | None = None,
     target: TextField | None = None,
+    front_end: FrontEnd | None = None,
     compute_type: str = "float32",
 ) -> None:
     """Write a model's folder, each file atomically.
@@ -76,15 +84,16 @@ def save_model(
         model: the model.
         source: tokeniser and vocabulary of the source, if it is text.
         target: tokeniser and vocabulary of the target.
+        front_end: what the sources' feature vectors went through in training.
         compute_type: float32, float16, bfloat16 or int8: how the matrices are stored.
 
     Raises:
-        ValueError: a vocabulary does not fit the model's config, there is no such compute type, or a
-            parameter cannot be stored in it.
+        ValueError: a vocabulary or the front end does not fit the model's config, there is no such compute
+            type, or a parameter cannot be stored in it.
         OSError: the folder cannot be written.
     """
     parameters = model.parameters() if model.device == "cpu" else model.native.state()
-    _save(Path(folder), model.config, parameters, source, target, compute_type)
+    _save(Path(folder), model.config, parameters, source, target, front_end, compute_type)
 
 
 def _save(
@@ -93,12 +102,14 @@ def _save(
     parameters: Mapping[str, Floats],
     source: TextField | None,
     target: TextField | None,
+    front_end: FrontEnd | None,
     compute_type: str,
 ) -> None:
     if compute_type not in quantization.COMPUTE_TYPES:
         known = ", ".join(quantization.COMPUTE_TYPES)
         raise ValueError(f"[save_model] Expected compute_type as one of {known}, got {compute_type!r}.")
     _check_vocabularies(model_config, source, target)
+    _check_front_end(model_config, front_end)
     config = {
         "format_version": 1,
         "kind": "seq2seq",
@@ -108,6 +119,8 @@ def _save(
     }
     if compute_type != "float32":
         config |= {"format_version": 2, "compute_type": compute_type}
+    if front_end is not None:
+        config["front_end"] = {**front_end.settings(), "groups": list(front_end.statistics)}
     splits = quantization.column_splits(model_config)
     tensors: dict[str, NDArray[Any]] = {}
     for name, values in parameters.items():
@@ -117,6 +130,8 @@ def _save(
         if text is not None:
             files[f"{name}_vocabulary.json"] = text.vocabulary.to_bytes()
             files.update(text.tokenizer.files())
+    if front_end is not None and front_end.statistics:
+        files[FRONT_END] = _statistics_bytes(front_end)
     folder.mkdir(parents=True, exist_ok=True)
     stale = [name for name, content in files.items() if not _holds(folder / name, content)]
     if stale:
@@ -153,7 +168,7 @@ def load_model(folder: StrPath, device: str = "cpu") -> SavedModel:
     for name, values in opened.parameters(model.layout()):
         # Not through `parameters()`: once there are writable views, each call looks for changes in them.
         model.native.load_parameter(name, values)
-    return SavedModel(model, opened.source, opened.target)
+    return SavedModel(model, opened.source, opened.target, opened.front_end)
 
 
 def quantize_model(folder: StrPath, out: StrPath, compute_type: str) -> None:
@@ -171,7 +186,7 @@ def quantize_model(folder: StrPath, out: StrPath, compute_type: str) -> None:
     if Path(out).exists() and os.path.samefile(folder, out):
         raise ValueError(f"{out}: the rounded model would be written over the one it is made of.")
     parameters = dict(opened.parameters(opened.layout()))
-    _save(Path(out), opened.config, parameters, opened.source, opened.target, compute_type)
+    _save(Path(out), opened.config, parameters, opened.source, opened.target, opened.front_end, compute_type)
 
 
 @dataclass(frozen=True)
@@ -184,6 +199,7 @@ class ModelFolder:
     """How the matrices are stored."""
     source: TextField | None
     target: TextField | None
+    front_end: FrontEnd | None
 
     @classmethod
     def open(cls, folder: StrPath) -> ModelFolder:
@@ -196,9 +212,11 @@ class ModelFolder:
             settings.get("compute_type", "float32"),
             _load_side(path, "source", settings["source"]),
             _load_side(path, "target", settings["target"]),
+            _load_front_end(path, settings.get("front_end")),
         )
         with opened.names_errors():
             _check_vocabularies(opened.config, opened.source, opened.target)
+            _check_front_end(opened.config, opened.front_end)
         return opened
 
     @contextmanager
@@ -260,8 +278,9 @@ def read_config(folder: StrPath) -> dict[str, Any]:
             f"{path}: field 'format_version': this seq2seq_fast reads formats up to {FORMAT_VERSION}, "
             f"the model is of format {version}; a newer version is needed."
         )
-    required = ("format_version", "kind", "model", "source", "target")
-    _check_fields(path, "", config, required=required if version == 1 else (*required, "compute_type"))
+    required: tuple[str, ...] = ("format_version", "kind", "model", "source", "target")
+    required = required if version == 1 else (*required, "compute_type")
+    _check_fields(path, "", config, required=required, optional=["front_end"])
     stored = config.get("compute_type", "float32")
     if stored not in quantization.COMPUTE_TYPES:
         known = ", ".join(quantization.COMPUTE_TYPES)
@@ -305,6 +324,53 @@ def _load_side(folder: Path, name: str, settings: Any) -> TextField | None:
         return TextField(tokenizer, vocabulary, settings["eos"])
     except ValueError as error:
         raise ValueError(f"{path}: field '{name}.eos': {error}") from None
+
+
+def _statistics_bytes(front_end: FrontEnd) -> bytes:
+    content = io.BytesIO()
+    every = list(front_end.statistics.values())
+    tensors = {what: np.stack([getattr(one, what) for one in every]) for what in ("mean", "scale")}
+    write_tensors(content, tensors, {})
+    return content.getvalue()
+
+
+def _load_front_end(folder: Path, settings: Any) -> FrontEnd | None:
+    if settings is None:
+        return None
+    path = folder / CONFIG
+    names = ("features", "normalization", "deltas", "delta_window", "stack", "stride")
+    _check_fields(path, "front_end.", settings, required=(*names, "groups"))
+    groups = settings["groups"]
+    if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
+        raise ValueError(f"{path}: field 'front_end.groups': expected a list of names, got {groups!r}.")
+    if len(set(groups)) != len(groups):
+        raise ValueError(f"{path}: field 'front_end.groups': expected each name once.")
+    if settings["normalization"] == "global" and groups != [""]:
+        raise ValueError(f"{path}: field 'front_end.groups': expected [''], got {groups!r}.")
+    try:
+        front_end = FrontEnd(**{name: settings[name] for name in names})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: field 'front_end': {error}") from error
+    if not groups:
+        return front_end
+    with TensorFile(folder / FRONT_END) as file:
+        file.expect(
+            {what: TensorSpec("F32", (len(groups), front_end.features)) for what in ("mean", "scale")}
+        )
+        means, scales = file.read("mean"), file.read("scale")
+    for what, values in (("mean", means), ("scale", scales)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{folder / FRONT_END}: tensor {what!r}: expected finite values.")
+    statistics = {group: Statistics(means[i], scales[i]) for i, group in enumerate(groups)}
+    return replace(front_end, statistics=statistics)
+
+
+def _check_front_end(config: Seq2SeqConfig, front_end: FrontEnd | None) -> None:
+    if front_end is not None and front_end.width != config.source_features:
+        raise ValueError(
+            f"the front end makes vectors of {front_end.width} features, source_features is "
+            f"{config.source_features}."
+        )
 
 
 def _model_config(path: Path, settings: Any) -> Seq2SeqConfig:

@@ -28,9 +28,10 @@ class Seq2SeqConfig:
     """What a network is made of. Values are checked when a network is built.
 
     The encoder reads tokens (source_vocab_size) or feature vectors (source_features). Its states, M =
-    encoder_hidden x directions wide, are the memory. At each step the decoder's input is the last token's
-    embedding, with input feeding beside the last attentional vector; h is its top layer's output, c the
-    context, a = tanh(W [h; c] + b), and the logits are W_o a + b_o.
+    encoder_hidden x directions wide, are the memory; without recurrent layers (encoder_layers 0) the memory
+    is tanh(W x + b) of each token's embedding or each vector, M = encoder_hidden wide. At each step the
+    decoder's input is the last token's embedding, with input feeding beside the last attentional vector; h is
+    its top layer's output, c the context, a = tanh(W [h; c] + b), and the logits are W_o a + b_o.
     """
 
     target_vocab_size: int
@@ -43,6 +44,8 @@ class Seq2SeqConfig:
     """lstm or gru."""
     decoder_cell: str = "lstm"
     encoder_layers: int = 1
+    """0: a projection, for sources without an order, the cells of an image for example; the memory's mean
+    stands for the last state (Xu et al. 2015, "Show, Attend and Tell")."""
     decoder_layers: int = 1
     encoder_hidden: int = 256
     """Of each direction."""
@@ -194,7 +197,7 @@ class EncoderState:
     @property
     def last(self) -> list[tuple[Floats, Floats | None]]:
         """The last states (h, c) of each encoder layer, directions side by side: [N, M]; c is None for a
-        GRU."""
+        GRU. Without recurrent layers the mean of the memory."""
         return self._session.last()
 
 

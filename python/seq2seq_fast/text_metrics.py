@@ -8,6 +8,7 @@ digits. A set of no examples is nan.
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -40,6 +41,48 @@ def bleu(hypotheses: Texts, references: References) -> float:
 def bleu_tokenized(hypotheses: Texts, references: References) -> float:
     """BLEU, 0 to 100, of tokenised texts, words between spaces: sacrebleu --tokenize none."""
     return _sacrebleu(import_module("sacrebleu").BLEU(tokenize="none", force=True), hypotheses, references)
+
+
+def caption_text(text: str) -> str:
+    """Put a caption as captions are compared: lower case, without ASCII punctuation, one space between
+    words (the preparation of Karpathy & Fei-Fei 2015, neuraltalk2)."""
+    return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
+
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def _caption_bleu(order: int, hypotheses: Texts, references: References) -> float:
+    score = import_module("sacrebleu").BLEU(
+        tokenize="none", max_ngram_order=order, smooth_method="none", force=True
+    )
+    found = [caption_text(text) for text in hypotheses]
+    return _sacrebleu(score, found, [[caption_text(text) for text in texts] for texts in references])
+
+
+@register_metric("caption_bleu1", higher_is_better=True, of_text=True, library="sacrebleu")
+def caption_bleu1(hypotheses: Texts, references: References) -> float:
+    """BLEU-1 of captions, 0 to 100: sacrebleu over the set, not smoothed, of lower-case words without
+    punctuation."""
+    return _caption_bleu(1, hypotheses, references)
+
+
+@register_metric("caption_bleu2", higher_is_better=True, of_text=True, library="sacrebleu")
+def caption_bleu2(hypotheses: Texts, references: References) -> float:
+    """BLEU-2 of captions; see `caption_bleu1`."""
+    return _caption_bleu(2, hypotheses, references)
+
+
+@register_metric("caption_bleu3", higher_is_better=True, of_text=True, library="sacrebleu")
+def caption_bleu3(hypotheses: Texts, references: References) -> float:
+    """BLEU-3 of captions; see `caption_bleu1`."""
+    return _caption_bleu(3, hypotheses, references)
+
+
+@register_metric("caption_bleu4", higher_is_better=True, of_text=True, library="sacrebleu")
+def caption_bleu4(hypotheses: Texts, references: References) -> float:
+    """BLEU-4 of captions; see `caption_bleu1`."""
+    return _caption_bleu(4, hypotheses, references)
 
 
 @register_metric("chrf", higher_is_better=True, of_text=True, library="sacrebleu")

@@ -83,7 +83,9 @@ class TrainingData(Protocol):
     """What the trainer needs of a data set; `Dataset` is one.
 
     Where it has an attribute `on_disk` that is true, each batch is made while the one before is computed, in
-    another thread.
+    another thread. Where it has a method `training_batch(examples, *, update, seed)`, batches to learn from
+    are made by that: it may change the examples each time, by these numbers (`FeatureDataset`); its attribute
+    `augmentation`, with settings(), is then what a checkpoint says of it.
     """
 
     @property
@@ -341,6 +343,7 @@ class Trainer:
 
     def settings(self, train: TrainingData) -> dict[str, dict[str, Any]]:
         """Return what a checkpoint says of the run: only "free" ones may differ when it is resumed."""
+        augmentation = getattr(train, "augmentation", None)
         return {
             "fixed": {
                 "batch_size": self.batching.batch_size,
@@ -361,6 +364,7 @@ class Trainer:
                 "compute_type": self.compute_type,
                 "average_decay": self.average_decay,
                 "frozen": self.frozen or None,
+                "augmentation": augmentation and augmentation.settings(),
                 "early_stopping": self.early_stopping,
                 "validate_every": self.validate_every,
                 "report_every": self.report_every,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -272,10 +272,18 @@ class TrainingRun:
         Else not: the thread would take a processor from the step, to save next to nothing.
         """
         epoch = self.state.epoch
-        batch = self.prefetch.get((epoch, at), lambda: self.train.batch(batches[at]))
+        batch = self.prefetch.get((epoch, at), self._maker(batches, at))
         if at + 1 < len(batches) and self.prepares_ahead:
-            self.prefetch.begin((epoch, at + 1), lambda: self.train.batch(batches[at + 1]))
+            self.prefetch.begin((epoch, at + 1), self._maker(batches, at + 1))
         return batch
+
+    def _maker(self, batches: Batches, at: int) -> Callable[[], Batch]:
+        """What makes a batch, which is told its update now: the state moves on while it is made."""
+        augmented = getattr(self.train, "training_batch", None)
+        if augmented is None:
+            return lambda: self.train.batch(batches[at])
+        update = self.state.step + (at - self.state.position) // self.trainer.accum_count
+        return lambda: augmented(batches[at], update=update, seed=self.trainer.batching.seed)
 
     def _batches(self) -> Batches:
         epoch, batches = self.epoch_batches

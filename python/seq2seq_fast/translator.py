@@ -21,6 +21,7 @@ from seq2seq_fast.batching import batches
 from seq2seq_fast.copying import CopySource
 from seq2seq_fast.device import resolve_device
 from seq2seq_fast.files import ModelFolder
+from seq2seq_fast.front_end import FrontEnd, Statistics
 from seq2seq_fast.quantization import COMPUTE_TYPES
 from seq2seq_fast.search import DEFAULTS, check_bools
 from seq2seq_fast.text import TextField
@@ -126,6 +127,8 @@ class Translator:
         self.source: TextField | None = first.source
         """Tokeniser and vocabulary of the sources, if the folder has them."""
         self.target: TextField | None = first.target
+        self.front_end: FrontEnd | None = first.front_end
+        """What feature vectors go through before the network; None: nothing, or the sources are tokens."""
         self.compute_type: str = models[0].compute_type
         self._attends = all(folder.config.context == "attention" for folder in folders)
         self.num_translators = inter
@@ -174,13 +177,14 @@ class Translator:
         return_scores: bool = False,
         return_token_scores: bool = False,
         return_attention: bool = False,
+        groups: Iterable[str | Statistics] | None = None,
     ) -> list[TranslationResult]:
         """Search for the best outputs. `SearchOptions` says what each option of the search means exactly.
 
         Args:
             source: for each source its tokens (an unknown one is unk; the end token is added if the model
-                wants it), its ids (taken as they are), or its features, float32 [S, C]. One without any
-                gives an empty output.
+                wants it), its ids (taken as they are), or its features, float32 [S, C], as they were in the
+                training files (the model's front end does the rest). One without any gives an empty output.
             max_batch_size: cut the sources, sorted by length, into batches of so many; 0: one batch. Batches
                 are computed side by side as far as inter_threads allow. No result depends on it.
             batch_type: what max_batch_size counts: "examples", or "tokens" of the source (or feature
@@ -196,6 +200,8 @@ class Translator:
             return_scores: fill `scores` of the results.
             return_token_scores: fill `token_scores`.
             return_attention: fill `attention`.
+            groups: who each source is of, a group that training knew or its `front_end.Statistics`; for a
+                model whose front end normalises by group.
 
         Returns:
             A result for each source, in their order.
@@ -207,7 +213,7 @@ class Translator:
         op = "translate_batch"
         native = self._opened()
         source = _list(op, "source", source)
-        rows = self._source_rows(op, source)
+        rows = self._source_rows(op, source, groups)
         options: dict[str, Any] = {
             "beam_size": beam_size,
             "patience": patience,
@@ -248,6 +254,7 @@ class Translator:
         *,
         max_batch_size: int = 0,
         batch_type: BatchType = "examples",
+        groups: Iterable[str | Statistics] | None = None,
     ) -> list[ScoringResult]:
         """Return how probable given targets are.
 
@@ -256,6 +263,7 @@ class Translator:
             target: for each source its target's tokens, or ids, without start and end token; may be empty.
             max_batch_size: as for `translate_batch`.
             batch_type: "examples", or "tokens": of source or target, whichever has more.
+            groups: as for `translate_batch`.
 
         Returns:
             A result for each pair, in their order.
@@ -267,7 +275,7 @@ class Translator:
         op = "score_batch"
         native = self._opened()
         source = _list(op, "source", source)
-        rows = self._source_rows(op, source)
+        rows = self._source_rows(op, source, groups)
         copied = self._copied(op, source, rows)
         targets = self._target_rows(op, target, copied)
         if len(targets) != len(rows):
@@ -292,7 +300,10 @@ class Translator:
     def generate(
         self, source: Floats | Ids, source_lengths: Ids, *, copies: Ids | None = None, **options: Any
     ) -> list[list[Hypothesis]]:
-        """Search with `Seq2Seq.generate`'s arguments and results, which tell more: flat arrays, ids only."""
+        """Search with `Seq2Seq.generate`'s arguments and results, which tell more: flat arrays, ids only.
+
+        Features are those behind the front end.
+        """
         check_bools(options)
         return self._opened().generate(source, source_lengths, DEFAULT_OPTIONS | options, copies)
 
@@ -311,15 +322,37 @@ class Translator:
             raise RuntimeError("[Translator] It is closed.")
         return native
 
-    def _source_rows(self, op: str, source: Any) -> list[NDArray[Any]]:
+    def _source_rows(self, op: str, source: Any, groups: Any = None) -> list[NDArray[Any]]:
         """The sources as int32 [S] or float32 [S, C] each."""
         sources, config = _list(op, "source", source), self.config
+        by_group = self.front_end is not None and self.front_end.normalization == "group"
+        if groups is not None:
+            if not by_group:
+                raise ValueError(f"[{op}] Expected no groups: this model does not normalise by group.")
+            groups = _list(op, "groups", groups)
+            if len(groups) != len(sources):
+                raise ValueError(f"[{op}] Expected groups for {len(sources)} sources, got {len(groups)}.")
+        elif by_group:
+            raise ValueError(f"[{op}] Expected groups, as this model normalises by group; got none.")
         if config.source_vocab_size:
             return [
                 _token_row(op, f"source {i}", tokens, self.source, config.source_vocab_size)
                 for i, tokens in enumerate(sources)
             ]
-        return [_feature_row(op, f"source {i}", x, config.source_features) for i, x in enumerate(sources)]
+        front_end = self.front_end
+        if front_end is None:
+            return [_feature_row(op, f"source {i}", x, config.source_features) for i, x in enumerate(sources)]
+        rows = []
+        for i, x in enumerate(sources):
+            row = _feature_row(op, f"source {i}", x, front_end.features)
+            if not len(row):
+                rows.append(np.zeros((0, front_end.width), np.float32))
+                continue
+            try:
+                rows.append(front_end(row, groups[i] if groups is not None else None))
+            except ValueError as error:
+                raise ValueError(f"[{op}] In source {i}: {error}") from None
+        return rows
 
     def _copied(self, op: str, sources: list[Any], rows: Sequence[NDArray[Any]]) -> list[CopySource]:
         """What each source lets the output copy; nothing where the model does not copy."""
@@ -458,6 +491,20 @@ def _check_same_text(first: ModelFolder, other: ModelFolder) -> None:
                 f"[Translator] Expected models of one {side} vocabulary, {other.path} has another than "
                 f"{first.path}."
             )
+
+    if not _same_front_end(first.front_end, other.front_end):
+        raise ValueError(
+            f"[Translator] Expected models of one front end, {other.path} has another than {first.path}."
+        )
+
+
+def _same_front_end(one: FrontEnd | None, two: FrontEnd | None) -> bool:
+    """Whether features come out the same."""
+    if one is None or two is None:
+        return one is two
+    return one.settings() == two.settings() and {
+        name: statistics.to_bytes() for name, statistics in one.statistics.items()
+    } == {name: statistics.to_bytes() for name, statistics in two.statistics.items()}
 
 
 def _processors() -> int:

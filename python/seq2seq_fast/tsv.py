@@ -10,7 +10,7 @@ import lzma
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -95,9 +95,9 @@ class Limits:
     min_target_length: int = 1
     max_examples: int | None = None
 
-    def refusal(self, source_tokens: list[str], target_tokens: list[str]) -> str | None:
+    def refusal(self, source_tokens: Sized, target_tokens: Sized) -> str | None:
         """Return why a pair is left out; None: it is not."""
-        if not source_tokens:
+        if not len(source_tokens):
             return "empty source"
         if len(target_tokens) < self.min_target_length:
             return "target too short"

@@ -167,7 +167,7 @@ def drawing(probability: float, seed: int, update: int, example: int) -> Draw:
 
 
 def memory_width(o: Any) -> int:
-    return int(o.encoder_hidden) * (2 if o.bidirectional else 1)
+    return int(o.encoder_hidden) * (2 if o.bidirectional and o.encoder_layers else 1)
 
 
 def pyramid(o: Any) -> list[int]:
@@ -210,6 +210,8 @@ def parameter_shapes(o: Any) -> dict[str, tuple[int, ...]]:
         shapes[f"encoder.conv_l{k}.bias"] = (o.conv_channels,)
         source = o.conv_channels
     suffixes = ("", "_reverse") if o.bidirectional else ("",)
+    if not o.encoder_layers:
+        shapes["encoder.projection.weight"], shapes["encoder.projection.bias"] = (memory, source), (memory,)
     widths = [1] * o.encoder_layers if o.pyramid_skips else pyramid(o)
     rnn("encoder.rnn", o.encoder_cell, source, o.encoder_hidden, widths, suffixes)
     if o.bridge == "dense":
@@ -265,6 +267,9 @@ def encode(o: Any, params: Params, source: np.ndarray, drop: Drop = no_dropout) 
         x = drop(OP_SOURCE_EMBEDDING, params[f"{side}.embedding.weight"][np.array(read)], 0)
     for k in range(o.conv_layers):
         x = np.tanh(_conv(x, params[f"encoder.conv_l{k}.weight"], params[f"encoder.conv_l{k}.bias"], o))
+    if not o.encoder_layers:
+        memory = drop(OP_ENCODER_LAYER, _dense(params, "encoder.projection", x), 0)
+        return memory, [(np.sum(memory, axis=0) / len(memory),)]
     directions = 2 if o.bidirectional else 1
     weights = _rnn_weights(params, "encoder.rnn", o.encoder_layers, directions)
     zero = tuple(np.zeros(o.encoder_hidden) for _ in range(2 if o.encoder_cell == "lstm" else 1))
@@ -301,7 +306,7 @@ def first_states(o: Any, params: Params, encoder_states: list[State]) -> list[St
     """The bridge: the state in which each decoder layer starts, from the encoder's last."""
     states: list[State] = []
     zero = np.zeros(o.decoder_hidden)
-    both_lstm = o.encoder_cell == "lstm" and o.decoder_cell == "lstm"
+    both_lstm = o.encoder_cell == "lstm" and o.decoder_cell == "lstm" and o.encoder_layers > 0
     for k in range(o.decoder_layers):
         final = encoder_states[max(0, o.encoder_layers - o.decoder_layers + k)]
         if o.bridge == "zero":

@@ -75,6 +75,13 @@ Device = Annotated[
         "--device", metavar="auto|cpu|cuda|cuda:N", help="Where; auto: CUDA where it is ready, else the CPU."
     ),
 ]
+FeaturesInMemory = Annotated[
+    bool,
+    typer.Option(
+        "--features_in_memory",
+        help="A manifest's archives are read into memory, compressed ones, too, instead of mapped.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
@@ -130,7 +137,11 @@ def train(
 def translate(
     model: ModelDirs,
     src: Annotated[
-        Path | None, typer.Option("--src", help="Lines to translate; standard input if none.")
+        Path | None,
+        typer.Option(
+            "--src",
+            help="Lines to translate, or a manifest of feature sequences; standard input if none.",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write; standard output if none.")] = None,
     beam_size: BeamSize = 5,
@@ -156,12 +167,13 @@ def translate(
     with_attention: Annotated[
         bool, typer.Option("--with_attention", help="With --json: the attention matrices, too.")
     ] = False,
+    features_in_memory: FeaturesInMemory = False,
     ensemble_mean: EnsembleMean = "probability",
     device: Device = "auto",
     compute_type: ComputeType = "default",
     intra_threads: IntraThreads = 0,
 ) -> None:
-    """Translate lines of text with a model, in order; an empty line stays empty."""
+    """Translate lines of text with a model, in order, an empty line to an empty one; or feature sequences."""
     from .translate import run_translate
 
     _check_batch_type(batch_type)
@@ -181,6 +193,7 @@ def translate(
         as_json=json,
         with_score=with_score,
         with_attention=with_attention,
+        features_in_memory=features_in_memory,
         beam_size=beam_size,
         length_penalty=length_penalty,
         patience=patience,
@@ -244,14 +257,20 @@ def score(
 def evaluate(
     model: ModelDirs,
     data: Annotated[
-        Path, typer.Option("--data", help="Lines of source TAB reference [TAB reference ...], plain or .gz.")
+        Path,
+        typer.Option(
+            "--data",
+            help="Lines of source TAB reference [TAB reference ...], plain or .gz; or a manifest of "
+            "feature sequences.",
+        ),
     ],
     metrics: Annotated[
         str,
         typer.Option(
             "--metrics",
             help="Comma-separated: exact_match, token_error_rate, word_error_rate, loss, perplexity; "
-            "with the extra metrics bleu, bleu_tokenized, chrf, rouge1, rouge2, rougeL, wer, cer.",
+            "with the extra metrics bleu, bleu_tokenized, caption_bleu1 to caption_bleu4, chrf, rouge1, "
+            "rouge2, rougeL, wer, cer.",
         ),
     ] = "exact_match,token_error_rate",
     out: Annotated[
@@ -263,6 +282,7 @@ def evaluate(
     min_length: MinLength = 0,
     max_length: MaxLength = 256,
     json: Json = False,
+    features_in_memory: FeaturesInMemory = False,
     ensemble_mean: EnsembleMean = "probability",
     device: Device = "auto",
     compute_type: ComputeType = "default",
@@ -280,6 +300,7 @@ def evaluate(
         metrics=[name for part in metrics.split(",") if (name := part.strip().replace("-", "_"))],
         out=out,
         as_json=json,
+        features_in_memory=features_in_memory,
         beam_size=beam_size,
         length_penalty=length_penalty,
         patience=patience,

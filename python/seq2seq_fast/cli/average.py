@@ -30,6 +30,6 @@ def run_average(run: Path, *, out: Path, last: int) -> None:
         raise ValueError(f"{run}: its checkpoints are of another model than {model_folder(run)}.")
     for name, values in average_checkpoints(chosen).items():
         loaded.model.native.load_parameter(name, values)
-    save_model(out, loaded.model, source=loaded.source, target=loaded.target)
+    save_model(out, loaded.model, source=loaded.source, target=loaded.target, front_end=loaded.front_end)
     steps = ", ".join(str(int(path.stem.rpartition("-")[2])) for path in chosen)
     print(f"{out}: the mean of {len(chosen)} checkpoints, of the steps {steps}.")

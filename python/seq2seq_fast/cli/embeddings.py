@@ -30,14 +30,14 @@ def check_joint(options: Mapping[str, Value | None]) -> None:
 def start_embeddings(
     options: Mapping[str, Value | None],
     model: Seq2Seq,
-    source: TextField,
+    source: TextField | None,
     target: TextField,
     tell: Callable[[str], None],
 ) -> None:
     """Let embeddings begin as the vectors of --pre_word_vecs_enc and --pre_word_vecs_dec."""
     for side, name, text in (("encoder", "enc", source), ("decoder", "dec", target)):
         path = options[f"pre_word_vecs_{name}"]
-        if path is not None:
+        if path is not None and text is not None:
             found = set_word_vectors(model, side, text.vocabulary, str(path))
             tell(f"{path} has vectors of {found} of the {side}'s {len(text.vocabulary)} tokens.")
 

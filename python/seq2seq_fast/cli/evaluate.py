@@ -6,18 +6,21 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from seq2seq_fast import tsv
 from seq2seq_fast.batching import batches
 from seq2seq_fast.decoding import best_tokens, compare
+from seq2seq_fast.manifest import read_manifest
 from seq2seq_fast.metrics import available_metrics, get_metric, perplexity
 from seq2seq_fast.progress import open_progress
+from seq2seq_fast.text import TextField
 
+from .features import decode_manifest, feature_likelihood, open_sources, references_of
 from .lines import open_output
-from .models import TextModel, open_model
+from .models import FeatureModel, TextModel, open_model
 from .translate import one_line, score_pairs
 
 LIKELIHOOD_METRICS = ("loss", "perplexity")
@@ -34,6 +37,7 @@ def run_evaluate(
     metrics: Sequence[str],
     out: Path | None,
     as_json: bool,
+    features_in_memory: bool,
     model_options: Mapping[str, Any],
     **search: Any,
 ) -> None:
@@ -47,32 +51,79 @@ def run_evaluate(
         get_metric(name)  # now, not after minutes of decoding, it says which library is missing
     if not metrics:
         raise ValueError("--metrics: expected at least one.")
-    text_model = open_model(folders, **model_options)
-    references = tsv.read_references(data)
-    if not references:
-        raise ValueError(f"{data}: no line to evaluate.")
+    model = open_model(folders, **model_options)
+    if isinstance(model, FeatureModel):
+        evaluated: Evaluated = EvaluatedFeatures(model, data, in_memory=features_in_memory)
+    else:
+        evaluated = EvaluatedTexts(model, data)
+    names, right = evaluated.names, evaluated.references
     started = time.perf_counter()
     values = dict.fromkeys(metrics, 0.0)
     wanted = [name for name in metrics if name not in LIKELIHOOD_METRICS]
     if wanted or out is not None:
-        hypotheses = decode_all(text_model, list(references), **search)
-        right = list(references.values())
+        hypotheses = evaluated.decode(**search)
         for name in wanted:
-            values[name] = compare(get_metric(name), hypotheses, right, text_model.target)
+            values[name] = compare(get_metric(name), hypotheses, right, model.target)
         if out is not None:
-            write_predictions(out, text_model, references, hypotheses)
+            write_predictions(out, model.target, names, right, hypotheses)
     if any(name in LIKELIHOOD_METRICS for name in metrics):
-        nll, tokens = negative_log_likelihood(text_model, references)
+        nll, tokens = evaluated.likelihood()
         likelihood = {"loss": nll / tokens if tokens else np.nan, "perplexity": perplexity(nll, tokens)}
         values |= {name: float(likelihood[name]) for name in metrics if name in LIKELIHOOD_METRICS}
     seconds = time.perf_counter() - started
     if as_json:
-        print(json.dumps({"sources": len(references), "seconds": round(seconds, 3), "metrics": values}))
+        print(json.dumps({"sources": len(names), "seconds": round(seconds, 3), "metrics": values}))
         return
     width = max(len(name) for name in values)
-    print(f"{len(references)} sources, {seconds:.1f} s")
+    print(f"{len(names)} sources, {seconds:.1f} s")
     for name, value in values.items():
         print(f"{name:<{width}}  {show(name, value)}")
+
+
+class Evaluated(Protocol):
+    """A model and what it is tried on."""
+
+    names: list[str]
+    """[N] what each source is called."""
+    references: list[list[str]]
+    """[N] the texts that are right for each."""
+
+    def decode(self, **search: Any) -> list[list[str]]:
+        """Return the tokens of each source's best hypothesis."""
+
+    def likelihood(self) -> tuple[float, int]:
+        """Return the sum of -log p over all tokens of all references, end tokens too, and their number."""
+
+
+class EvaluatedTexts:
+    """Texts, each its own name."""
+
+    def __init__(self, model: TextModel, data: Path) -> None:
+        self.model, self.by_text = model, tsv.read_references(data)
+        if not self.by_text:
+            raise ValueError(f"{data}: no line to evaluate.")
+        self.names, self.references = list(self.by_text), list(self.by_text.values())
+
+    def decode(self, **search: Any) -> list[list[str]]:
+        return decode_all(self.model, self.names, **search)
+
+    def likelihood(self) -> tuple[float, int]:
+        return negative_log_likelihood(self.model, self.by_text)
+
+
+class EvaluatedFeatures:
+    """The sequences of a manifest."""
+
+    def __init__(self, model: FeatureModel, data: Path, *, in_memory: bool) -> None:
+        self.model, self.manifest = model, read_manifest(data, in_memory=in_memory)
+        self.sources = open_sources(model, self.manifest)
+        self.names, self.references = list(self.manifest.sequences.names), references_of(self.manifest)
+
+    def decode(self, **search: Any) -> list[list[str]]:
+        return decode_manifest(self.model, self.sources, **search)
+
+    def likelihood(self) -> tuple[float, int]:
+        return feature_likelihood(self.model, self.manifest)
 
 
 def show(name: str, value: float) -> str:
@@ -97,13 +148,17 @@ def decode_all(text_model: TextModel, texts: Sequence[str], **search: Any) -> li
 
 
 def write_predictions(
-    out: Path, text_model: TextModel, references: dict[str, list[str]], hypotheses: Sequence[Sequence[str]]
+    out: Path,
+    target: TextField,
+    names: Sequence[str],
+    references: Sequence[Sequence[str]],
+    hypotheses: Sequence[Sequence[str]],
 ) -> None:
     """Write lines of source TAB hypothesis TAB references."""
     with open_output(out) as stream:
-        for (text, right), tokens in zip(references.items(), hypotheses, strict=True):
-            found = one_line(text_model.target.tokenizer.detokenize(tokens)).replace("\t", " ")
-            stream.write("\t".join([text, found, *right]) + "\n")
+        for name, right, tokens in zip(names, references, hypotheses, strict=True):
+            found = one_line(target.tokenizer.detokenize(tokens)).replace("\t", " ")
+            stream.write("\t".join([name, found, *right]) + "\n")
 
 
 def negative_log_likelihood(text_model: TextModel, references: dict[str, list[str]]) -> tuple[float, int]:

@@ -41,6 +41,11 @@ def run_info(folder: Path, *, as_json: bool) -> None:
             }
             if name == "source":
                 facts[name]["eos"] = side.eos
+    if opened.front_end is not None:
+        facts["front_end"] = {
+            **opened.front_end.settings(),
+            "groups": len(opened.front_end.statistics),
+        }
     facts["tensors"] = parameters
     if as_json:
         print(json.dumps(facts, ensure_ascii=False))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from seq2seq_fast.batching import Batching
 from seq2seq_fast.checkpoint import CheckpointFolder
 from seq2seq_fast.corpus import build_vocabularies, cached_tsv
 from seq2seq_fast.data import Dataset
-from seq2seq_fast.decoding import decoding_metric
+from seq2seq_fast.decoding import decoding_metric, feature_metric
 from seq2seq_fast.device import resolve_device
+from seq2seq_fast.feature_data import FeatureDataset
 from seq2seq_fast.files import save_model
+from seq2seq_fast.front_end import FrontEnd
 from seq2seq_fast.metrics import get_metric
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import Optimizer, optimizer_from_settings
@@ -36,6 +39,15 @@ from seq2seq_fast.trainer import Metric, Trainer, TrainingInterrupted, TrainingR
 
 from .embeddings import check_joint, freeze_embeddings, start_embeddings
 from .evaluate import LIKELIHOOD_METRICS
+from .features import (
+    check_data_type,
+    fit_front_end,
+    make_data,
+    make_target,
+    open_training_manifest,
+    references_of,
+    tell_dropped,
+)
 from .options import Value, load_config, preset_file
 from .train_options import TRAIN_OPTIONS, arguments_for, resolve
 
@@ -83,21 +95,17 @@ def run_train(
     check_metric(options)
     trainer_arguments = arguments_for("trainer", options)
     trainer_arguments["scheduled_sampling"] = make_sampling(options)
-    source, target = make_fields(options, out, resume=resume)
-    unknown: dict[str, Any] = {}
-    if options["word_dropout"]:
-        unknown["source_unk_id"] = source.vocabulary.unk_id
-    train = read(options, "train", source, target)
-    valid = read(options, "valid", source, target) if options["valid"] is not None else None
+    check_data_type(options)
+    read_data = feature_data if options["data_type"] == "features" else text_data
+    data = read_data(options, out, resume=resume)
+    source, target, train, valid = data.source, data.target, data.train, data.valid
     scheduler = make_scheduler(options, planned_steps(options, train))
-    metric = make_metric(options, source, target)
     save_options(options, out)
     model = Seq2Seq(
         Seq2SeqConfig(
-            source_vocab_size=len(source.vocabulary),
             target_vocab_size=len(target.vocabulary),
             **arguments_for("model", options),
-            **unknown,
+            **data.reads,
             **{
                 f"{name}_id": getattr(target.vocabulary, f"{name}_id")
                 for name in ("bos", "eos", "unk", "pad")
@@ -114,13 +122,15 @@ def run_train(
         optimizer,
         out=out,
         scheduler=scheduler,
-        metric=metric,
-        save_model=lambda folder: save_model(folder, model, source=source, target=target),
+        metric=data.metric,
+        save_model=lambda folder: save_model(
+            folder, model, source=source, target=target, front_end=data.front_end
+        ),
         resume_hint=f"seq2seq-fast train --out {out} --resume",
         **trainer_arguments,
     )
     tell(
-        f"{len(train)} pairs, {len(source.vocabulary)} source and {len(target.vocabulary)} target tokens, "
+        f"{len(train)} pairs, {data.described}{len(target.vocabulary)} target tokens, "
         f"{sum(view.size for view in model.parameters().values())} parameters on {model.device}."
     )
     try:
@@ -130,6 +140,58 @@ def run_train(
         return None
     tell(f"The model is in {result.best or result.last}: seq2seq-fast translate --model {out}")
     return result
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run reads."""
+
+    source: TextField | None
+    """None: feature vectors."""
+    target: TextField
+    front_end: FrontEnd | None
+    train: Dataset | FeatureDataset
+    valid: Dataset | FeatureDataset | None
+    metric: str | Metric
+    reads: dict[str, Any]
+    """What the network's config says of its sources."""
+    described: str
+
+
+def text_data(options: Mapping[str, Value | None], out: Path, *, resume: bool) -> Data:
+    """Read pairs of texts."""
+    source, target = make_fields(options, out, resume=resume)
+    size = len(source.vocabulary)
+    reads: dict[str, Any] = {"source_vocab_size": size}
+    if options["word_dropout"]:
+        reads["source_unk_id"] = source.vocabulary.unk_id
+    train = read(options, "train", source, target)
+    valid = read(options, "valid", source, target) if options["valid"] is not None else None
+    metric = make_metric(options, source, target)
+    return Data(source, target, None, train, valid, metric, reads, f"{size} source and ")
+
+
+def feature_data(options: Mapping[str, Value | None], out: Path, *, resume: bool) -> Data:
+    """Read pairs of feature sequences and texts."""
+    manifest = open_training_manifest(options, "train")
+    lines = (text for texts in manifest.texts for text in texts)
+    target = make_target(
+        options, manifest, make_tokenizer(options, "tgt", (1,), out, resume=resume, texts=lines)
+    )
+    front_end = fit_front_end(options, manifest)
+    train = make_data(options, manifest, target, front_end)
+    tell_dropped(options["train"], train)
+    valid = None
+    arguments = arguments_for("validation", options)
+    metric: str | Metric = arguments.pop("metric")
+    if options["valid"] is not None:
+        checked = open_training_manifest(options, "valid")
+        valid = make_data(options, checked, target, front_end)
+        tell_dropped(options["valid"], valid)
+        if metric not in LIKELIHOOD_METRICS:
+            metric = feature_metric(str(metric), valid.sources, target, references_of(checked), **arguments)
+    features = {"source_features": front_end.width}
+    return Data(None, target, front_end, train, valid, metric, features, f"{front_end.width} features and ")
 
 
 def make_fields(
@@ -164,9 +226,18 @@ def make_fields(
 
 
 def make_tokenizer(
-    options: Mapping[str, Value | None], side: str, columns: tuple[int, ...], out: Path, *, resume: bool
+    options: Mapping[str, Value | None],
+    side: str,
+    columns: tuple[int, ...],
+    out: Path,
+    *,
+    resume: bool,
+    texts: Iterable[str] | None = None,
 ) -> Tokenizer:
-    """Make the tokeniser of these columns. A SentencePiece model that is learnt is kept for --resume."""
+    """Make the tokeniser of these columns. A SentencePiece model that is learnt is kept for --resume.
+
+    `texts`: what it is learnt from, where that is not the columns.
+    """
     kind = options["source_tokenizer" if side == "src" else "target_tokenizer"]
     lowercase = bool(options["lowercase"])
     path = options[f"{side}_subword_model"]
@@ -180,8 +251,11 @@ def make_tokenizer(
     if not (resume and kept.exists()):
         named = " and ".join(f"column {column + 1}" for column in columns)
         tell(f"Learning a SentencePiece model of {named} of {options['train']}.")
+        if texts is None:
+            rows = (line for _, line in tsv.read_columns(str(options["train"])))
+            texts = (line[column] for line in rows for column in columns)
         tokenizer = SentencePieceTokenizer.train(
-            (line[column] for _, line in tsv.read_columns(str(options["train"])) for column in columns),
+            texts,
             vocab_size=int(options["subword_vocab_size"] or 0),
             lowercase=lowercase,
         )
@@ -232,7 +306,7 @@ def make_sampling(options: Mapping[str, Value | None]) -> ScheduledSampling | No
     return None if arguments["type"] == "none" else ScheduledSampling(**arguments)
 
 
-def planned_steps(options: Mapping[str, Value | None], train: Dataset) -> int | None:
+def planned_steps(options: Mapping[str, Value | None], train: Dataset | FeatureDataset) -> int | None:
     """Return how many steps --train_steps and --max_epochs allow on this data; None: as many as it takes.
 
     Batches of so many tokens differ a little in number from epoch to epoch; counted are those of the first.

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seq2seq_fast.batching import BATCH_TYPES
+from seq2seq_fast.front_end import NORMALIZATIONS
 from seq2seq_fast.metrics import available_metrics
 from seq2seq_fast.optim import OPTIMIZERS
 from seq2seq_fast.scheduled_sampling import TYPES as SAMPLING_TYPES
@@ -36,6 +37,7 @@ def _o(
 
 
 CELLS = ("lstm", "gru")
+DATA_TYPES = ("text", "features")
 DECAY_METHODS = ("auto", "none", "plateau", "step", "exponential", "cosine", "rsqrt", "noam")
 VALIDATION_METRICS = ("loss", "perplexity", *available_metrics())
 
@@ -43,6 +45,7 @@ VALIDATION_METRICS = ("loss", "perplexity", *available_metrics())
 TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("train", "path", None, "data.train", "Training pairs: lines of source TAB target, plain, .gz or .xz."),
     _o("valid", "path", None, "data.valid", "Validation pairs; further columns and lines of a source are references."),
+    _o("data_type", "text", "text", "data.data_type", "What sources are: text, or feature sequences in files; --train and --valid are then manifests.", DATA_TYPES),
     _o("out", "path", None, "data.out", "Folder for the run: models (best, last), checkpoints, metrics.jsonl."),
     _o("source_tokenizer", "text", "space", "data.source_tokenizer", "How sources are cut into tokens.", tuple(TOKENIZERS)),
     _o("target_tokenizer", "text", "space", "data.target_tokenizer", "How targets are cut into tokens.", tuple(TOKENIZERS)),
@@ -63,12 +66,27 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("pre_word_vecs_dec", "path", None, "data.pre_word_vecs_dec", "Where target embeddings begin."),
     _o("freeze_word_vecs_enc", "bool", False, "data.freeze_word_vecs_enc", "Source embeddings stay as they are."),
     _o("freeze_word_vecs_dec", "bool", False, "data.freeze_word_vecs_dec", "Target embeddings stay as they are."),
+    _o("features_in_memory", "bool", False, "data.features_in_memory", "A manifest's archives are read into memory, compressed ones, too, instead of mapped."),
+
+    _o("normalization", "text", "none", "front_end.normalization", "Features are normalised by mean and deviation: of all training vectors, of their group's, of their sequence's.", NORMALIZATIONS),
+    _o("deltas", "int", 0, "front_end.deltas", "Slopes of the features beside them: 1, or 2 for slopes of slopes, too."),
+    _o("delta_window", "int", 2, "front_end.delta_window", "Slopes are of so many vectors before and behind."),
+    _o("stack_frames", "int", 1, "front_end.stack", "So many successive vectors make one."),
+    _o("stack_stride", "int", 0, "front_end.stride", "And each begins so many after the one before (0: as many as --stack_frames)."),
+
+    _o("time_masks", "int", 0, "augmentation.time_masks", "In training so many runs of vectors of a sequence are 0."),
+    _o("time_mask_width", "int", 0, "augmentation.time_mask_width", "A run's longest, in vectors."),
+    _o("time_mask_share", "float", 1.0, "augmentation.time_mask_share", "And in parts of the sequence."),
+    _o("frequency_masks", "int", 0, "augmentation.frequency_masks", "In training so many runs of features are 0."),
+    _o("frequency_mask_width", "int", 0, "augmentation.frequency_mask_width", "A run's widest, in features."),
+    _o("speed_change", "float", 0.0, "augmentation.speed_change", "In training sequences are faster or slower by this part at most."),
+    _o("feature_noise", "float", 0.0, "augmentation.noise", "Deviation of the noise on normalised features in training."),
 
     _o("rnn_type", "text", "lstm", "model.encoder_cell model.decoder_cell", "Recurrent cell.", CELLS),
     _o("enc_rnn_type", "text", None, "model.encoder_cell", "Recurrent cell of the encoder.", CELLS),
     _o("dec_rnn_type", "text", None, "model.decoder_cell", "Recurrent cell of the decoder.", CELLS),
     _o("layers", "int", 1, "model.encoder_layers model.decoder_layers", "Recurrent layers of encoder and decoder."),
-    _o("enc_layers", "int", None, "model.encoder_layers", "Recurrent layers of the encoder."),
+    _o("enc_layers", "int", None, "model.encoder_layers", "Recurrent layers of the encoder (0: a projection, for sources without an order)."),
     _o("dec_layers", "int", None, "model.decoder_layers", "Recurrent layers of the decoder."),
     _o("hidden_size", "int", 256, "model.encoder_hidden model.decoder_hidden", "Width of encoder (each direction) and decoder."),
     _o("enc_hid_size", "int", None, "model.encoder_hidden", "Width of the encoder, of each direction."),

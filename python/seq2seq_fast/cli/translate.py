@@ -16,8 +16,9 @@ from seq2seq_fast.batching import batches
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.decoding import decode_texts, text_sources
 
+from .features import translate_features
 from .lines import is_standard, open_output, read_lines
-from .models import TextModel, open_model
+from .models import FeatureModel, TextModel, open_model, open_text_model
 
 if TYPE_CHECKING:
     from seq2seq_fast._native import Hypothesis
@@ -36,13 +37,29 @@ def run_translate(
     as_json: bool,
     with_score: bool,
     with_attention: bool,
+    features_in_memory: bool,
     model_options: Mapping[str, Any],
     **search: Any,
 ) -> None:
-    """Translate lines to lines. An empty line stays empty."""
+    """Translate lines to lines, an empty line to an empty one; or the sequences of a manifest to lines."""
     text_model = open_model(folders, **model_options)
     if with_attention and not text_model.has_attention:
         raise ValueError("--with_attention: this model has no attention.")
+    if isinstance(text_model, FeatureModel):
+        translate_features(
+            text_model,
+            src=src,
+            out=out,
+            batch_size=batch_size,
+            batch_type=batch_type,
+            n_best=n_best,
+            as_json=as_json,
+            with_score=with_score,
+            with_attention=with_attention,
+            in_memory=features_in_memory,
+            **search,
+        )
+        return
     if is_standard(src) and sys.stdin.isatty():
         batch_size, batch_type = 1, "examples"  # someone types: answer each line
     tokenized = ((text, text_model.source.tokenizer.tokenize(text)) for text in read_lines(src))
@@ -77,7 +94,7 @@ def _weight(batch_type: str) -> Any:
 
 
 def as_lines(
-    text_model: TextModel,
+    text_model: TextModel | FeatureModel,
     index: int,
     hypotheses: list[Hypothesis],
     extra: Sequence[str] = (),
@@ -112,20 +129,21 @@ def as_record(
         "source": text,
         "source_tokens": tokens,
         "hypotheses": [
-            _hypothesis_record(text_model, len(tokens), h, extra, with_attention=with_attention)
+            hypothesis_record(text_model, len(tokens), h, extra, with_attention=with_attention)
             for h in hypotheses
         ],
     }
 
 
-def _hypothesis_record(
-    text_model: TextModel,
+def hypothesis_record(
+    text_model: TextModel | FeatureModel,
     source_length: int,
     hypothesis: Hypothesis,
-    extra: Sequence[str],
+    extra: Sequence[str] = (),
     *,
     with_attention: bool,
 ) -> dict[str, Any]:
+    """Render one hypothesis for JSON."""
     target = text_model.target
     record: dict[str, Any] = {
         "text": target.decode(hypothesis.tokens, extra),
@@ -164,7 +182,7 @@ def run_score(
     """Write the log-probability of each target line given its source line."""
     if is_standard(src) and is_standard(tgt):
         raise ValueError("--src and --tgt cannot both be standard input.")
-    text_model = open_model(folders, **model_options)
+    text_model = open_text_model(folders, **model_options)
     source, target = text_model.source, text_model.target
     tokenized = (
         (src_text, source.tokenizer.tokenize(src_text), tgt_text, target.tokenizer.tokenize(tgt_text))
