@@ -13,7 +13,7 @@ constexpr double kLogZero = -__builtin_inf();
 // log(e^a + e^b); either may be -infinity.
 S2S_INLINE double log_add_exact(double a, double b) {
   const double top = a < b ? b : a, low = a < b ? a : b;
-  return low == kLogZero ? top : top + __builtin_log1p(__builtin_exp(low - top));
+  return low == kLogZero ? top : top + __builtin_log(1.0 + __builtin_exp(low - top));
 }
 
 // State s of a target's 2 L + 1: blank, label 0, blank, label 1, ... blank. Whether a path may come to it
