@@ -13,7 +13,7 @@ try:
 except ModuleNotFoundError:
     sys.exit("The benchmarks compare with PyTorch: pip install '.[bench]'")
 
-from . import layers, machine, rates, report, training
+from . import forecasting, layers, machine, rates, report, training
 from .inference import acceptance, suite
 from .rows import FULL, QUICK, Case, run
 
@@ -21,7 +21,8 @@ SUITES = {
     "layers": ("layer forward", "layer backward"),
     "training": ("layer backward", "training step"),
     "inference": (),
-    "all": ("layer forward", "layer backward", "training step"),
+    "forecasting": ("sample paths",),
+    "all": ("layer forward", "layer backward", "training step", "sample paths"),
 }
 
 
@@ -31,6 +32,8 @@ def _cases(name: str, quick: bool) -> Iterator[Case]:
             yield from layers.cases(backward=False, quick=quick)
         elif part == "layer backward":
             yield from layers.cases(backward=True, quick=quick)
+        elif part == "sample paths":
+            yield from forecasting.cases()
         else:
             yield from training.cases()
 

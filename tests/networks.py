@@ -63,7 +63,7 @@ def small_network(row: dict[str, Any], **sizes: Any) -> dict[str, Any]:
     fields = {name: value for name, value in row.items() if name != "source"}
     tokens, shared = row["source"] != "features", row["source"] == "shared"
     encoder_hidden = sizes.pop("encoder_hidden", 3)
-    memory = encoder_hidden * (2 if row["bidirectional"] and row["encoder_layers"] else 1)
+    memory = encoder_hidden * (2 if row["bidirectional"] and row.get("encoder_layers", 1) else 1)
     needs_equal = row["bridge"] == "copy" or (
         row["context"] == "attention" and row["attention_score"] == "dot"
     )

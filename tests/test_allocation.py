@@ -58,6 +58,7 @@ NETWORKS = {
     "gru mean": dict(decoder_cell="gru", encoder_cell="gru", context="mean", reset_after=False),
     "lstm last": dict(context="last", bridge="zero"),
 }
+automaton = _native.Automaton([0, 100], list(range(3, 103)), [0] * 100, [False])
 results = {}
 
 def translator(model, compute_type):
@@ -72,9 +73,11 @@ for name, fields in NETWORKS.items():
     model = Seq2Seq(config)
     bias = np.zeros(300, np.float32)
     bias[config.eos_id] = -1e4
-    ways = ("free", "at least", "attention", "shortlist", "int8", "float16")
+    ways = ("free", "at least", "attention", "shortlist", "int8", "float16", "options", "automaton",
+            "samples")
     for batch, beam, how in itertools.product((1, 8), (1, 5), ways):
-        if how == "attention" and config.context != "attention":
+        attends = config.context == "attention"
+        if (how == "attention" and not attends) or (how == "samples" and beam > 1):
             continue
         model.native.load_parameter("decoder.output.bias", bias * (how != "at least"))
         generator = translator(model, how) if how in ("int8", "float16") else model.native
@@ -89,6 +92,14 @@ for name, fields in NETWORKS.items():
                 options["return_attention"] = True
             if how == "shortlist":
                 options["vocabulary"] = np.arange(0, 300, 2, dtype=np.int32)
+            if how == "options":
+                options |= dict(repetition_penalty=1.1, no_repeat_ngram_size=3, length_penalty_type="wu",
+                                suppress_sequences=[[5], [6, 7]], early_stopping="never",
+                                coverage_penalty=0.1 * attends, target_prefix=[[4, 8]] * batch)
+            if how == "automaton":  # any of 100 tokens, without end
+                options["allowed_outputs"] = automaton
+            if how == "samples":
+                options |= dict(sampling_topk=0, sampling_topp=0.9, num_hypotheses=2)
             before = allocations()
             outputs = generator.generate(source, lengths, options)
             spent = allocations() - before
@@ -157,7 +168,7 @@ def counted(script: str, counter: Path, threads: int) -> Any:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_loop_over_time_allocates_nothing(counter: Path, threads: int) -> None:
     results = counted(SCRIPT, counter, threads)
-    assert len(results) == 112
+    assert len(results) == 162
     assert {name: counts for name, counts in results.items() if counts[0] != counts[1]} == {}
     assert all(counts[0] > 0 for counts in results.values()), "Nothing was counted."
 

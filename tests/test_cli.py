@@ -29,6 +29,7 @@ from seq2seq_fast.batching import batches
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.cli import main
 from seq2seq_fast.cli.options import PRESETS, Option, load_config, preset_file
+from seq2seq_fast.cli.search_options import SEARCH_OPTIONS
 from seq2seq_fast.cli.train import make_optimizer, make_scheduler, planned_steps
 from seq2seq_fast.cli.train_options import TRAIN_OPTIONS, arguments_for, resolve
 from seq2seq_fast.data import Dataset
@@ -44,6 +45,7 @@ from seq2seq_fast.schedule import (
     Scheduler,
     StepDecay,
 )
+from seq2seq_fast.search import SearchOptions
 from seq2seq_fast.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent
@@ -328,6 +330,9 @@ def bad_files(tmp_path: Path) -> Path:
     }.items():
         (tmp_path / name).write_text(content)
     (tmp_path / "latin.tsv").write_bytes(b"caf\xe9\tb\n")
+    (tmp_path / "words.txt").write_text("A\nz\n")
+    (tmp_path / "one.txt").write_text("A\n")
+    (tmp_path / "search.yaml").write_text("beam_sise: 2\n")
     (tmp_path / "cut.tsv.gz").write_bytes(gzip.compress(b"a\tb\n" * 1000)[:30])
     return tmp_path
 
@@ -373,6 +378,14 @@ TRAIN = "train --train {data}/train.tsv --out {bad}/run"
         ("translate --model {model} --beam_size 0", "beam_size"),
         ("translate --model {model} --batch_type lines", "expected examples or tokens"),
         ("translate --model {model} --with_attention", "goes with --json"),
+        ("translate --model {model} --early_stopping now", "expected one of patience, first"),
+        ("translate --model {model} --src {bad}/one.txt --sampling_topk 3 --beam_size 2", "with sampling"),
+        ("translate --model {model} --allowed_outputs {bad}/words.txt", "line 2: 'z' is not in the target"),
+        ("translate --model {model} --suppress {bad}/words.txt", "line 2: 'z' is not in the target"),
+        ("translate --model {model} --src {bad}/words.txt --target_prefix {bad}/one.txt", "taken in pairs"),
+        ("translate --model {model} --target_prefix -", "cannot both be standard input"),
+        ("translate --model {model} --config {bad}/search.yaml", "Did you mean beam_size"),
+        ("evaluate --model {model} --data {bad}/words.txt --target_prefix {bad}/one.txt", "is for translate"),
         ("translate --model {model} --with_score --json", "for plain lines"),
         ("score --model {model} --src - --tgt -", "cannot both be standard input"),
         ("score --model {model} --src {bad}/no_tab.tsv --tgt {bad}/empty.tsv --beam_size 3", "beam_size"),
@@ -494,20 +507,21 @@ def test_a_decay_method_says_what_it_needs(method: str, missing: str) -> None:
         make_scheduler(resolve({"decay_method": method}))
 
 
-def test_names_of_options_are_unique_and_documented() -> None:
-    names = [option.name for option in TRAIN_OPTIONS]
+@pytest.mark.parametrize(("options", "file"), [(TRAIN_OPTIONS, "cli.md"), (SEARCH_OPTIONS, "decoding.md")])
+def test_names_of_options_are_unique_and_documented(options: tuple[Option, ...], file: str) -> None:
+    names = [option.name for option in options]
     assert len(set(names)) == len(names)
-    documentation = (ROOT / "docs" / "cli.md").read_text()
-    for option in TRAIN_OPTIONS:
+    documentation = (ROOT / "docs" / file).read_text()
+    for option in options:
         choices = (
             f" One of {', '.join(f'`{choice}`' for choice in option.choices)}." if option.choices else ""
         )
         help = option.help.replace("<", "&lt;") + choices
         row = f"| `{option.name}` | {option.shown_default} | {help} |"
-        assert row in documentation, f"docs/cli.md has no line '{row}'"
+        assert row in documentation, f"docs/{file} has no line '{row}'"
 
 
-@pytest.mark.parametrize("option", TRAIN_OPTIONS, ids=lambda option: option.name)
+@pytest.mark.parametrize("option", TRAIN_OPTIONS + SEARCH_OPTIONS, ids=lambda option: option.name)
 def test_every_choice_can_be_chosen(option: Option) -> None:
     for choice in option.choices:
         assert option.parse(choice, "flag") == option.parse(choice.upper(), "flag") == choice
@@ -651,6 +665,85 @@ def test_max_length_cuts_off(run: Run, trained: Path) -> None:
 # ---- score
 
 
+def test_search_options_reach_the_search() -> None:
+    """Each option of `SearchOptions` has a flag with the same default, but for these."""
+    targets = {option.targets[0]: option.default for option in SEARCH_OPTIONS}
+    for field in fields(SearchOptions):
+        if f"search.{field.name}" in targets and field.name not in ("beam_size", "min_decoding_length"):
+            assert targets[f"search.{field.name}"] == field.default, field.name
+    missing = {field.name for field in fields(SearchOptions)} - {t.partition(".")[2] for t in targets}
+    assert missing == {
+        "num_hypotheses", "suppress_sequences", "end_token", "sequence_ids", "return_attention", "vocabulary",
+        "callback", "scorers",
+    }  # fmt: skip
+
+
+def test_translate_with_texts_that_say_how(run: Run, trained: Path, tmp_path: Path) -> None:
+    def file(name: str, text: str) -> Path:
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    def lines(*arguments: object, text: str = "abc\nfe\n") -> list[str]:
+        result = run("translate", "--model", trained, *arguments, stdin=text)
+        assert result.code == 0, result.err
+        return result.lines
+
+    assert lines() == ["A B C", "F E"]
+    prefix = file("prefix", "F\n\n")
+    first, second = lines("--target_prefix", prefix, "--batch_size", 1)
+    assert first[0] == "F" and second == "F E"
+    assert lines("--allowed_outputs", file("allowed", "A B\nF E\nB B B\n")) == ["A B", "F E"]
+    assert lines("--allowed_pattern", "[AB]( B)+|F.*") == ["A B", "F E"]
+    both = run(
+        "translate", "--model", trained, "--allowed_pattern", "A", "--allowed_outputs", prefix, stdin="a\n"
+    )
+    assert both.code != 0 and "cannot both be given" in both.err
+    wrong = run("translate", "--model", trained, "--allowed_pattern", "(A", stdin="a\n")
+    assert wrong.code != 0 and "[pattern] Expected ')' at position 2" in wrong.err
+    found = lines("--suppress", file("suppress", "A\nF E\n"))
+    assert "A" not in found[0] and "F E" not in found[1]
+    assert lines("--config", file("options.yaml", "max_length: 2\nbeam-size: 1\n")) == ["A B", "F E"]
+    assert lines("--config", tmp_path / "options.yaml", "--max_length", 1) == ["A", "F"]
+    assert lines("--max_length_ratio", 0.7, "--beam_size", 1) == ["A B", "F"]
+    alternatives = lines("--return_alternatives", "--n_best", 6, "--beam_size", 2, text="abc\n")
+    assert len({line.split(" ||| ")[1][:1] for line in alternatives}) == 6
+
+    many = "abcdef\n" * 20
+    samples = lines("--sampling_topk", 0, "--sampling_temperature", 3, "--seed", 4, text=many)
+    assert len(set(samples)) > 5
+    again = ("--sampling_topk", 0, "--sampling_temperature", 3, "--seed", 4, "--batch_size", 3)
+    assert lines(*again, text=many) == samples
+    assert len(lines("--sampling_topk", 0, "--n_best", 4, text="abc\n")) == 4
+
+
+def test_translate_replaces_unknown_tokens(run: Run, tmp_path: Path) -> None:
+    from seq2seq_fast.files import save_model
+    from seq2seq_fast.text import TextField
+    from seq2seq_fast.tokenizers import SpaceTokenizer
+    from seq2seq_fast.vocab import Vocabulary
+
+    field = TextField(SpaceTokenizer(), Vocabulary.build({"x": 1, "y": 1}))
+    sizes = {"source_vocab_size": 6, "target_vocab_size": 6, "encoder_hidden": 4, "decoder_hidden": 4}
+    model = Seq2Seq(Seq2SeqConfig(**sizes, source_embedding_dim=3, target_embedding_dim=3))
+    bias = np.zeros(6, np.float32)
+    bias[3] = 50.0  # nothing but unknown tokens
+    model.native.load_parameter("decoder.output.bias", bias)
+    save_model(tmp_path / "model", model, source=field, target=field)
+    options = ("--max_length", 3, "--beam_size", 2)
+    call = ("translate", "--model", tmp_path / "model", *options)
+    assert run(*call, stdin="x Zürich\n").lines == ["<unk> <unk> <unk>"]
+    replaced = run(*call, "--replace_unk", stdin="x Zürich\n").lines[0].split()
+    assert len(replaced) == 3 and set(replaced) <= {"x", "Zürich"}
+    (record,) = run(*call, "--replace_unk", "--json", stdin="x Zürich\n").records
+    (hypothesis,) = record["hypotheses"]
+    tokens = record["source_tokens"]
+    assert hypothesis["tokens"] == replaced == [tokens[i] for i, _ in hypothesis["alignment"]]
+    (tmp_path / "data.tsv").write_text(f"x Zürich\t{' '.join(replaced)}\n")
+    arguments = ("evaluate", "--model", tmp_path / "model", *options, "--data", tmp_path / "data.tsv")
+    for flag, share in (("--no_replace_unk", 0.0), ("--replace_unk", 1.0)):
+        assert json.loads(run(*arguments, flag, "--json").out)["metrics"]["exact_match"] == share
+
+
 def test_score_agrees_with_translate(run: Run, trained: Path, tmp_path: Path) -> None:
     asked = words(10, 5)
     (tmp_path / "src").write_text("\n".join(asked))
@@ -739,6 +832,8 @@ def test_evaluate_takes_the_best_of_several_references(run: Run, trained: Path, 
         (found,) = run("evaluate", "--model", trained, "--data", file, "--json").records
         assert found["sources"] == 3
         assert found["metrics"] == {"exact_match": 1.0, "token_error_rate": 0.0}
+    (found,) = run("evaluate", "--model", trained, "--data", lines, "--json", "--every_line").records
+    assert found["sources"] == 6 and found["metrics"]["exact_match"] == 0.5
 
 
 # ---- info, the program itself
@@ -762,8 +857,13 @@ def test_version_and_help(run: Run) -> None:
         result = run(command, "--help")
         assert result.code == 0
         assert "Usage: seq2seq-fast" in result.out
-    everything = run("train", "--help").out
-    assert all(f"--{option.name}" in everything for option in TRAIN_OPTIONS)
+    for command, options in (
+        ("train", TRAIN_OPTIONS),
+        ("translate", SEARCH_OPTIONS),
+        ("evaluate", SEARCH_OPTIONS),
+    ):
+        everything = run(command, "--help").out
+        assert all(f"--{option.name}" in everything for option in options)
 
 
 def test_it_says_which_extra_is_missing(
@@ -909,7 +1009,7 @@ def test_flags_and_files_go_before_a_preset(run: Run, data: Path, tmp_path: Path
     result = run(*common, "--preset", "pronunciation", "--out", tmp_path / "other")
     assert result.code == 2
     assert (
-        "there is no 'pronunciation'; there are g2p, semantic_parsing, summarization, translation"
+        "there is no 'pronunciation'; there are captioning, g2p, semantic_parsing, summarization, translation"
         in result.err
     )
 

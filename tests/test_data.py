@@ -241,7 +241,11 @@ def test_target_needs_an_end_token(tmp_path: Path, fields: tuple[TextField, Text
 def test_references_of_one_source_belong_together(tmp_path: Path) -> None:
     path = tmp_path / "test.tsv"
     path.write_text("A\tAH\tEY\nB\tB IY\nA\tEY\tAA\n")
-    assert read_references(path) == {"A": ["AH", "EY", "AA"], "B": ["B IY"]}
+    assert read_references(path) == (["A", "B"], [["AH", "EY", "AA"], ["B IY"]])
+    sources, references = read_references(path, every_line=True)
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    assert sources == [line[0] for line in lines] and len(sources) > 2
+    assert references == [list(dict.fromkeys(line[1:])) for line in lines]
 
 
 # ---- batches

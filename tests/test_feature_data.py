@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from checks import bits
-from place import size
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig, Trainer, Translator
 from seq2seq_fast.augmentation import Augmentation
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
@@ -29,6 +28,8 @@ from seq2seq_fast.optim import Adam
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import SpaceTokenizer
 from seq2seq_fast.vocab import Vocabulary
+
+pytestmark = pytest.mark.cpu_only("what is tested here is Python")
 
 LETTERS = "abcdef"
 WIDTH = 4
@@ -63,7 +64,7 @@ def write(folder: Path, name: str, count: int, seed: int, *, group: bool = True)
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("features")
-    write(folder, "train", size(600, 60), 1)
+    write(folder, "train", 600, 1)
     write(folder, "valid", 40, 2)
     return folder
 
@@ -362,14 +363,13 @@ OPTIONS: tuple[object, ...] = (
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
     files = ("--train", data / "train.tsv", "--valid", data / "valid.tsv", "--out", out)
-    arguments = ("train", *files, *OPTIONS, "--max_epochs", size(12, 2), "--device", size("cpu", "auto"))
+    arguments = ("train", *files, *OPTIONS, "--max_epochs", 12)
     with pytest.raises(SystemExit) as end:
         main([str(a) for a in arguments])
     assert (end.value.code or 0) == 0
     return out
 
 
-@pytest.mark.cpu_only("it learns for longer than an emulated device has time for")
 def test_the_command_line_learns_from_features(trained: Path, data: Path, run: Run, tmp_path: Path) -> None:
     metrics = ("--metrics", "token_error_rate,exact_match,loss,perplexity", "--out", tmp_path / "o")
     text = run("evaluate", "--model", trained, "--data", data / "valid.tsv", "--json", *metrics)

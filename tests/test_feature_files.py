@@ -18,6 +18,8 @@ import pytest
 from seq2seq_fast.feature_files import FeatureFiles, FeatureSequences
 from seq2seq_fast.manifest import parse_manifest, read_manifest
 
+pytestmark = pytest.mark.cpu_only("no kernel runs here")
+
 RNG = np.random.default_rng(5)
 ARRAYS = [RNG.normal(size=(n, 3)).astype(np.float32) for n in (4, 1, 7)]
 

@@ -15,6 +15,8 @@ from seq2seq_fast.files import load_model, save_model
 from seq2seq_fast.front_end import FrontEnd, Statistics, add_deltas, stack_frames
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 
+pytestmark = pytest.mark.cpu_only("no kernel runs here")
+
 RNG = np.random.default_rng(3)
 ARRAYS = [(RNG.normal(5.0, [1.0, 30.0, 1e-3, 0.0], (n, 4))).astype(np.float32) for n in (9, 1, 30, 17)]
 GROUPS = ["a", "b", "a", "c"]

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "bindings/array.h"
+#include "bindings/config.h"
 #include "bindings/layer.h"
 #include "bindings/module.h"
 #include "bindings/search.h"
@@ -56,6 +57,8 @@ std::vector<int64_t> numbers(const char* field, const std::string& text) {
   return all;
 }
 
+}  // namespace
+
 // One line per field: how a value of Python's configuration enters the native one.
 Config config_from(const py::dict& fields) {
   using model::CellKind;
@@ -78,6 +81,7 @@ Config config_from(const py::dict& fields) {
       {"source_vocab_size", integer(c.source_vocab_size)},
       {"source_features", integer(c.source_features)},
       {"target_vocab_size", integer(c.target_vocab_size)},
+      {"target_features", integer(c.target_features)},
       {"source_embedding_dim", integer(c.source_embedding_dim)},
       {"target_embedding_dim", integer(c.target_embedding_dim)},
       {"encoder_cell", cell("encoder_cell", c.encoder_cell)},
@@ -136,6 +140,7 @@ Config config_from(const py::dict& fields) {
       {"residual", integer(c.residual)},
       {"layer_norm", integer(c.layer_norm)},
       {"share_embeddings", integer(c.share_embeddings)},
+      {"share_recurrence", integer(c.share_recurrence)},
       {"word_dropout", integer(c.word_dropout)},
       {"zoneout_hidden", integer(c.zoneout_hidden)},
       {"zoneout_cell", integer(c.zoneout_cell)},
@@ -158,6 +163,8 @@ Config config_from(const py::dict& fields) {
   }
   return c;
 }
+
+namespace {
 
 Source source_from(const Network& network, const char* op, const py::object& values,
                    const py::object& lengths, const py::object& copies) {
@@ -209,36 +216,6 @@ void check_smoothing(const char* op, double value) {
 }  // namespace
 
 void bind_model(py::module_& m) {
-  py::class_<Session>(m, "Session")
-      .def("step",
-           [](Session& self, const py::object& parents, const py::object& tokens) {
-             const Tensor p = ids({"step", "parents"}, parents), t = ids({"step", "tokens"}, tokens);
-             Tensor log_probs;
-             {
-               py::gil_scoped_release unlocked;
-               log_probs = self.step(p, t);
-             }
-             return numpy_from(log_probs);
-           })
-      .def("attention",
-           [](Session& self) {
-             Tensor weights;
-             {
-               py::gil_scoped_release unlocked;
-               weights = self.attention();
-             }
-             return numpy_from(weights);
-           })
-      .def("memory", [](const Session& self) { return numpy_from(self.memory().states.to(Device::cpu())); })
-      .def("last", [](const Session& self) {
-        py::list layers;
-        for (const model::State& state : self.memory().last) {
-          layers.append(
-              py::make_tuple(numpy_from(state.h.to(Device::cpu())), numpy_from(state.c.to(Device::cpu()))));
-        }
-        return layers;
-      });
-
   py::class_<Network, std::shared_ptr<Network>>(m, "Model")
       .def(py::init([](const py::dict& config, const std::string& compute_type, bool trainable,
                        const std::string& device) {
@@ -388,7 +365,7 @@ void bind_model(py::module_& m) {
           [](const EncoderStream& self, const py::dict& options) {
             const SearchOptions o = search_options_from_dict(options);
             py::gil_scoped_release unlocked;
-            return self.network()->generate(self.memory(), o);
+            return self.network()->generate(self.memory(), self.source_lengths(), o);
           },
           py::arg("options"));
 
@@ -420,6 +397,15 @@ void bind_model(py::module_& m) {
           },
           py::arg("source"), py::arg("source_lengths"), py::arg("target"), py::arg("target_lengths"),
           py::arg("copies") = py::none())
+      .def(
+          "start",
+          [](Translator& self, const py::object& source, const py::object& source_lengths,
+             const py::object& copies) {
+            const Source s = source_from(self.network(), "start", source, source_lengths, copies);
+            py::gil_scoped_release unlocked;
+            return self.start(s);
+          },
+          py::arg("source"), py::arg("source_lengths"), py::arg("copies") = py::none())
       .def_property_readonly("queued", &Translator::queued)
       .def_property_readonly("active", &Translator::active);
 }

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/search.h"
+#include "bindings/session.h"
 #include "core/cuda_build.h"
 #include "core/error.h"
 #include "core/memory.h"
@@ -64,5 +65,7 @@ PYBIND11_MODULE(_native, m) {
   s2s::bind_optimizers(m);
   s2s::bind_layer(m);
   s2s::bind_search(m);
+  s2s::bind_session(m);
   s2s::bind_model(m);
+  s2s::bind_forecast(m);
 }

@@ -21,10 +21,13 @@ std::string shape_of(const py::array& array) {
   return "[" + text.str() + "]";
 }
 
-// `columns` -1: any number.
-py::array_t<float, py::array::c_style> checked(const py::object& value, const char* name, int64_t rows,
-                                               int64_t columns) {
-  const std::string expected = std::string("[beam_search] Expected step to return ") + name;
+constexpr const char* kExpected = "[beam_search] Expected step to return ";
+
+}  // namespace
+
+py::array_t<float, py::array::c_style> floats_from_step(const char* expected_of, const py::object& value,
+                                                        const char* name, int64_t rows, int64_t columns) {
+  const std::string expected = expected_of + std::string(name);
   const py::array array = py::array::ensure(value);  // an array, or a tensor that numpy can view
   if (!array) {
     PyErr_Clear();
@@ -39,8 +42,6 @@ py::array_t<float, py::array::c_style> checked(const py::object& value, const ch
   }
   return array;  // copies only what is not contiguous
 }
-
-}  // namespace
 
 PyStepper::PyStepper(py::object step, int64_t vocabulary, bool logits, std::vector<int64_t> source_lengths)
     : step_(std::move(step)),
@@ -65,10 +66,10 @@ void PyStepper::advance(const int32_t* parents, const int32_t* tokens, int64_t r
     scores = pair[0];
     attention = pair[1];
   }
-  scores_ = checked(scores, "scores", rows, vocabulary_);
+  scores_ = floats_from_step(kExpected, scores, "scores", rows, vocabulary_);
   has_attention_ = attention && !attention.is_none();
   if (!has_attention_) return;
-  attention_ = checked(attention, "attention", rows, attention_width_);
+  attention_ = floats_from_step(kExpected, attention, "attention", rows, attention_width_);
   attention_width_ = attention_.shape(1);
   if (!source_lengths_.empty() &&
       *std::max_element(source_lengths_.begin(), source_lengths_.end()) > attention_width_) {

@@ -11,6 +11,13 @@
 
 namespace s2s {
 
+// What a step function returned, as [rows, columns]; columns -1: any number. TypeError and ValueError begin
+// with `expected_of`.
+pybind11::array_t<float, pybind11::array::c_style> floats_from_step(const char* expected_of,
+                                                                    const pybind11::object& value,
+                                                                    const char* name, int64_t rows,
+                                                                    int64_t columns);
+
 // step(parents int32 [rows], tokens int32 [rows]) -> scores float32 [rows, vocabulary], or (scores, attention
 // float32 [rows, S]). Its exceptions pass through the search unchanged.
 class PyStepper final : public Stepper {

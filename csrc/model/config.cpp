@@ -35,7 +35,8 @@ void Config::validate() const {
           value, ".");
   };
   constexpr int64_t kMostIds = (int64_t{1} << 31) - 1, kWidest = 1 << 20, kDeepest = 32;
-  within("target_vocab_size", target_vocab_size, 1, kMostIds);
+  within("target_features", target_features, 0, kWidest);
+  within("target_vocab_size", target_vocab_size, tokens_out() ? 1 : 0, tokens_out() ? kMostIds : 0);
   within("source_vocab_size", source_vocab_size, 0, kMostIds);
   within("source_features", source_features, 0, kWidest);
   check(op, (source_vocab_size > 0) != (source_features > 0),
@@ -79,8 +80,24 @@ void Config::validate() const {
   check(op, !share_embeddings || source_embedding_dim == target_embedding_dim,
         "Expected source_embedding_dim equal to target_embedding_dim for share_embeddings, got ",
         source_embedding_dim, " and ", target_embedding_dim, ".");
-  check(op, word_dropout == 0.0f || (unk_id >= 0 && unk_id < target_vocab_size), "Expected unk_id from 0 to ",
-        target_vocab_size - 1, " for word_dropout, got ", unk_id, ".");
+  if (!tokens_out()) {
+    check(op, !tie_output && !share_embeddings && !copy_attention && word_dropout == 0.0f,
+          "Expected target_features without tie_output, share_embeddings, copy_attention and word_dropout.");
+    check(op, ctc_weight == 0.0f && location_filters == 0,
+          "Expected target_features without ctc_weight and location_filters.");
+  }
+  if (share_recurrence) {
+    const StackConfig a = encoder_stack(), b = decoder_stack();
+    check(op, !tokens_out(), "Expected share_recurrence with target_features.");
+    check(op,
+          a.cell.kind == b.cell.kind && a.cell.input == b.cell.input && a.cell.hidden == b.cell.hidden &&
+              a.layers == b.layers && !a.bidirectional && bridge == BridgeKind::copy,
+          "Expected encoder and decoder of one cell, size, depth and input, in one direction, with bridge "
+          "copy, "
+          "for share_recurrence.");
+  }
+  check(op, word_dropout == 0.0f || !tokens_out() || (unk_id >= 0 && unk_id < target_vocab_size),
+        "Expected unk_id from 0 to ", target_vocab_size - 1, " for word_dropout, got ", unk_id, ".");
   check(op, word_dropout == 0.0f || !tokens_in() || (source_unk_id >= 0 && source_unk_id < source_vocab_size),
         "Expected source_unk_id from 0 to ", source_vocab_size - 1, " for word_dropout, got ", source_unk_id,
         ".");
@@ -106,6 +123,7 @@ void Config::validate() const {
       "Expected encoder_pyramid and conv_stride of 1 with copy_attention: what is copied are single tokens.");
   check(op, !copy_attention || (unk_id >= 0 && unk_id < target_vocab_size), "Expected unk_id from 0 to ",
         target_vocab_size - 1, " for copy_attention, got ", unk_id, ".");
+  if (!tokens_out()) return;
   for (const auto& [name, id] : {std::pair{"bos_id", bos_id}, {"eos_id", eos_id}}) {
     check(op, id >= 0 && id < target_vocab_size, "Expected ", name, " from 0 to ", target_vocab_size - 1,
           ", got ", id, ".");

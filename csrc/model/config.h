@@ -22,6 +22,8 @@ struct Segment {
 
 struct Config {
   int64_t source_vocab_size = 0, source_features = 0, target_vocab_size = 0;
+  int64_t target_features =
+      0;  // above 0: the decoder reads vectors, and has no vocabulary (forecast_network.h)
   int64_t source_embedding_dim = 256, target_embedding_dim = 256;
   CellKind encoder_cell = CellKind::lstm, decoder_cell = CellKind::lstm;
   int64_t encoder_layers = 1, decoder_layers = 1, encoder_hidden = 256, decoder_hidden = 256;
@@ -42,11 +44,15 @@ struct Config {
   std::optional<float> embedding_dropout, output_dropout;  // none: as dropout
   bool variational_dropout = false;
   bool residual = false, layer_norm = false, share_embeddings = false;
+  bool share_recurrence =
+      false;  // the decoder's layers are the encoder's (DeepAR); with target_features alone
   float word_dropout = 0.0f, zoneout_hidden = 0.0f, zoneout_cell = 0.0f;
   int32_t source_unk_id = 3;
   int32_t bos_id = 1, eos_id = 2, unk_id = 3, pad_id = 0;
 
   bool tokens_in() const { return source_vocab_size > 0; }
+  bool tokens_out() const { return target_features == 0; }
+  int64_t decoder_input() const { return tokens_out() ? target_embedding_dim : target_features; }
   bool attends() const { return context == ContextKind::attention; }
   int64_t source_width() const { return tokens_in() ? source_embedding_dim : source_features; }
   int64_t encoder_input() const { return conv_layers > 0 ? conv_channels : source_width(); }
@@ -73,7 +79,7 @@ struct Config {
   // Steps of the source that one of the memory stands for.
   int64_t reduction() const;
   StackConfig decoder_stack() const {
-    return stack(decoder_cell, target_embedding_dim + feed_width(), decoder_hidden, decoder_layers, false);
+    return stack(decoder_cell, decoder_input() + feed_width(), decoder_hidden, decoder_layers, false);
   }
   bool zoned() const { return encoder_stack().cell.zoned() || decoder_stack().cell.zoned(); }
 

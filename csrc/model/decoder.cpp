@@ -14,6 +14,10 @@ namespace {
 
 constexpr const char* kEmbedding = "decoder.embedding.weight";
 
+const char* layers_name(const Config& config) {
+  return config.share_recurrence ? "encoder.rnn." : "decoder.rnn.";
+}
+
 std::vector<State> slice_states(const std::vector<State>& states, int64_t begin, int64_t count) {
   std::vector<State> out;
   out.reserve(states.size());
@@ -45,8 +49,10 @@ std::vector<Block> blocks_of(const Ragged& ragged, bool stepwise) {
 }  // namespace
 
 void Decoder::declare(Parameters& all, const Config& config) {
-  all.add(kEmbedding, {config.target_vocab_size, config.target_embedding_dim}, true);
-  RecurrentStack::declare(all, config.decoder_stack(), "decoder.rnn.");
+  if (config.tokens_out()) {
+    all.add(kEmbedding, {config.target_vocab_size, config.target_embedding_dim}, true);
+  }
+  if (!config.share_recurrence) RecurrentStack::declare(all, config.decoder_stack(), layers_name(config));
   Context::declare(all, config);
   Linear::declare(all, "decoder.combine", config.attentional_width(),
                   config.decoder_hidden + config.memory_width());
@@ -54,14 +60,14 @@ void Decoder::declare(Parameters& all, const Config& config) {
 
 Decoder::Decoder(const Parameters& all, const Config& config)
     : config_(config),
-      embedding_(parameter(all, kEmbedding)),
-      stack_(all, config.decoder_stack(), "decoder.rnn."),
+      embedding_(config.tokens_out() ? parameter(all, kEmbedding) : Parameter{}),
+      stack_(all, config.decoder_stack(), layers_name(config)),
       context_(all, config),
       combine_(all, "decoder.combine") {}
 
 Decoder::Packed Decoder::pack(ComputeType type) const {
   Packed packed;
-  const int64_t embedding = config_.target_embedding_dim;
+  const int64_t embedding = config_.decoder_input();
   packed.cells.push_back(cell(0).pack(0, embedding, type));
   for (size_t l = 1; l < layers(); ++l) packed.cells.push_back(cell(l).pack(type));
   if (config_.input_feeding) packed.feed = cell(0).pack_input(embedding, config_.feed_width(), type);
@@ -74,7 +80,7 @@ Decoder::Packed Decoder::pack_for_inference(ComputeType type) const {
   Packed packed = pack(type);
   const CellConfig& first = cell(0).config();
   const int64_t width = first.gates() * first.hidden;
-  if (config_.target_vocab_size * width <= kLargestTable) {
+  if (config_.tokens_out() && config_.target_vocab_size * width <= kLargestTable) {
     packed.input_table = Tensor::empty({config_.target_vocab_size, width});
     const Cell::Packed exact = cell(0).pack(0, config_.target_embedding_dim);
     Cell::input_product(exact, embedding_.value, false, packed.input_table);
@@ -115,7 +121,7 @@ Decoder::Rows Decoder::make_rows(int64_t R, int64_t longest, const Dropout& drop
   Rows rows;
   rows.ids = Tensor::host({R}, DType::i32);
   rows.example = Tensor::host({R}, DType::i32);
-  rows.embedded = Tensor::empty({R, config_.target_embedding_dim});
+  rows.embedded = Tensor::empty({R, config_.decoder_input()});
   for (size_t l = 0; l < layers(); ++l) {
     rows.cells.push_back(cell(l).make_saved(R, keep));
     if (l > 0) rows.inputs.push_back(Tensor::empty({R, config_.decoder_hidden}));
@@ -150,8 +156,10 @@ void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepa
   if (packed.input_table.defined()) {
     ops::embedding(rows.ids, packed.input_table, rows.cells[0].gates);
   } else {
-    ops::embedding(rows.ids, embedding_.value, rows.embedded);
-    dropout.apply(rows.embedded, rows.names, kDropTarget);
+    if (config_.tokens_out()) {
+      ops::embedding(rows.ids, embedding_.value, rows.embedded);
+      dropout.apply(rows.embedded, rows.names, kDropTarget);
+    }
     Cell::input_product(packed.cells[0], rows.embedded, false, rows.cells[0].gates);
   }
   const bool bounded = stack_.config().bounded();
@@ -236,6 +244,34 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
       saved.rows.example.i32()[row] = ragged.order[static_cast<size_t>(i)];
     }
   }
+  walk(saved, packed, prepared, memory, initial, dropout, example_ids, sampling);
+  return saved;
+}
+
+Decoder::Saved Decoder::forward_features(const Packed& packed, const Context::Prepared& prepared,
+                                         const Memory& memory, const std::vector<State>& initial,
+                                         const Tensor& inputs, int64_t steps, const Dropout& dropout,
+                                         const int64_t* example_ids, bool keep) const {
+  const int64_t N = memory.sequences();
+  const std::vector<int32_t> lengths(static_cast<size_t>(N), static_cast<int32_t>(steps));
+  Saved saved;
+  saved.ragged = Ragged(lengths.data(), N);
+  saved.order = to_tensor(saved.ragged.order);
+  saved.rows = make_rows(saved.ragged.rows(), memory.longest, dropout, keep);
+  saved.rows.embedded = inputs;
+  for (int64_t r = 0; r < saved.ragged.rows(); ++r) {
+    saved.rows.ids.i32()[r] = 0;
+    saved.rows.example.i32()[r] = static_cast<int32_t>(r % N);
+  }
+  walk(saved, packed, prepared, memory, initial, dropout, example_ids, {});
+  return saved;
+}
+
+void Decoder::walk(Saved& saved, const Packed& packed, const Context::Prepared& prepared,
+                   const Memory& memory, const std::vector<State>& initial, const Dropout& dropout,
+                   const int64_t* example_ids, const Sampling& sampling) const {
+  const Ragged& ragged = saved.ragged;
+  const int64_t N = ragged.sequences();
   const Device device = current_device();
   if (config_.tracks_attention()) {
     Context::fill_places(memory, saved.rows.example, saved.rows.covered.places);
@@ -274,14 +310,13 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
                   slice_states(next, 0, sequences), dropout);
     std::swap(now, next);
   }
-  return saved;
 }
 
 std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prepared, const Memory& memory,
                                      const Tensor& dattentional, const AttentionGradient& dattention,
                                      const Memory& dmemory, const Dropout& dropout) const {
   const int64_t N = memory.sequences(), R = saved.ragged.rows(), H = config_.decoder_hidden;
-  const int64_t embedding = config_.target_embedding_dim;
+  const int64_t embedding = config_.decoder_input();
   Rows& all = saved.rows;
   const ops::Packed combine = combine_.pack_backward();
   const ops::Packed feed =
@@ -364,10 +399,12 @@ std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prep
     ops::gather_rows(all.attentional, previous_rows(saved.ragged), fed);
     cell(0).add_input_gradients(all.cells[0], fed, embedding);
   }
-  const Tensor dembedded = Tensor::empty({R, embedding});
-  ops::matmul(all.cells[0].gates, cell(0).pack_input_backward(0, embedding), dembedded);
-  dropout.apply(dembedded, all.names, kDropTarget);
-  ops::embedding_backward(all.ids, dembedded, embedding_.gradient);
+  if (config_.tokens_out()) {
+    const Tensor dembedded = Tensor::empty({R, embedding});
+    ops::matmul(all.cells[0].gates, cell(0).pack_input_backward(0, embedding), dembedded);
+    dropout.apply(dembedded, all.names, kDropTarget);
+    ops::embedding_backward(all.ids, dembedded, embedding_.gradient);
+  }
 
   const Tensor position = to_tensor(saved.ragged.position);
   std::vector<State> dinitial = make_states(N);

@@ -70,6 +70,12 @@ class Decoder {
                 const std::vector<State>& initial, const Target& target, const Dropout& dropout,
                 const int64_t* example_ids, bool keep, const Sampling& sampling = {}) const;
 
+  // The same over vectors, which are given as the decoder reads them: inputs [R, C] of `steps` steps of every
+  // sequence, in the order of Ragged.
+  Saved forward_features(const Packed& packed, const Context::Prepared& prepared, const Memory& memory,
+                         const std::vector<State>& initial, const Tensor& inputs, int64_t steps,
+                         const Dropout& dropout, const int64_t* example_ids, bool keep) const;
+
   // What the attention is used for elsewhere: [R, longest] each, or undefined.
   struct AttentionGradient {
     Tensor dweights, dcoverage;
@@ -88,6 +94,10 @@ class Decoder {
 
  private:
   void check_target(const Target& target, const Memory& memory) const;
+  // The blocks of all steps, whose inputs and examples are there.
+  void walk(Saved& saved, const Packed& packed, const Context::Prepared& prepared, const Memory& memory,
+            const std::vector<State>& initial, const Dropout& dropout, const int64_t* example_ids,
+            const Sampling& sampling) const;
   const Cell& cell(size_t layer) const { return stack_.cell(static_cast<int64_t>(layer)); }
   ZoneoutNames zoneout_names(const Dropout& dropout, const RowNames& names, size_t layer) const {
     return stack_.zoneout_names(dropout, names, kDropDecoderLayer, static_cast<int64_t>(layer), 0);
@@ -95,7 +105,7 @@ class Decoder {
   size_t layers() const { return static_cast<size_t>(config_.decoder_layers); }
 
   Config config_;
-  Parameter embedding_;
+  Parameter embedding_;  // undefined where vectors are read
   RecurrentStack stack_;
   Context context_;
   Linear combine_;

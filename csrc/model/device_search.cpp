@@ -233,7 +233,7 @@ class Replay final : public Stepper {
 }  // namespace
 
 bool runs_on_device(const SearchOptions& options, int64_t sources, int64_t columns) {
-  return !options.return_attention && options.end_tokens.size() <= 64 && options.beam_size <= columns &&
+  return is_plain(options) && options.end_tokens.size() <= 64 && options.beam_size <= columns &&
          options.max_decoding_length * rows_of(options, sources) <=
              kMostKept / continuations(options, columns);
 }

@@ -94,6 +94,10 @@ const Memory& EncoderStream::memory() const {
   return memory_;
 }
 
+Tensor EncoderStream::source_lengths() const {
+  return to_tensor(std::vector<int32_t>{static_cast<int32_t>(received_)});
+}
+
 // All outputs of a window over time that are known now.
 Tensor EncoderStream::window(const TimeWindow& w, const Tensor& x, bool end, Inputs& in) const {
   if (w.trivial()) return x;

@@ -22,6 +22,7 @@ class EncoderStream {
 
   // Once it has ended.
   const Memory& memory() const;
+  Tensor source_lengths() const;  // int32 [1]
   const std::shared_ptr<const Network>& network() const { return network_; }
 
  private:

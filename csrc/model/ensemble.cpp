@@ -33,13 +33,13 @@ class EnsembleStepper final : public Stepper {
  public:
   EnsembleStepper(const Networks& networks, EnsembleMean mean, const Source& source,
                   const SearchOptions& options, std::vector<DecodeWorkspace>& workspaces)
-      : mean_(mean), attends_(options.return_attention) {
+      : mean_(mean), attends_(keeps_attention(options)) {
     std::span<const int32_t> vocabulary;
     if (options.vocabulary) vocabulary = *options.vocabulary;
     for (size_t m = 0; m < networks.size(); ++m) {
       const Network& network = *networks[m];
       members_.push_back(std::make_unique<ModelStepper>(network, network.packed(), source,
-                                                        source.lengths.size() * options.beam_size, attends_,
+                                                        source.lengths.size() * most_rows(options), attends_,
                                                         vocabulary, workspaces[m]));
       attends_ = attends_ && network.config().attends();
     }
@@ -67,15 +67,15 @@ class EnsembleStepper final : public Stepper {
 
  protected:
   const float* log_probs() override {
-    std::vector<const float*> each;
-    for (const auto& member : members_) each.push_back(member->log_probs());
+    each_.clear();
+    for (const auto& member : members_) each_.push_back(member->log_probs());
     const int64_t count = rows_ * vocabulary();
     log_probs_.resize(static_cast<size_t>(count));
     parallel(count < (1 << 14) ? 1 : 64, [&](int part, int parts) {
       const Range range = share_of(count, part, parts);
       for (int64_t i = range.begin; i < range.end; ++i) {
         log_probs_[static_cast<size_t>(i)] =
-            mean_of(mean_, each.size(), [&](size_t m) { return each[m][i]; });
+            mean_of(mean_, each_.size(), [&](size_t m) { return each_[m][i]; });
       }
     });
     return log_probs_.data();
@@ -85,6 +85,7 @@ class EnsembleStepper final : public Stepper {
   const EnsembleMean mean_;
   bool attends_;
   std::vector<std::unique_ptr<ModelStepper>> members_;
+  std::vector<const float*> each_;  // member's log-probabilities
   std::vector<float> log_probs_, weights_;
   int64_t rows_ = 0;
 };
@@ -115,7 +116,7 @@ SearchResults generate(const Networks& networks, EnsembleMean mean, const Source
   const Network& first = *networks[0];
   if (networks.size() == 1) return first.generate(source, std::move(options), workspaces[0]);
   const DeviceScope scope(first.device());
-  first.prepare(options);
+  first.prepare(source.lengths, options);
   check("search", options.ctc_weight == 0, "Expected ctc_weight 0 with an ensemble, got ", options.ctc_weight,
         ".");
   EnsembleStepper stepper(networks, mean, source, options, workspaces);

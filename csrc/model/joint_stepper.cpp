@@ -102,6 +102,10 @@ void JointStepper::score(const Prefix& prefix, const float* decoder, float* scor
     for (int64_t c = 0; c < V; ++c) sums[static_cast<size_t>(c)] += way * double{p[t * classes_ + c]};
   }
   for (int64_t c = 0; c < V; ++c) {
+    if (decoder[c] == -std::numeric_limits<float>::infinity()) {  // not in SearchOptions::vocabulary
+      scores[c] = decoder[c];
+      continue;
+    }
     const double sum = sums[static_cast<size_t>(c)];
     double all = top + std::log(sum);
     // What is added above is more than what may come before a repetition, and may be too small for a number.
@@ -131,9 +135,11 @@ void JointStepper::advance(const int32_t* parents, const int32_t* tokens, int64_
   });
   std::swap(rows_, next_);
   count_ = rows;
+  scored_ = false;
 }
 
 const float* JointStepper::log_probs() {
+  if (scored_) return scores_.data();
   const int64_t V = vocabulary();
   const float* decoder = decoder_.log_probs();
   scores_.resize(static_cast<size_t>(count_ * V));
@@ -142,6 +148,7 @@ const float* JointStepper::log_probs() {
     for (int64_t r = range.begin; r < range.end; ++r)
       score(rows_[static_cast<size_t>(r)], decoder + r * V, scores_.data() + r * V);
   });
+  scored_ = true;
   return scores_.data();
 }
 

@@ -52,8 +52,9 @@ class JointStepper final : public Stepper {
   const std::vector<int32_t> end_tokens_;
   Tensor log_p_, p_;  // [sum S, classes] of the CTC output, on the host, and its exponential
   std::vector<Prefix> rows_, next_;
-  int64_t count_ = 0;  // of rows_
-  std::vector<float> scores_;
+  int64_t count_ = 0;          // of rows_
+  std::vector<float> scores_;  // [count_, V], once `scored_`
+  bool scored_ = false;
 };
 
 }  // namespace s2s::model

@@ -8,6 +8,7 @@
 #include "model/device_search.h"
 #include "model/joint_stepper.h"
 #include "model/stepper.h"
+#include "model/zero_gradient.h"
 #include "ops/coverage.h"
 #include "ops/rows.h"
 
@@ -26,18 +27,6 @@ Parameters declare(const Config& config, bool trainable, Device device) {
   CtcHead::declare(all, config);
   all.allocate(trainable);
   return all;
-}
-
-// Zeros of the shapes of a memory: its gradient.
-Memory zero_gradient(const Memory& memory) {
-  Memory gradient;
-  gradient.offsets = memory.offsets;
-  gradient.states = Tensor::zeros(memory.states.shape());
-  for (const State& state : memory.last) {
-    gradient.last.push_back(
-        {Tensor::zeros(state.h.shape()), state.c.defined() ? Tensor::zeros(state.c.shape()) : Tensor()});
-  }
-  return gradient;
 }
 
 // The part of the decoder's loss in the whole.
@@ -216,8 +205,13 @@ SearchResults Network::generate(const Source& source, SearchOptions options) con
   return generate(source, std::move(options), *workspace.taken);
 }
 
-void Network::prepare(SearchOptions& options) const {
+void Network::prepare(const Tensor& source_lengths, SearchOptions& options) const {
   options.start_token = config_.bos_id;
+  options.unk_token = config_.unk_id;
+  if (options.max_length_ratio) {
+    const int32_t* lengths = source_lengths.i32();
+    options.source_lengths.assign(lengths, lengths + source_lengths.size());
+  }
   if (options.end_tokens.empty()) options.end_tokens = {config_.eos_id};
   validate(options, config_.target_vocab_size);
   check("search", options.ctc_weight == 0 || config_.ctc_weight > 0.0f,
@@ -227,7 +221,7 @@ void Network::prepare(SearchOptions& options) const {
 SearchResults Network::generate(const Source& source, SearchOptions options,
                                 DecodeWorkspace& workspace) const {
   const DeviceScope scope(device_);
-  prepare(options);
+  prepare(source.lengths, options);
   const int64_t sources = source.lengths.size();
   const auto packed = this->packed();
   const int64_t columns =
@@ -237,19 +231,20 @@ SearchResults Network::generate(const Source& source, SearchOptions options,
     return search_on_device(*this, packed, source, options, workspace);
   std::span<const int32_t> vocabulary;
   if (options.vocabulary) vocabulary = *options.vocabulary;
-  ModelStepper stepper(*this, packed, source, sources * options.beam_size, options.return_attention,
+  ModelStepper stepper(*this, packed, source, sources * most_rows(options), keeps_attention(options),
                        vocabulary, workspace);
   return search_over(stepper, sources, options, workspace);
 }
 
-SearchResults Network::generate(const Memory& memory, SearchOptions options) const {
+SearchResults Network::generate(const Memory& memory, const Tensor& source_lengths,
+                                SearchOptions options) const {
   const DeviceScope scope(device_);
-  prepare(options);
+  prepare(source_lengths, options);
   DecodeWorkspace workspace;
   std::span<const int32_t> vocabulary;
   if (options.vocabulary) vocabulary = *options.vocabulary;
-  ModelStepper stepper(*this, packed(), memory, memory.sequences() * options.beam_size,
-                       options.return_attention, vocabulary, workspace);
+  ModelStepper stepper(*this, packed(), memory, memory.sequences() * most_rows(options),
+                       keeps_attention(options), vocabulary, workspace);
   return search_over(stepper, memory.sequences(), options, workspace);
 }
 

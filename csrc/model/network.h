@@ -60,13 +60,14 @@ class Network {
   // -log p of every target token, [sum T] in the caller's order, the host's.
   Tensor score(const Source& source, const Target& target) const;
   SearchResults generate(const Source& source, SearchOptions options) const;
-  // Of sources that have been encoded.
-  SearchResults generate(const Memory& memory, SearchOptions options) const;
+  // Of sources that have been encoded; their lengths, int32 [N], were these.
+  SearchResults generate(const Memory& memory, const Tensor& source_lengths, SearchOptions options) const;
   // The same with buffers kept by the caller: once warm, the loop over time allocates nothing.
   SearchResults generate(const Source& source, SearchOptions options, DecodeWorkspace& workspace) const;
 
   // Completes the options of a search by the network's own tokens, and checks them.
-  void prepare(SearchOptions& options) const;
+  // source_lengths: int32 [N].
+  void prepare(const Tensor& source_lengths, SearchOptions& options) const;
 
   std::shared_ptr<const PackedNetwork> packed() const;
   // Packs, and gives up the parameters that inference reads in no other form; they can then be neither read

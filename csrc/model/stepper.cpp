@@ -57,6 +57,53 @@ ModelStepper::ModelStepper(const Network& network, std::shared_ptr<const PackedN
   if (!vocabulary.empty()) shortlist_ = &workspace.shortlist.of_vocabulary(packed_, vocabulary);
 }
 
+ModelStepper::ModelStepper(const ModelStepper& other, int64_t max_rows, DecodeWorkspace& workspace)
+    : network_(other.network_),
+      packed_(other.packed_),
+      memory_(other.memory_),
+      prepared_(other.prepared_),
+      first_(other.first_),
+      keep_attention_(other.keep_attention_),
+      buffers_(workspace.step) {
+  buffers_.reserve(network_.decoder(), network_.config(), max_rows, memory_.longest);
+  if (other.shortlist_) shortlist_ = &workspace.shortlist.of_vocabulary(packed_, other.shortlist_->ids);
+  if (other.rows_) restore(other.state());
+}
+
+std::vector<std::pair<std::string, Tensor>> ModelStepper::state() const {
+  const StepBuffers& b = buffers_;
+  std::vector<std::pair<std::string, Tensor>> all{{"example", b.rows.example}};
+  for (size_t l = 0; l < b.written.size(); ++l) {
+    all.emplace_back("h" + std::to_string(l), b.written[l].h);
+    if (b.written[l].c.defined()) all.emplace_back("c" + std::to_string(l), b.written[l].c);
+  }
+  all.emplace_back("attentional", b.rows.attentional);
+  if (network_.config().attends()) all.emplace_back("weights", b.rows.weights);
+  if (network_.config().tracks_attention()) all.emplace_back("covered", b.rows.covered.sum);
+  return all;
+}
+
+void ModelStepper::restore(const std::vector<std::pair<std::string, Tensor>>& state) {
+  open_rows(state.at(0).second.size());
+  const auto own = this->state();
+  for (size_t i = 0; i < own.size(); ++i) own[i].second.copy_from(state.at(i).second);
+  if (network_.config().tracks_attention()) {
+    Context::fill_places(memory_, buffers_.rows.example, buffers_.rows.covered.places);
+  }
+}
+
+// Makes the buffers hold so many rows, for their contents to be written.
+void ModelStepper::open_rows(int64_t rows) {
+  StepBuffers& b = buffers_;
+  for (State& state : b.initial) state.set_rows(rows);
+  for (State& state : b.written) state.set_rows(rows);
+  if (b.feed.defined()) b.feed.set_rows(rows);
+  if (b.next_covered.defined()) b.next_covered.set_rows(rows);
+  b.rows.set_rows(rows);
+  b.ragged.set_single_step(rows);
+  rows_ = rows;
+}
+
 int64_t ModelStepper::source_length(int64_t source) const {
   if (!network_.config().attends()) return 0;
   return memory_.offsets.i32()[source + 1] - memory_.offsets.i32()[source];
@@ -113,8 +160,26 @@ void ModelStepper::move_rows(const int32_t* parents, int64_t rows) {
 
 void ModelStepper::candidates(int64_t rows, int64_t k, const Processors& processors, float* log_probs,
                               int32_t* tokens) {
-  if (!processors.only_forbid()) return Stepper::candidates(rows, k, processors, log_probs, tokens);
-  const std::span<const int32_t> forbidden = processors.forbidden();
+  if (processors.only_forbid()) return best_candidates(rows, k, processors.forbidden(), log_probs, tokens);
+  std::vector<int32_t>& concerned = buffers_.concerned;
+  concerned.clear();
+  for (int64_t r = 0; r < rows; ++r) {
+    if (processors.concern(r)) concerned.push_back(static_cast<int32_t>(r));
+  }
+  // The others stand as they are, with the bits that they would have on their own.
+  if (static_cast<int64_t>(concerned.size()) < rows) {
+    best_candidates(rows, k, processors.forbidden(), log_probs, tokens);
+  }
+  if (concerned.empty()) return;
+  const float* dense = this->log_probs();
+  for (const int32_t r : concerned) {
+    choose(r, k, dense + r * vocabulary(), processors, log_probs + r * k, tokens + r * k);
+  }
+}
+
+// The candidates of every row among all tokens but these, without dense scores.
+void ModelStepper::best_candidates(int64_t rows, int64_t k, std::span<const int32_t> forbidden,
+                                   float* log_probs, int32_t* tokens) {
   const Output::Packed& weights = shortlist_ ? shortlist_->output : packed_->output;
   // Enough that k are left without those forbidden.
   const int64_t columns = copies() ? vocabulary() : weights.weight.shape.n;

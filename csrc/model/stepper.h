@@ -4,6 +4,8 @@
 
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "model/network.h"
@@ -24,6 +26,9 @@ class ModelStepper final : public Stepper {
                int64_t max_rows, bool keep_attention, std::span<const int32_t> vocabulary,
                DecodeWorkspace& workspace);
 
+  // Another one at the same point, which goes its own way from here. `max_rows`: at least its rows.
+  ModelStepper(const ModelStepper& other, int64_t max_rows, DecodeWorkspace& workspace);
+
   // The target vocabulary, and where the network copies the sources' tokens that are not in it.
   int64_t vocabulary() const override { return network_.config().target_vocab_size + memory_.copies.extra; }
   int64_t source_length(int64_t source) const override;
@@ -36,8 +41,19 @@ class ModelStepper final : public Stepper {
   const Memory& memory() const { return memory_; }
   const float* log_probs() override;  // an ensemble asks, too
 
+  // What all that follows depends on, beside the sources: an array with one row for each row of the last
+  // step, by name, where the network lies (`example`, int32, the source of each row, on the host). Views that
+  // the next step writes over.
+  std::vector<std::pair<std::string, Tensor>> state() const;
+  // Takes the place of a stepper over the same sources that had this state.
+  void restore(const std::vector<std::pair<std::string, Tensor>>& state);
+  int64_t rows() const { return rows_; }
+
  private:
   void move_rows(const int32_t* parents, int64_t rows);
+  void open_rows(int64_t rows);
+  void best_candidates(int64_t rows, int64_t k, std::span<const int32_t> forbidden, float* log_probs,
+                       int32_t* tokens);
   bool copies() const { return network_.config().copy_attention; }
   Tensor mixed_log_probs();
   void best_columns(const Output::Packed& weights, const Tensor& log_probs, const Tensor& columns);

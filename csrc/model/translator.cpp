@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "core/error.h"
 #include "core/memory.h"
 
 namespace s2s::model {
@@ -21,6 +22,12 @@ SearchResults Translator::generate(const Source& source, SearchOptions options) 
   const ThreadPool::Scope threads(slot->pool);
   const Stream::Scope stream(slot->stream);
   return model::generate(networks_, mean_, source, std::move(options), slot->workspaces);
+}
+
+std::unique_ptr<Session> Translator::start(const Source& source) {
+  check("start", networks_.size() == 1, "Expected a translator of one model, got one of ", networks_.size(),
+        ".");
+  return std::make_unique<Session>(networks_[0], source, source.lengths.size(), /*grows=*/true);
 }
 
 Tensor Translator::score(const Source& source, const Target& target) {

@@ -8,6 +8,7 @@
 #include "core/slots.h"
 #include "core/thread_pool.h"
 #include "model/ensemble.h"
+#include "model/session.h"
 #include "ops/stream.h"
 
 namespace s2s::model {
@@ -23,6 +24,10 @@ class Translator {
   SearchResults generate(const Source& source, SearchOptions options);
   // -log p of every target token, [sum T] in the caller's order.
   Tensor score(const Source& source, const Target& target);
+
+  // A decoder at work on these sources, one step at a time and apart from the slots. Throws
+  // std::invalid_argument for an ensemble.
+  std::unique_ptr<Session> start(const Source& source);
 
   // Batches that wait for a slot, and batches that wait or are computed.
   int64_t queued() { return slots_.waiting(); }

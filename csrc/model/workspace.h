@@ -34,6 +34,7 @@ struct StepBuffers {
   Tensor logits, short_logits;
   std::vector<float> best_log_probs;  // [rows, best] continuations before those forbidden are left out
   std::vector<int32_t> best_tokens;
+  std::vector<int32_t> concerned;  // rows whose scores a processor may change
 };
 
 // The part of the output layer that computes one vocabulary's columns, kept while calls ask for the same.

@@ -8,6 +8,7 @@
 #include "ops/coverage.h"
 #include "ops/cross_entropy.h"
 #include "ops/ctc.h"
+#include "ops/distribution.h"
 #include "ops/dropout.h"
 #include "ops/embedding.h"
 #include "ops/gru_inference.h"
@@ -54,6 +55,9 @@ struct Kernels {
   void (*ctc_loss)(const CtcArgs&);
   void (*layer_norm)(const LayerNormArgs&);
   void (*layer_norm_backward)(const LayerNormBackwardArgs&);
+  void (*distribution_loss)(const DistributionLossArgs&);
+  void (*distribution_parameters)(const DistributionParametersArgs&);
+  void (*distribution_sample)(const DistributionSampleArgs&);
   void (*dropout)(const DropoutArgs&);
   void (*zoneout)(const ZoneoutArgs&);
   void (*zoneout_backward)(const ZoneoutBackwardArgs&);

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "search/certain.h"
 #include "search/step.h"
 
 namespace s2s {
@@ -19,9 +20,11 @@ class BeamSearch {
       : stepper_(stepper),
         options_(options),
         workspace_(workspace),
-        // This many of each row are enough: a later one comes after beam_size others of its row that live on.
-        k_(std::min(stepper.vocabulary(),
-                    options.beam_size + static_cast<int64_t>(options.end_tokens.size()))),
+        units_(units_of(options)),
+        has_units_(units_ > 1 || options.return_alternatives),
+        beam_(options.beam_size / options.num_beam_groups),
+        k_(continuations(stepper, options)),
+        wanted_(wanted_of_unit(options)),
         enough_(enough_finished(options)) {}
 
   void run() {
@@ -29,41 +32,92 @@ class BeamSearch {
       take_step(stepper_, options_, step_, k_, workspace_);
       const LiveRows& live = workspace_.live;
       workspace_.next.resize(0);
+      int32_t source = -1;
       for (int64_t begin = 0, end = 0; begin < live.size(); begin = end) {
-        while (end < live.size() && live.sources[end] == live.sources[begin]) ++end;
-        advance_source(begin, end);
+        if (live.sources[begin] != source) workspace_.chosen.clear();
+        source = live.sources[begin];
+        const int32_t unit = live.units[begin];
+        while (end < live.size() && live.units[end] == unit) ++end;
+        if (has_units_ && spread_step(options_, source) == step_) {
+          spread(unit, begin, end);
+        } else {
+          advance_unit(unit, begin, end);
+        }
       }
+      if (options_.listener) tell_certain(stepper_, options_, step_, workspace_);
       std::swap(workspace_.live, workspace_.next);
     }
   }
 
  private:
-  // One step of the source whose live hypotheses are these rows: their descendants in workspace_.next, or
-  // none where the source stops.
-  void advance_source(int64_t begin, int64_t end) {
+  // This many continuations of each row are enough: a later one comes after beam_size others of its row that
+  // live on, or that the groups before may have made worse.
+  static int64_t continuations(const Stepper& stepper, const SearchOptions& options) {
+    const auto ends = static_cast<int64_t>(options.end_tokens.size());
+    const int64_t alternatives = options.return_alternatives ? options.num_hypotheses : 0;
+    return std::min(stepper.vocabulary(), std::max(options.beam_size + ends, alternatives));
+  }
+
+  // The row that a source's units have in common goes on in each of them.
+  void spread(int32_t first_unit, int64_t begin, int64_t end) {
+    if (options_.return_alternatives) return expand(first_unit, begin);
+    for (int64_t u = 0; u < units_; ++u) advance_unit(first_unit + static_cast<int32_t>(u), begin, end);
+  }
+
+  // The best tokens that may follow this row begin an alternative each.
+  void expand(int32_t first_unit, int64_t row) {
+    use_candidates();
+    const LiveRows& live = workspace_.live;
+    const int32_t source = live.sources[row];
+    if (candidate(row, 0) == kForbidden) return rank_row(live, row, step_);
+    for (int64_t a = 0; a < std::min(units_, k_); ++a) {
+      const float score = candidate(row, a);
+      if (score == kForbidden ||
+          (a > 0 && std::exp(static_cast<double>(score)) < options_.min_alternative_expansion_prob)) {
+        return;
+      }
+      const int32_t token = token_of(row, a), unit = first_unit + static_cast<int32_t>(a);
+      const int64_t node = workspace_.history.add(live.nodes[row], token, score);
+      const double log_prob = live.log_probs[row] + score;
+      if (is_end(token) || step_ + 1 >= length_limit(options_, source)) {
+        rank(stepper_, options_, workspace_, source, unit, node, log_prob, step_ + 1, is_end(token));
+      } else {
+        workspace_.next.add(static_cast<int32_t>(row), token, source, unit, node, log_prob);
+      }
+    }
+  }
+
+  // One step of the unit whose live hypotheses are these rows: their descendants in workspace_.next, or none
+  // where the unit stops.
+  void advance_unit(int32_t unit, int64_t begin, int64_t end) {
     const int32_t source = workspace_.live.sources[begin];
     const int64_t next_begin = workspace_.next.size();
-    select(source, begin, end);
+    if (options_.num_beam_groups > 1 && !workspace_.chosen.empty()) {
+      use_diverse_candidates(begin, end);
+    } else {
+      use_candidates();
+    }
+    select(source, unit, begin, end);
     if (workspace_.next.size() == next_begin) {  // every continuation is an end, or nothing may follow
       for (int64_t row = begin; row < end; ++row) {
-        if (candidate(row, 0) == kForbidden) rank(source, workspace_.live, row, step_);
+        if (candidate(row, 0) == kForbidden) rank_row(workspace_.live, row, step_, unit);
       }
-    } else if (step_ + 1 == options_.max_decoding_length) {
+    } else if (step_ + 1 >= length_limit(options_, source)) {
       for (int64_t row = next_begin; row < workspace_.next.size(); ++row) {
-        rank(source, workspace_.next, row, step_ + 1);
+        rank_row(workspace_.next, row, step_ + 1);
       }
       workspace_.next.resize(next_begin);
-    } else if (is_done(source, workspace_.next.log_probs[next_begin])) {
+    } else if (is_done(source, unit, workspace_.next.log_probs[next_begin])) {
       workspace_.next.resize(next_begin);
     }
   }
 
   // Merges the rows' sorted continuations, best first, until the beam is full.
-  void select(int32_t source, int64_t begin, int64_t end) {
+  void select(int32_t source, int32_t unit, int64_t begin, int64_t end) {
     auto& heads = workspace_.heads;
     LiveRows& next = workspace_.next;
     const LiveRows& live = workspace_.live;
-    const int64_t full = next.size() + options_.beam_size;
+    const int64_t full = next.size() + beam_;
 
     heads.clear();
     for (int64_t row = begin; row < end; ++row) push(row, 0);
@@ -72,18 +126,18 @@ class BeamSearch {
       const SearchWorkspace::Head head = heads.back();
       heads.pop_back();
 
-      const int32_t token = workspace_.candidate_tokens[head.row * k_ + head.rank];
-      const bool is_end = std::find(options_.end_tokens.begin(), options_.end_tokens.end(), token) !=
-                          options_.end_tokens.end();
-      if (!is_end || place < options_.beam_size) {
+      const int32_t token = token_of(head.row, head.rank);
+      const bool ends = is_end(token);
+      if (!ends || place < beam_) {
         const int64_t node =
             workspace_.history.add(live.nodes[head.row], token, candidate(head.row, head.rank));
-        if (is_end) {
-          ++workspace_.num_finished[source];
-          workspace_.ranking.add(
-              source, {node, head.log_prob, hypothesis_score(options_, head.log_prob, step_ + 1), true});
+        if (options_.num_beam_groups > 1) workspace_.chosen.push_back(token);
+        if (ends) {
+          ++workspace_.num_finished[unit];
+          if (place == 0) workspace_.best_ended[unit] = 1;
+          rank(stepper_, options_, workspace_, source, unit, node, head.log_prob, step_ + 1, true);
         } else {
-          next.add(static_cast<int32_t>(head.row), token, source, node, head.log_prob);
+          next.add(static_cast<int32_t>(head.row), token, source, unit, node, head.log_prob);
         }
       }
       if (head.rank + 1 < k_) push(head.row, head.rank + 1);
@@ -102,44 +156,119 @@ class BeamSearch {
     return a.log_prob < b.log_prob || (a.log_prob == b.log_prob && a.row > b.row);
   }
 
-  // Whether a source stops, the best of its live hypotheses having this log_prob.
-  bool is_done(int32_t source, double live_log_prob) const {
-    const int64_t finished = workspace_.num_finished[source];
-    if (finished >= enough_) return true;
-    if (finished < options_.num_hypotheses) return false;
-    // No live hypothesis can gain probability, so that its score ends at most at the better of these two:
-    // ended by the next token, or as late as may be (which is better depends on the sign of the length
-    // penalty).
-    const double bound = std::max(hypothesis_score(options_, live_log_prob, step_ + 2),
-                                  hypothesis_score(options_, live_log_prob, options_.max_decoding_length));
-    return bound <= workspace_.ranking.best(source).back().score;
+  // Whether a unit stops, the best of its live hypotheses having this log_prob.
+  bool is_done(int32_t source, int32_t unit, double live_log_prob) const {
+    const int64_t finished = workspace_.num_finished[unit];
+    if (finished < wanted_) return false;
+    const auto best = workspace_.ranking.best(unit);
+    switch (options_.early_stopping) {
+      case EarlyStopping::patience:
+        if (finished >= enough_) return true;
+        break;
+      case EarlyStopping::first:
+        if (workspace_.best_ended[unit]) return true;
+        break;
+      case EarlyStopping::heuristic:
+        if (finished >= beam_ && hypothesis_score(options_, live_log_prob, step_ + 1, false) <=
+                                     best[static_cast<size_t>(std::max(beam_, wanted_)) - 1].score) {
+          return true;
+        }
+        break;
+      case EarlyStopping::never:
+        break;
+    }
+    if (!options_.scorers.empty()) return false;
+    // No live hypothesis can gain probability, and coverage only costs, so that its score ends at most at the
+    // better of these two: ended by the next token, or as late as may be (which is better depends on the sign
+    // of the length penalty; in between it is no better than the better one, as what log_prob is divided by
+    // only grows or only falls with the length).
+    const double bound =
+        std::max(hypothesis_score(options_, live_log_prob, step_ + 2, true),
+                 hypothesis_score(options_, live_log_prob, length_limit(options_, source), true));
+    return bound <= best[static_cast<size_t>(wanted_) - 1].score;
   }
 
   // Ranks a live hypothesis of `length` tokens as an unfinished one.
-  void rank(int32_t source, const LiveRows& rows, int64_t row, int64_t length) {
-    const double log_prob = rows.log_probs[row];
-    workspace_.ranking.add(source,
-                           {rows.nodes[row], log_prob, hypothesis_score(options_, log_prob, length), false});
+  void rank_row(const LiveRows& rows, int64_t row, int64_t length) {
+    rank_row(rows, row, length, rows.units[row]);
+  }
+  void rank_row(const LiveRows& rows, int64_t row, int64_t length, int32_t unit) {
+    rank(stepper_, options_, workspace_, rows.sources[row], unit, rows.nodes[row], rows.log_probs[row],
+         length, false);
   }
 
-  float candidate(int64_t row, int64_t rank) const { return workspace_.candidate_log_probs[row * k_ + rank]; }
+  void use_candidates() {
+    log_probs_ = workspace_.candidate_log_probs.data();
+    tokens_ = workspace_.candidate_tokens.data();
+  }
+
+  // The candidates of these rows less what they lose to the groups before, in order again. Those that the
+  // model gave are enough: as many as were chosen before are left over where all of these lose their places.
+  void use_diverse_candidates(int64_t begin, int64_t end) {
+    workspace_.diverse_log_probs.resize(workspace_.candidate_log_probs.size());
+    workspace_.diverse_tokens.resize(workspace_.candidate_tokens.size());
+    auto& sorted = workspace_.choices;
+    for (int64_t row = begin; row < end; ++row) {
+      sorted.clear();
+      for (int64_t i = row * k_; i < (row + 1) * k_; ++i) {
+        const int32_t token = workspace_.candidate_tokens[i];
+        const auto times = std::count(workspace_.chosen.begin(), workspace_.chosen.end(), token);
+        const double loss = options_.diversity_penalty * static_cast<double>(times);
+        sorted.push_back({token, workspace_.candidate_log_probs[i] - static_cast<float>(loss), 0.0});
+      }
+      std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
+        return a.log_prob > b.log_prob || (a.log_prob == b.log_prob && a.token < b.token);
+      });
+      for (int64_t i = 0; i < k_; ++i) {
+        workspace_.diverse_log_probs[row * k_ + i] = sorted[i].log_prob;
+        workspace_.diverse_tokens[row * k_ + i] = sorted[i].token;
+      }
+    }
+    log_probs_ = workspace_.diverse_log_probs.data();
+    tokens_ = workspace_.diverse_tokens.data();
+  }
+
+  float candidate(int64_t row, int64_t rank) const { return log_probs_[row * k_ + rank]; }
+  int32_t token_of(int64_t row, int64_t rank) const { return tokens_[row * k_ + rank]; }
+  bool is_end(int32_t token) const {
+    return std::find(options_.end_tokens.begin(), options_.end_tokens.end(), token) !=
+           options_.end_tokens.end();
+  }
 
   Stepper& stepper_;
   const SearchOptions& options_;
   SearchWorkspace& workspace_;
-  const int64_t k_;  // continuations asked of each row
-  const int64_t enough_;
+  const int64_t units_;  // of a source
+  const bool has_units_;
+  const int64_t beam_;  // of a unit
+  const int64_t k_;     // continuations asked of each row
+  const int64_t wanted_, enough_;
+  const float* log_probs_ = nullptr;  // [rows, k]
+  const int32_t* tokens_ = nullptr;
   int64_t step_ = 0;  // tokens of every live hypothesis
 };
 
 }  // namespace
 
+int64_t wanted_of_unit(const SearchOptions& options) {
+  if (options.return_alternatives) return 1;
+  if (options.num_beam_groups > 1) return options.beam_size / options.num_beam_groups;
+  return options.num_hypotheses;
+}
+
+int64_t kept_of_unit(const SearchOptions& options) {
+  const int64_t wanted = wanted_of_unit(options);
+  if (options.early_stopping != EarlyStopping::heuristic) return wanted;
+  return std::max(wanted, options.beam_size / options.num_beam_groups);
+}
+
 int64_t enough_finished(const SearchOptions& options) {
-  const double beam = std::round(static_cast<double>(options.beam_size) * options.patience);
+  const double beam =
+      std::round(static_cast<double>(options.beam_size / options.num_beam_groups) * options.patience);
   if (beam >= static_cast<double>(std::numeric_limits<int64_t>::max())) {
     return std::numeric_limits<int64_t>::max();
   }
-  return std::max(options.num_hypotheses, static_cast<int64_t>(beam));
+  return std::max(wanted_of_unit(options), static_cast<int64_t>(beam));
 }
 
 void beam_search(Stepper& stepper, const SearchOptions& options, SearchWorkspace& workspace) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace s2s {
@@ -16,6 +17,10 @@ class TopK {
   // 1 <= k <= n. NaN in x: values[0] is NaN and the rest is not written.
   void operator()(const float* x, int64_t n, int64_t k, float* values, int32_t* indices);
 
+  // The same of these places of x alone, each once; where they are fewer than k, the rest are -infinity, at
+  // 0.
+  void of(std::span<const int32_t> places, const float* x, int64_t k, float* values, int32_t* indices);
+
  private:
   struct Entry {
     float value;
@@ -24,6 +29,9 @@ class TopK {
   static bool better(const Entry& a, const Entry& b) {
     return a.value > b.value || (a.value == b.value && a.index < b.index);
   }
+  bool take(float value, int32_t index, int64_t k);
+  void write(int64_t k, float* values, int32_t* indices);
+
   std::vector<Entry> heap_;  // of the best so far, the worst of them on top
 };
 

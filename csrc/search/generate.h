@@ -1,4 +1,4 @@
-// The search for the best output sequences of a batch: greedy for a beam of 1, else beam search.
+// The search for output sequences of a batch: greedy for a beam of 1, else beam search, or samples.
 //
 // Beam search. At every step the continuations of a source's live hypotheses are ranked by log_prob (of
 // equals the hypothesis that ranked higher before, then the lower token). Those among the first beam_size
@@ -6,6 +6,9 @@
 // SearchOptions says when a source stops.
 //
 // Nothing of a source's result depends on the other sources. Finished sources leave the batch.
+//
+// A source may have several such searches, its units: diverse groups or alternatives, ranked together at the
+// end. Samples are drawn as search/sample.h says.
 //
 // There are between 1 and num_hypotheses results per source: finished ones first, each kind by descending
 // score, of equals the one found first. A live hypothesis that nothing may follow (all scores -infinity) is

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "search/certain.h"
 #include "search/step.h"
 
 namespace s2s {
@@ -20,22 +21,20 @@ void greedy_search(Stepper& stepper, const SearchOptions& options, SearchWorkspa
       const int32_t source = live.sources[row];
       const float score = workspace.candidate_log_probs[row];
       if (std::isinf(score)) {  // nothing may follow
-        const double log_prob = live.log_probs[row];
-        workspace.ranking.add(source,
-                              {live.nodes[row], log_prob, hypothesis_score(options, log_prob, step), false});
+        rank(stepper, options, workspace, source, source, live.nodes[row], live.log_probs[row], step, false);
         continue;
       }
       const int32_t token = workspace.candidate_tokens[row];
       const int64_t node = workspace.history.add(live.nodes[row], token, score);
       const double log_prob = live.log_probs[row] + score;
       const bool finished = std::find(end.begin(), end.end(), token) != end.end();
-      if (finished || step + 1 == options.max_decoding_length) {
-        workspace.ranking.add(source,
-                              {node, log_prob, hypothesis_score(options, log_prob, step + 1), finished});
+      if (finished || step + 1 >= length_limit(options, source)) {
+        rank(stepper, options, workspace, source, source, node, log_prob, step + 1, finished);
       } else {
-        next.add(static_cast<int32_t>(row), token, source, node, log_prob);
+        next.add(static_cast<int32_t>(row), token, source, source, node, log_prob);
       }
     }
+    if (options.listener) tell_certain(stepper, options, step, workspace);
     std::swap(live, next);
   }
 }

@@ -21,6 +21,14 @@ void History::tokens(int64_t node, int64_t length, std::vector<int32_t>& tokens)
   for (int64_t t = length - 1; t >= 0; --t, node = nodes_[node].parent) tokens[t] = nodes_[node].token;
 }
 
+void History::coverage(int64_t node, int64_t length, std::vector<double>& sums) const {
+  sums.assign(static_cast<size_t>(length), 0.0);
+  for (node = nodes_[node].parent; node >= 0; node = nodes_[node].parent) {
+    const float* weights = attention_.data() + attention_begin_[node];
+    for (int64_t i = 0; i < length; ++i) sums[i] += static_cast<double>(weights[i]);
+  }
+}
+
 Hypothesis History::hypothesis(int64_t node, bool finished, int64_t source_length) const {
   int64_t length = 0;
   for (int64_t n = node; nodes_[n].parent >= 0; n = nodes_[n].parent) ++length;
@@ -48,18 +56,15 @@ Hypothesis History::hypothesis(int64_t node, bool finished, int64_t source_lengt
   return result;
 }
 
-void Ranking::reset(int64_t num_sources, int64_t capacity) {
+void Ranking::reset(int64_t num_units, int64_t capacity) {
   capacity_ = capacity;
-  entries_.resize(num_sources * capacity);
-  kept_.assign(num_sources, 0);
+  entries_.resize(num_units * capacity);
+  kept_.assign(num_units, 0);
 }
 
-void Ranking::add(int64_t source, const Entry& entry) {
-  Entry* entries = entries_.data() + source * capacity_;
-  const auto before = [](const Entry& a, const Entry& b) {
-    return a.finished != b.finished ? a.finished : a.score > b.score;
-  };
-  int64_t& kept = kept_[source];
+void Ranking::add(int64_t unit, const Entry& entry) {
+  Entry* entries = entries_.data() + unit * capacity_;
+  int64_t& kept = kept_[unit];
   const int64_t place = std::upper_bound(entries, entries + kept, entry, before) - entries;
   if (place == capacity_) return;
   if (kept < capacity_) ++kept;

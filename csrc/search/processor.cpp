@@ -1,5 +1,6 @@
 #include "search/processor.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -30,14 +31,23 @@ class MinLength final : public Processor {
 
 }  // namespace
 
-std::vector<std::unique_ptr<Processor>> make_processors(const SearchOptions& options) {
+std::vector<std::unique_ptr<Processor>> make_processors(const SearchOptions& o) {
   std::vector<std::unique_ptr<Processor>> all;
-  if (options.min_decoding_length > 0) all.push_back(std::make_unique<MinLength>(options));
+  if (!o.target_prefix.empty()) all.push_back(make_prefix(o));
+  if (o.min_decoding_length > 0) all.push_back(std::make_unique<MinLength>(o));
+  if (o.disable_unk || !o.suppress_sequences.empty()) {
+    all.push_back(make_suppressed(o));
+    all.push_back(make_suppressed_sequences(o));
+  }
+  if (o.no_repeat_ngram_size > 0) all.push_back(make_no_repeat_ngram(o));
+  if (o.repetition_penalty != 1) all.push_back(make_repetition_penalty(o));
+  if (!o.allowed_outputs.empty()) all.push_back(make_allowed_outputs(o));
   return all;
 }
 
 std::span<const int32_t> RowView::tokens() const {
-  history_.tokens(node_, length, scratch_);
+  if (!walked_) history_.tokens(node_, length, scratch_);
+  walked_ = true;
   return scratch_;
 }
 
@@ -65,9 +75,45 @@ void Processors::begin_step(int64_t step, const int64_t* nodes, const int32_t* s
   }
 }
 
+bool Processors::concern(int64_t row) const {
+  const RowView view(*history_, nodes_[row], sources_[row], step_, scratch_);
+  return std::ranges::any_of(active_, [&](const Processor* processor) {
+    return !processor->forbidden() && processor->concerns(view);
+  });
+}
+
 void Processors::apply(int64_t row, std::span<float> log_probs) const {
   const RowView view(*history_, nodes_[row], sources_[row], step_, scratch_);
+  for (const Processor* processor : active_) {
+    const int32_t token = processor->forced(view);
+    if (token < 0) continue;
+    const float score = log_probs[token];
+    std::ranges::fill(log_probs, -std::numeric_limits<float>::infinity());
+    log_probs[token] = score;
+    return;
+  }
   for (Processor* processor : active_) processor->process(view, log_probs);
+}
+
+std::optional<std::span<const int32_t>> Processors::apply_listed(int64_t row, const float* log_probs,
+                                                                 std::span<float> sparse) const {
+  const RowView view(*history_, nodes_[row], sources_[row], step_, scratch_);
+  for (const Processor* processor : active_) {
+    forced_ = processor->forced(view);
+    if (forced_ < 0) continue;
+    sparse[static_cast<size_t>(forced_)] = log_probs[forced_];
+    return std::span<const int32_t>(&forced_, 1);
+  }
+  for (Processor* lists : active_) {
+    const auto tokens = lists->listed(view);
+    if (!tokens) continue;
+    for (const int32_t token : *tokens) sparse[static_cast<size_t>(token)] = log_probs[token];
+    for (Processor* processor : active_) {
+      if (processor != lists) processor->process(view, sparse);
+    }
+    return tokens;
+  }
+  return std::nullopt;
 }
 
 }  // namespace s2s

@@ -41,13 +41,18 @@ class Stepper {
   // none.
   virtual const float* attention(int64_t* /*stride*/) { return nullptr; }
 
- protected:
   // Log-probabilities of this step, [rows, vocabulary] row-major, valid until the next advance().
   virtual const float* log_probs() = 0;
+
+ protected:
+  // The k best of these dense scores of a row, after the processors.
+  void choose(int64_t row, int64_t k, const float* scores, const Processors& processors, float* log_probs,
+              int32_t* tokens);
 
  private:
   TopK top_k_;
   std::vector<float> processed_;  // one row
+  std::vector<float> sparse_;     // one row of nothing but -infinity, while none is chosen from
 };
 
 }  // namespace s2s

@@ -1,10 +1,11 @@
 """Flickr8k's features and captions as manifests for `seq2seq-fast train`: python prepare.py DATA OUT
 
-In: DATA/features.npz, int8 `grid_cm` [128, images, 16 cells] and `grid_scale`, the images of the three splits
-in the order of their captions, and DATA/captions.SPLIT.tsv.gz, lines of an image's name and its captions.
+In: DATA/features.npz, int8 `grid_cm` [128, images, 16 cells] of one step, the images of the three splits in the
+order of their captions, and DATA/captions.SPLIT.tsv.gz, lines of an image's name and its captions.
 
 Out: OUT/grid.npz, a sequence of 16 cells for each image, and OUT/SPLIT.tsv: its place TAB its captions, in
-lower case and without punctuation, as they are compared.
+lower case and without punctuation, as they are compared. All features are divided by one number, so that their
+mean variance over the training images is 1; principal components keep their sizes, which tell what matters.
 """
 
 import gzip
@@ -23,7 +24,7 @@ def main(data: str, out: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with np.load(Path(data) / "features.npz", allow_pickle=False) as features:
         cells = np.ascontiguousarray(features["grid_cm"].transpose(1, 2, 0))  # [images, 16, 128]
-        scale = features["grid_scale"]
+    counts = []
     names: list[str] = []
     for split in SPLITS:
         with (
@@ -35,8 +36,11 @@ def main(data: str, out: str) -> None:
                 texts = [caption_text(caption) for caption in captions]
                 manifest.write("\t".join([f"grid.npz#{name}", *texts]) + "\n")
                 names.append(name)
+        counts.append(len(names))
     if len(names) != len(cells):
         raise ValueError(f"{data}: captions of {len(names)} images, features of {len(cells)}.")
+    trained = cells[: counts[0]].reshape(-1, cells.shape[2])
+    scale = np.float32(1.0 / np.sqrt(trained.var(axis=0, dtype=np.float64).mean()))
     lengths = np.full(len(cells), cells.shape[1])
     np.savez(
         folder / "grid.npz",

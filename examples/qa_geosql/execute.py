@@ -22,7 +22,7 @@ def main(model: str, split: str, dump: str) -> None:
         rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
     with Translator(Path(model)) as translator:
         questions = [row["question_template"].split() for row in rows]
-        found = translator.translate_batch(questions, beam_size=5, max_decoding_length=200)
+        found = translator.translate_batch(questions, beam_size=1, max_decoding_length=200)
     templates = [quote(" ".join(result.hypotheses[0])) for result in found]
     exact = [template == row["sql_template"] for template, row in zip(templates, rows, strict=True)]
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from seq2seq_fast.cuda import cuda_status
     from seq2seq_fast.data import Batch
     from seq2seq_fast.device import to_device
+    from seq2seq_fast.forecaster import Forecast, Forecaster
+    from seq2seq_fast.forecasting import ForecastConfig, ForecastData, ForecastModel, TimeSeries
     from seq2seq_fast.model import Decoder, Encoder, Seq2Seq, Seq2SeqConfig
     from seq2seq_fast.optim import SGD, Adagrad, Adam, AdamW
     from seq2seq_fast.trainer import Trainer
@@ -38,10 +40,16 @@ _WHERE = {
     "Batch": "data",
     "Decoder": "model",
     "Encoder": "model",
+    "Forecast": "forecaster",
+    "ForecastConfig": "forecasting",
+    "ForecastData": "forecasting",
+    "ForecastModel": "forecasting",
+    "Forecaster": "forecaster",
     "SGD": "optim",
     "ScoringResult": "translator",
     "Seq2Seq": "model",
     "Seq2SeqConfig": "model",
+    "TimeSeries": "forecasting",
     "Trainer": "trainer",
     "TranslationResult": "translator",
     "Translator": "translator",
@@ -54,6 +62,7 @@ _MODULES = (
     "data",
     "device",
     "files",
+    "forecasting",
     "metrics",
     "model",
     "nn",
@@ -74,9 +83,15 @@ __all__ = [
     "Decoder",
     "DeviceArray",
     "Encoder",
+    "Forecast",
+    "ForecastConfig",
+    "ForecastData",
+    "ForecastModel",
+    "Forecaster",
     "ScoringResult",
     "Seq2Seq",
     "Seq2SeqConfig",
+    "TimeSeries",
     "Trainer",
     "TranslationResult",
     "Translator",

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from seq2seq_fast.copying import CopySource, TextSource, text_source
 from seq2seq_fast.metrics import get_metric
+from seq2seq_fast.search_tokens import options_of_sources, with_copies
 from seq2seq_fast.text import TextField
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "decode_texts",
     "decoding_metric",
     "feature_metric",
+    "shown_tokens",
     "text_sources",
 ]
 
@@ -57,7 +59,7 @@ def decode(
         copies: what each source lets the output copy, for a model that does.
         batch_tokens: source tokens in a batch. It changes time and memory, not results.
         on_progress: called after each batch with the number of sources done so far.
-        search: the options of `generate`.
+        search: the options of `generate`, for all sources.
 
     Returns:
         The hypotheses of each source, best first, in the order of the sources.
@@ -68,7 +70,8 @@ def decode(
         source = np.concatenate([np.asarray(sources[i], np.int32) for i in rows])
         if copies is not None:
             search["copies"] = np.concatenate([np.asarray(copies[i].ids, np.int32) for i in rows])
-        return model.generate(source, lengths[rows].astype(np.int32), **search)
+        given = options_of_sources(search, rows)
+        return model.generate(source, lengths[rows].astype(np.int32), **given)
 
     return _by_length(search_rows, lengths, batch_tokens, on_progress)
 
@@ -82,9 +85,11 @@ def decode_features(
     **search: Any,
 ) -> list[list[Hypothesis]]:
     """`decode` of feature sequences, which are read a batch at a time; `batch_tokens` counts vectors."""
-    return _by_length(
-        lambda rows: model.generate(*sources.take(rows), **search), sources.lengths, batch_tokens, on_progress
-    )
+
+    def search_rows(rows: Rows) -> list[list[Hypothesis]]:
+        return model.generate(*sources.take(rows), **options_of_sources(search, rows))
+
+    return _by_length(search_rows, sources.lengths, batch_tokens, on_progress)
 
 
 def _by_length(
@@ -118,15 +123,44 @@ def best_tokens(
 
 
 def best_of_tokens(
-    model: Searches, source: TextField, target: TextField, tokens: Sequence[Sequence[str]], **search: Any
+    model: Searches,
+    source: TextField,
+    target: TextField,
+    tokens: Sequence[Sequence[str]],
+    *,
+    replace_unknowns: bool = False,
+    **search: Any,
 ) -> list[list[str]]:
-    """Return the tokens of the best hypothesis of each source, given as tokens too."""
+    """Return the tokens of the best hypothesis of each source, given as tokens too.
+
+    `replace_unknowns`: put source tokens in the places of unknown ones, by attention.
+    """
     sources = text_sources(model, source, target, tokens)
-    decoded = decode_texts(model, sources, **search)
+    decoded = decode_texts(
+        model, sources, **search | ({"return_attention": True} if replace_unknowns else {})
+    )
     return [
-        target.vocabulary.decode(found[0].tokens, skip_special_tokens=True, extra=text.extra) if found else []
-        for text, found in zip(sources, decoded, strict=True)
+        shown_tokens(found[0], target, text.extra, one if replace_unknowns else None) if found else []
+        for text, one, found in zip(sources, tokens, decoded, strict=True)
     ]
+
+
+def shown_tokens(
+    hypothesis: Hypothesis,
+    target: TextField,
+    extra: Sequence[str] = (),
+    replacements: Sequence[str] | None = None,
+    *,
+    skip_special_tokens: bool = True,
+) -> list[str]:
+    """Return a hypothesis's tokens; `replacements`: the source's, for the places of unknown ones."""
+    vocabulary = target.vocabulary
+    ids = hypothesis.tokens
+    if replacements is not None and vocabulary.unk_id is not None:
+        first = len(vocabulary) + len(extra)
+        ids = with_copies(ids, vocabulary.unk_id, hypothesis.attention, len(replacements), first)
+        extra = [*extra, *replacements]
+    return vocabulary.decode(ids, skip_special_tokens=skip_special_tokens, extra=extra)
 
 
 def text_sources(

@@ -16,6 +16,7 @@ Whatever a folder holds, loading it ends with a model or with a ValueError that 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -228,6 +229,14 @@ class ModelFolder:
             message = error or "the model does not fit in memory"
             raise ValueError(f"{self.path / CONFIG}: {message}") from error
 
+    def weights_digest(self) -> str:
+        """Return SHA-256 of the weights' file, in hexadecimal."""
+        digest = hashlib.sha256()
+        with open(self.path / WEIGHTS, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+
     def layout(self) -> quantization.Layout:
         """Return the parameters the model has, checked against the weights' file: names, shapes, dtypes."""
         with self.names_errors():
@@ -260,6 +269,21 @@ class ModelFolder:
 def read_config(folder: StrPath) -> dict[str, Any]:
     """Read and check the outer fields of a folder's config.json; `load_model` says what is raised."""
     path = Path(folder) / CONFIG
+    config = read_json(folder, "seq2seq", FORMAT_VERSION)
+    version = config["format_version"]
+    required: tuple[str, ...] = ("format_version", "kind", "model", "source", "target")
+    required = required if version == 1 else (*required, "compute_type")
+    _check_fields(path, "", config, required=required, optional=["front_end"])
+    stored = config.get("compute_type", "float32")
+    if stored not in quantization.COMPUTE_TYPES:
+        known = ", ".join(quantization.COMPUTE_TYPES)
+        raise ValueError(f"{path}: field 'compute_type': expected one of {known}, got {stored!r}.")
+    return config
+
+
+def read_json(folder: StrPath, kind: str, newest: int) -> dict[str, Any]:
+    """Read a folder's config.json, which has to be of this kind, and of a format up to `newest`."""
+    path = Path(folder) / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {os.fspath(folder)} is not a model's folder.")
     try:
@@ -273,20 +297,13 @@ def read_config(folder: StrPath) -> dict[str, Any]:
         raise ValueError(
             f"{path}: field 'format_version': expected an integer of at least 1, got {version!r}."
         )
-    if version > FORMAT_VERSION:
+    if version > newest:
         raise ValueError(
-            f"{path}: field 'format_version': this seq2seq_fast reads formats up to {FORMAT_VERSION}, "
+            f"{path}: field 'format_version': this seq2seq_fast reads formats up to {newest}, "
             f"the model is of format {version}; a newer version is needed."
         )
-    required: tuple[str, ...] = ("format_version", "kind", "model", "source", "target")
-    required = required if version == 1 else (*required, "compute_type")
-    _check_fields(path, "", config, required=required, optional=["front_end"])
-    stored = config.get("compute_type", "float32")
-    if stored not in quantization.COMPUTE_TYPES:
-        known = ", ".join(quantization.COMPUTE_TYPES)
-        raise ValueError(f"{path}: field 'compute_type': expected one of {known}, got {stored!r}.")
-    if config["kind"] != "seq2seq":
-        raise ValueError(f"{path}: field 'kind': expected 'seq2seq', got {config['kind']!r}.")
+    if "kind" in config and config["kind"] != kind:
+        raise ValueError(f"{path}: field 'kind': expected {kind!r}, got {config['kind']!r}.")
     return config
 
 

@@ -14,7 +14,7 @@ from seq2seq_fast import _native
 from seq2seq_fast._native import Hypothesis
 from seq2seq_fast.arguments import array, flag, integer, number
 from seq2seq_fast.device import Ids, resolve_device, to_host, views
-from seq2seq_fast.search import DEFAULTS, check_bools
+from seq2seq_fast.search import DEFAULTS, native_options
 
 if TYPE_CHECKING:
     from seq2seq_fast.data import Batch
@@ -479,8 +479,7 @@ class Seq2Seq:
             "max_decoding_length": max_decoding_length,
             "return_attention": return_attention,
         }
-        check_bools(options)
-        return self.native.generate(source, source_lengths, options, copies)
+        return self.native.generate(source, source_lengths, native_options(options), copies)
 
     def stream(self) -> EncoderStream:
         """Encode a source while it comes in, for a model with `bidirectional=False`. See

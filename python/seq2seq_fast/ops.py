@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seq2seq_fast import _native
-from seq2seq_fast.arguments import array, flag, integer, number
+from seq2seq_fast.arguments import array, choice, flag, integer, number
 from seq2seq_fast.device import A, DeviceArray, Ids, device_of, views
 
 __all__ = [
@@ -30,6 +30,9 @@ __all__ = [
     "clip_grad_norm_",
     "cross_entropy",
     "ctc_loss",
+    "distribution_loss",
+    "distribution_parameters",
+    "distribution_sample",
     "dropout",
     "embedding",
     "embedding_backward",
@@ -57,6 +60,8 @@ __all__ = [
     "zoneout",
     "zoneout_backward",
 ]
+
+DISTRIBUTIONS = ("point", "normal", "student_t", "negative_binomial", "quantiles")
 
 Mask = NDArray[np.uint8] | DeviceArray
 CellParams = Sequence[Any]
@@ -775,3 +780,99 @@ def clip_grad_norm_(grads: A, max_norm: float) -> float:
     if max_norm < norm < math.inf:
         _native.scale_(flat, max_norm / (norm + 1e-6))
     return norm
+
+
+def distribution_loss(
+    x: A,
+    target: A,
+    distribution: str = "normal",
+    *,
+    levels: A | None = None,
+    offset: A | None = None,
+    scale: A | None = None,
+) -> tuple[A, A]:
+    """How improbable real values are under distributions given by raw parameters, and the gradients.
+
+    A distribution is normal, student_t (both by location, scale and, of t, degrees of freedom above 2),
+    negative_binomial (mean and alpha, variance mean + alpha mean^2: DeepAR, Salmon et al. 2020), point
+    (squared error) or quantiles. Scales and the like are ln(1 + e^raw) + 1e-4. The loss is in nats, of point
+    in squared units; of quantiles it is the mean of twice the quantile losses, which approaches the CRPS.
+
+    Args:
+        x: float32 [R, D * K], K raw parameters for each of D channels, one after the other: K is 1 for point,
+            2, of student_t 3, of quantiles as many as levels.
+        target: float32 [R, D]; NaN: missing, loss and gradients are 0. Of negative_binomial >= 0.
+        levels: float32 [Q], ascending between 0 and 1; for quantiles.
+        offset: float32 [R, D], added to locations and quantiles.
+        scale: float32 [R, D]: counts of one unit of target, for negative_binomial.
+
+    Returns:
+        losses [R, D] and their gradients [R, D * K].
+
+    Raises:
+        ValueError, TypeError: an argument; the message names it.
+    """
+    op = "distribution_loss"
+    return _native.distribution_loss(
+        array(op, "x", x, (None, None), np.float32),
+        array(op, "target", target, (None, None), np.float32),
+        _distribution(op, distribution),
+        levels,
+        offset,
+        scale,
+        1.0,
+    )
+
+
+def distribution_parameters(
+    x: A, channels: int, distribution: str = "normal", *, levels: A | None = None, offset: A | None = None
+) -> A:
+    """Raw parameters x [R, D * K] as locations, scales, degrees of freedom, means, alphas or quantiles; see
+    `distribution_loss`."""
+    op = "distribution_parameters"
+    return _native.distribution_parameters(
+        array(op, "x", x, (None, None), np.float32),
+        integer(op, "channels", channels, 1),
+        _distribution(op, distribution),
+        levels,
+        offset,
+    )
+
+
+def distribution_sample(
+    x: A,
+    channels: int,
+    distribution: str = "normal",
+    *,
+    example: Ids,
+    path: Ids,
+    step: int = 0,
+    seed: int = 0,
+    levels: A | None = None,
+    offset: A | None = None,
+    scale: A | None = None,
+) -> A:
+    """A random value of each distribution, float32 [R, D].
+
+    Philox's counter is made of the seed, the row's example (int64 [R]) and path (int32 [R]), the step and the
+    channel, so that a value does not depend on the other rows. Of quantiles the distribution function is
+    linear between the levels and constant beyond them; of point the value is the location. See
+    `distribution_loss`.
+    """
+    op = "distribution_sample"
+    return _native.distribution_sample(
+        array(op, "x", x, (None, None), np.float32),
+        integer(op, "channels", channels, 1),
+        _distribution(op, distribution),
+        levels,
+        offset,
+        scale,
+        example,
+        path,
+        integer(op, "step", step, 0, 2**31 - 1),
+        integer(op, "seed", seed, 0, 2**64 - 1),
+    )
+
+
+def _distribution(op: str, name: str) -> str:
+    return choice(op, "distribution", name, DISTRIBUTIONS)

@@ -19,7 +19,7 @@ from seq2seq_fast._native import Hypothesis
 from seq2seq_fast.arguments import integer
 from seq2seq_fast.device import Ids
 from seq2seq_fast.model import EncoderState, Seq2Seq
-from seq2seq_fast.search import check_bools
+from seq2seq_fast.search import native_options
 
 Floats = NDArray[np.float32]
 
@@ -72,5 +72,4 @@ class EncoderStream:
     def generate(self, **options: Any) -> list[list[Hypothesis]]:
         """Search for the best outputs, as `Seq2Seq.generate` does with the options of `SearchOptions`; after
         `finish`."""
-        check_bools(options)
-        return self._native.generate(options)
+        return self._native.generate(native_options(options))

@@ -48,6 +48,7 @@ class TrainingRun:
                 raise ValueError(f"[trainer] Expected {name} to have examples, got an empty data set.")
         self.trainer = trainer
         self.model = trainer.model
+        self.predicts_tokens = bool(getattr(trainer.model, "predicts_tokens", True))
         # Made anew, so that a trainer can be used twice.
         self.optimizer = replace(trainer.optimizer)
         self.scheduler = replace(trainer.scheduler)
@@ -479,14 +480,15 @@ class TrainingRun:
         state = self.state
         window, state.window = state.window, Window()
         speed = window.tokens / max(window.seconds, 1e-9)
-        loss, accuracy = window.loss / window.tokens, window.correct / window.tokens
+        loss = window.loss / window.tokens
+        right = {"accuracy": window.correct / window.tokens} if self.predicts_tokens else {}
         self._write_metrics(
             {
                 "event": "train",
                 "step": state.step,
                 "epoch": self._epochs(),
                 "loss": loss,
-                "accuracy": accuracy,
+                **right,
                 "lr": lr,
                 "grad_norm": norm,
                 "tokens": state.tokens,
@@ -495,8 +497,9 @@ class TrainingRun:
             }
         )
         self.progress.report(
-            f"step {state.step}  epoch {self._epochs():.2f}  loss {loss:.4f}  accuracy {accuracy:.4f}  "
-            f"lr {lr:.3g}  grad norm {norm:.3g}  {speed:.0f} tokens/s"
+            f"step {state.step}  epoch {self._epochs():.2f}  loss {loss:.4f}  "
+            + "".join(f"accuracy {part:.4f}  " for part in right.values())
+            + f"lr {lr:.3g}  grad norm {norm:.3g}  {speed:.0f} {'tokens' if right else 'values'}/s"
         )
 
     def _tick(self) -> float:

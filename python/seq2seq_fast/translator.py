@@ -5,33 +5,51 @@ Names, defaults and results are CTranslate2's, so that code written for it runs 
 
 from __future__ import annotations
 
+import functools
+import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seq2seq_fast import _native
 from seq2seq_fast.arguments import choice, flag, integer
+from seq2seq_fast.background import AsyncTranslationResult, Background
 from seq2seq_fast.batching import batches
 from seq2seq_fast.copying import CopySource
 from seq2seq_fast.device import resolve_device
 from seq2seq_fast.files import ModelFolder
 from seq2seq_fast.front_end import FrontEnd, Statistics
+from seq2seq_fast.memory_files import MemoryFolder
 from seq2seq_fast.quantization import COMPUTE_TYPES
-from seq2seq_fast.search import DEFAULTS, check_bools
+from seq2seq_fast.search import DEFAULTS, native_options
+from seq2seq_fast.search_tokens import options_as_ids, options_of_sources, with_copies
+from seq2seq_fast.statistics import Counters, ExecutionStats
 from seq2seq_fast.text import TextField
+from seq2seq_fast.translator_streams import Streams
 
 if TYPE_CHECKING:
     from seq2seq_fast._native import Hypothesis
     from seq2seq_fast.data import Batch
+    from seq2seq_fast.decoding_session import DecodingSession, SessionModel
     from seq2seq_fast.model import Seq2SeqConfig
 
-__all__ = ["ScoringResult", "TranslationResult", "Translator"]
+__all__ = [
+    "AsyncTranslationResult",
+    "ExecutionStats",
+    "GenerationStepResult",
+    "ScoringResult",
+    "TranslationResult",
+    "Translator",
+]
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
@@ -39,8 +57,7 @@ Tokens = Sequence[str] | Sequence[int] | NDArray[np.integer[Any]]
 BatchType = Literal["examples", "tokens"]
 T = TypeVar("T")
 
-DEFAULT_OPTIONS = asdict(DEFAULTS)
-MOST_THREADS = 256
+MOST_THREADS, MOST_PATTERNS = 256, 64
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,9 @@ class TranslationResult:
     Empty unless return_token_scores."""
     attention: list[Floats]
     """float32 [as token_scores, source length]; empty unless return_attention, or without attention."""
+    alignment: list[list[tuple[int, int]]]
+    """For each token a pair: the place in the source that had the largest attention, and its own place. Empty
+    unless return_alignment."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +92,25 @@ class ScoringResult:
     """float32 [tokens], the log-probability of each; NaN where the source is empty."""
 
 
-class Translator:
+@dataclass(frozen=True)
+class GenerationStepResult:
+    """A token that is certain to be in an output, while the search goes on."""
+
+    step: int
+    """Its place in the output."""
+    batch_id: int
+    """The source's place in the call."""
+    token_id: int
+    hypothesis_id: int
+    """Which of the source's samples; else 0, the best output."""
+    token: str
+    """In decimal where the model has no target vocabulary."""
+    log_prob: float
+    is_last: bool
+    """Nothing comes behind it. An end token is told, too."""
+
+
+class Translator(Streams):
     """Reads a model's folder once and answers calls from any number of threads.
 
     A result depends on its source and the options alone: not on the batch, on other calls, or on how many
@@ -89,6 +127,10 @@ class Translator:
             "log_probability": their logarithms (Marian), which is not normalised again.
         inter_threads: batches that are computed at once. Further calls wait, first come first served.
         intra_threads: threads of each. 0: as many as the processor has for each batch, but at most 4.
+        max_queued_batches: asynchronous calls that may wait before one more makes its caller wait; 0: four
+            times inter_threads; -1: any number.
+        files: a model from memory: contents by the names that the files of its folder have. `path` is then
+            what it is called in messages.
 
     Raises:
         FileNotFoundError, ValueError: the folder is none, or damaged; the message names file and field.
@@ -106,6 +148,8 @@ class Translator:
         ensemble_mean: str = "probability",
         inter_threads: int = 1,
         intra_threads: int = 0,
+        max_queued_batches: int = 0,
+        files: Mapping[str, bytes] | None = None,
     ) -> None:
         index = integer("Translator", "device_index", device_index, 0, 999)
         self.device = resolve_device("Translator", f"cuda:{index}" if device == "cuda" else device, auto=True)
@@ -113,15 +157,20 @@ class Translator:
         choice("Translator", "compute_type", compute_type, ("default", "auto", *COMPUTE_TYPES))
         inter = integer("Translator", "inter_threads", inter_threads, 1, MOST_THREADS)
         intra = integer("Translator", "intra_threads", intra_threads, 0, MOST_THREADS)
+        queued = integer("Translator", "max_queued_batches", max_queued_batches, -1)
         choice("Translator", "ensemble_mean", ensemble_mean, ("probability", "log_probability"))
         paths: list[Any] = list(path) if isinstance(path, list | tuple) else [path]
         if not paths:
             raise ValueError("[Translator] Expected path as at least one folder, got none.")
-        folders = [ModelFolder.open(one) for one in paths]
-        first = folders[0]
-        for folder in folders[1:]:
+        if files is not None and len(paths) > 1:
+            raise ValueError("[Translator] Expected files of one model, got several paths.")
+        self._memory = None if files is None else MemoryFolder("Translator", files)
+        if self._memory is not None:
+            paths = [self._memory.path]
+        self._folders = [ModelFolder.open(one) for one in paths]
+        first = self._folders[0]
+        for folder in self._folders[1:]:
             _check_same_text(first, folder)
-        models = [_load(folder, compute_type, self.device) for folder in folders]
         self.config: Seq2SeqConfig = first.config
         """The first model's."""
         self.source: TextField | None = first.source
@@ -129,19 +178,71 @@ class Translator:
         self.target: TextField | None = first.target
         self.front_end: FrontEnd | None = first.front_end
         """What feature vectors go through before the network; None: nothing, or the sources are tokens."""
-        self.compute_type: str = models[0].compute_type
-        self._attends = all(folder.config.context == "attention" for folder in folders)
+        self._attends = all(folder.config.context == "attention" for folder in self._folders)
         self.num_translators = inter
         """Batches that are computed at once: inter_threads."""
         self.intra_threads = intra or max(1, min(4, _processors() // inter))
-        self._native: _native.Translator | None = _native.Translator(
-            models, ensemble_mean, inter, self.intra_threads
-        )
+        self._wanted_type, self._ensemble_mean = compute_type, ensemble_mean
+        self._background = Background(inter, 4 * inter if queued == 0 else queued)
+        self._counters = Counters()
+        self._closed = False
+        self._patterns: dict[str, _native.Automaton] = {}
+        self._fingerprint: dict[str, str] | None = None  # of sessions
+        self._kept: list[list[tuple[str, Floats]]] = []  # parameters that unload_model left in memory
+        self.compute_type: str
+        """What matrices are multiplied in."""
+        self._native: _native.Translator | None = None
+        self.load_model()
 
     def close(self) -> None:
         """Give the model's memory back when the calls under way have ended; later ones raise RuntimeError."""
+        self._closed = True
+        self._kept.clear()
         self._native = None
         _native.release_memory()
+
+    def unload_model(self, to_cpu: bool = False) -> None:
+        """Give the model's memory back when the calls under way have ended, until `load_model`.
+
+        Args:
+            to_cpu: keep the parameters in the host's memory, so that no file is read to load it again.
+        """
+        if flag("unload_model", "to_cpu", to_cpu) and self._native is not None:
+            self._kept = [list(_parameters(folder, self._wanted_type)) for folder in self._folders]
+        self._native = None
+        _native.release_memory()
+
+    def load_model(self, keep_cache: bool = False) -> None:
+        """Load the model again after `unload_model`; nothing where it is loaded.
+
+        Args:
+            keep_cache: keep what unload_model left in the host's memory there.
+        """
+        if self._closed:
+            raise RuntimeError("[Translator] It is closed.")
+        if self._native is not None:
+            return
+        kept: list[Any] = self._kept or [None] * len(self._folders)
+        models = [
+            _load(folder, self._wanted_type, self.device, parameters)
+            for folder, parameters in zip(self._folders, kept, strict=True)
+        ]
+        self.compute_type = models[0].compute_type
+        self._native = _native.Translator(
+            models, self._ensemble_mean, self.num_translators, self.intra_threads
+        )
+        if not flag("load_model", "keep_cache", keep_cache):
+            self._kept = []
+
+    @property
+    def model_is_loaded(self) -> bool:
+        """Whether calls find a model."""
+        return self._native is not None
+
+    @property
+    def statistics(self) -> ExecutionStats:
+        """Of all calls of `translate_batch` and its like, and of `score_batch`, so far."""
+        return self._counters.read()
 
     def __enter__(self) -> Translator:
         return self
@@ -161,9 +262,30 @@ class Translator:
         """Batches that wait."""
         return self._opened().queued
 
+    @overload
     def translate_batch(
         self,
         source: Iterable[Tokens] | Iterable[Floats],
+        target_prefix: Iterable[Tokens | None] | None = None,
+        *,
+        asynchronous: Literal[True],
+        **options: Any,
+    ) -> list[AsyncTranslationResult]: ...
+
+    @overload
+    def translate_batch(
+        self,
+        source: Iterable[Tokens] | Iterable[Floats],
+        target_prefix: Iterable[Tokens | None] | None = None,
+        *,
+        asynchronous: Literal[False] = False,
+        **options: Any,
+    ) -> list[TranslationResult]: ...
+
+    def translate_batch(
+        self,
+        source: Iterable[Tokens] | Iterable[Floats],
+        target_prefix: Iterable[Tokens | None] | None = None,
         *,
         max_batch_size: int = 0,
         batch_type: BatchType = "examples",
@@ -177,14 +299,22 @@ class Translator:
         return_scores: bool = False,
         return_token_scores: bool = False,
         return_attention: bool = False,
+        return_alignment: bool = False,
+        return_end_token: bool = False,
+        replace_unknowns: bool = False,
+        max_input_length: int = 0,
+        callback: Callable[[GenerationStepResult], bool | None] | None = None,
+        asynchronous: bool = False,
         groups: Iterable[str | Statistics] | None = None,
-    ) -> list[TranslationResult]:
+        **options: Any,
+    ) -> list[TranslationResult] | list[AsyncTranslationResult]:
         """Search for the best outputs. `SearchOptions` says what each option of the search means exactly.
 
         Args:
             source: for each source its tokens (an unknown one is unk; the end token is added if the model
                 wants it), its ids (taken as they are), or its features, float32 [S, C], as they were in the
                 training files (the model's front end does the rest). One without any gives an empty output.
+            target_prefix: for each source the tokens (or ids) that its outputs begin with; None: none.
             max_batch_size: cut the sources, sorted by length, into batches of so many; 0: one batch. Batches
                 are computed side by side as far as inter_threads allow. No result depends on it.
             batch_type: what max_batch_size counts: "examples", or "tokens" of the source (or feature
@@ -200,8 +330,20 @@ class Translator:
             return_scores: fill `scores` of the results.
             return_token_scores: fill `token_scores`.
             return_attention: fill `attention`.
+            return_alignment: fill `alignment`; the model must have attention.
+            return_end_token: hypotheses and ids of finished outputs have the end token, last.
+            replace_unknowns: in the place of an unknown token stands the source token with the largest
+                attention; ids stay as they are.
+            max_input_length: sources are cut to so many tokens (or ids, or vectors) before the end token is
+                added; 0: as long as they are.
+            callback: called with each token as soon as it is certain, as `SearchOptions` says; if it returns
+                true, that output ends there. It runs on the thread of the search, which waits for it.
+            asynchronous: return at once; each result is then one to wait for, with `result()` and `done()`.
             groups: who each source is of, a group that training knew or its `front_end.Statistics`; for a
                 model whose front end normalises by group.
+            options: others of `SearchOptions`. Tokens may stand for ids in end_token, suppress_sequences and
+                allowed_outputs, which may also be a list of outputs, or a compiled regular expression that
+                the output's text matches as a whole (see `regex`), for all sources or in a list for each.
 
         Returns:
             A result for each source, in their order.
@@ -210,42 +352,128 @@ class Translator:
             ValueError, TypeError: an argument; the message names it, and which source.
             RuntimeError: the translator is closed, or the model computes NaN.
         """
-        op = "translate_batch"
+        work = self._translation(
+            "translate_batch",
+            source,
+            target_prefix,
+            max_batch_size=max_batch_size,
+            batch_type=batch_type,
+            beam_size=beam_size,
+            patience=patience,
+            num_hypotheses=num_hypotheses,
+            length_penalty=length_penalty,
+            max_decoding_length=max_decoding_length,
+            min_decoding_length=min_decoding_length,
+            vocabulary=vocabulary,
+            return_scores=return_scores,
+            return_token_scores=return_token_scores,
+            return_attention=return_attention,
+            return_alignment=return_alignment,
+            return_end_token=return_end_token,
+            replace_unknowns=replace_unknowns,
+            max_input_length=max_input_length,
+            callback=callback,
+            groups=groups,
+            **options,
+        )
+        if not flag("translate_batch", "asynchronous", asynchronous):
+            return work(threading.Event())
+        source = _list("translate_batch", "source", source)
+        job = self._background.submit(work)
+        return [AsyncTranslationResult(job, place) for place in range(len(source))]
+
+    def _translation(
+        self,
+        op: str,
+        source: Any,
+        target_prefix: Any,
+        *,
+        max_batch_size: int = 0,
+        batch_type: str = "examples",
+        vocabulary: Any = None,
+        return_scores: bool = False,
+        return_token_scores: bool = False,
+        return_attention: bool = False,
+        return_alignment: bool = False,
+        return_end_token: bool = False,
+        replace_unknowns: bool = False,
+        max_input_length: int = 0,
+        callback: Callable[[GenerationStepResult], bool | None] | None = None,
+        groups: Iterable[str | Statistics] | None = None,
+        first_source: int = 0,
+        **options: Any,
+    ) -> Callable[[threading.Event], list[TranslationResult]]:
+        """Check a call of `translate_batch` and return its work, which ends early once the event is set.
+        `first_source`: what errors call the first one."""
         native = self._opened()
         source = _list(op, "source", source)
-        rows = self._source_rows(op, source, groups)
-        options: dict[str, Any] = {
-            "beam_size": beam_size,
-            "patience": patience,
-            "num_hypotheses": num_hypotheses,
-            "length_penalty": length_penalty,
-            "max_decoding_length": max_decoding_length,
-            "min_decoding_length": min_decoding_length,
-            "return_attention": return_attention,
-        }
-        check_bools(options)
+        most = integer(op, "max_input_length", max_input_length, 0)
+        if most:
+            source = [_cut(one, most) for one in source]
+        rows = self._source_rows(op, source, first_source, groups)
+        wants_attention = (
+            flag(op, "return_attention", return_attention)
+            | self._needs_attention(op, "return_alignment", return_alignment)
+            | self._needs_attention(op, "replace_unknowns", replace_unknowns)
+        )
+        named: dict[str, Any] = {"return_attention": wants_attention, "target_prefix": target_prefix}
+        copied = self._copied(op, source, rows)
+        options = options_as_ids(
+            op, options | named, self._encode_with(op), len(rows), functools.partial(self._compiled, op)
+        )
+        if callback is not None:
+            options["callback"] = self._listener(op, callback, copied)
         if vocabulary is not None:
-            options["vocabulary"] = self._allowed(op, vocabulary)
+            options["vocabulary"] = self._allowed(op, vocabulary, options.get("end_token"))
         flag(op, "return_scores", return_scores)
         flag(op, "return_token_scores", return_token_scores)
-
-        copied = self._copied(op, source, rows)
+        flag(op, "return_end_token", return_end_token)
+        replacements = self._replacements(op, source, rows) if replace_unknowns else []
 
         def search(part: Sequence[int]) -> list[list[Hypothesis]]:
             copies = _joined_copies([copied[i] for i in part]) if copied else None
-            return native.generate(*_joined([rows[i] for i in part]), options, copies)
+            given = native_options(options_of_sources(options, part))
+            return native.generate(*_joined([rows[i] for i in part]), given, copies)
 
-        found = self._in_parts(op, search, [len(row) for row in rows], rows, max_batch_size, batch_type)
-        return [
-            self._result(
-                hypotheses,
-                return_scores,
-                return_token_scores,
-                return_attention,
-                copied[i].extra if copied else (),
+        weights = [len(row) for row in rows]
+        in_parts = self._in_parts(op, search, weights, rows, max_batch_size, batch_type)
+
+        def work(stop: threading.Event) -> list[TranslationResult]:
+            begin = time.perf_counter()
+            results = [
+                self._result(
+                    hypotheses,
+                    return_scores,
+                    return_token_scores,
+                    return_attention,
+                    return_alignment,
+                    return_end_token,
+                    copied[i].extra if copied else (),
+                    replacements[i] if replacements else None,
+                )
+                for i, hypotheses in enumerate(in_parts(stop))
+            ]
+            self._counters.add(
+                tokens=sum(len(result.ids[0]) for result in results),
+                examples=len(results),
+                seconds=time.perf_counter() - begin,
             )
-            for i, hypotheses in enumerate(found)
-        ]
+            return results
+
+        return work
+
+    def _listener(
+        self, op: str, callback: Any, copied: Sequence[CopySource]
+    ) -> Callable[[int, int, int, int, float, bool], bool | None]:
+        """Return a callback of a search, by ids, that calls one by tokens."""
+        if not callable(callback):
+            raise TypeError(f"[{op}] Expected callback to be callable, got {type(callback).__name__}.")
+
+        def hear(source: int, hypothesis: int, place: int, token: int, log_prob: float, last: bool) -> Any:
+            [text] = self._tokens([token], copied[source].extra if copied else ())
+            return callback(GenerationStepResult(place, source, token, hypothesis, text, log_prob, last))
+
+        return hear
 
     def score_batch(
         self,
@@ -272,10 +500,25 @@ class Translator:
             ValueError, TypeError: an argument; the message names it, and which source or target.
             RuntimeError: the translator is closed.
         """
-        op = "score_batch"
+        work = self._scoring(
+            "score_batch", source, target, max_batch_size=max_batch_size, batch_type=batch_type, groups=groups
+        )
+        return work(threading.Event())
+
+    def _scoring(
+        self,
+        op: str,
+        source: Any,
+        target: Any,
+        *,
+        max_batch_size: int = 0,
+        batch_type: str = "examples",
+        groups: Iterable[str | Statistics] | None = None,
+    ) -> Callable[[threading.Event], list[ScoringResult]]:
+        """Check a call of `score_batch` and return its work."""
         native = self._opened()
         source = _list(op, "source", source)
-        rows = self._source_rows(op, source, groups)
+        rows = self._source_rows(op, source, groups=groups)
         copied = self._copied(op, source, rows)
         targets = self._target_rows(op, target, copied)
         if len(targets) != len(rows):
@@ -288,14 +531,74 @@ class Translator:
             return np.split(scores, np.cumsum(lengths)[:-1])
 
         weights = [max(len(row), len(right)) for row, right in zip(rows, targets, strict=True)]
-        found = self._in_parts(op, score, weights, rows, max_batch_size, batch_type)
-        return [
-            ScoringResult(
-                self._tokens(ids.tolist(), copied[i].extra if copied else ()),
-                np.full(len(ids), np.nan, np.float32) if log_probs is None else log_probs,
+        in_parts = self._in_parts(op, score, weights, rows, max_batch_size, batch_type)
+
+        def work(stop: threading.Event) -> list[ScoringResult]:
+            begin = time.perf_counter()
+            found = in_parts(stop)
+            self._counters.add(
+                tokens=sum(map(len, targets)), examples=len(rows), seconds=time.perf_counter() - begin
             )
-            for i, (ids, log_probs) in enumerate(zip(targets, found, strict=True))
-        ]
+            return [
+                ScoringResult(
+                    self._tokens(ids.tolist(), copied[i].extra if copied else ()),
+                    np.full(len(ids), np.nan, np.float32) if log_probs is None else log_probs,
+                )
+                for i, (ids, log_probs) in enumerate(zip(targets, found, strict=True))
+            ]
+
+        return work
+
+    # ---- sessions
+
+    def start(self, source: Iterable[Tokens] | Iterable[Floats]) -> DecodingSession:
+        """Encode sources and return a decoder that goes on by a token at a time, as its caller says.
+
+        Args:
+            source: as for `translate_batch`, none of them empty; at first each has a row.
+
+        Raises:
+            ValueError, TypeError: an argument; the translator has an ensemble.
+            RuntimeError: there is no model.
+        """
+        from seq2seq_fast.decoding_session import DecodingSession, SessionSource
+
+        op = "start"
+        native = self._opened()
+        sources = _list(op, "source", source)
+        rows = self._source_rows(op, sources)
+        for i, row in enumerate(rows):
+            if not len(row):
+                raise ValueError(f"[{op}] Expected source {i} of at least one token, got none.")
+        if not rows:
+            raise ValueError(f"[{op}] Expected at least one source, got none.")
+        copied = self._copied(op, sources, rows)
+        copies = _joined_copies(copied) if copied else None
+        joined, lengths = _joined(rows)
+        encoded = SessionSource(joined, lengths, copies, [list(one.extra) for one in copied])
+        return DecodingSession.begin(native.start(joined, lengths, copies), self._session_model(), encoded)
+
+    def restore(self, saved: bytes) -> DecodingSession:
+        """Return the session whose `DecodingSession.save` gave these bytes, in this process or another.
+
+        Raises:
+            ValueError: the bytes are truncated or altered, of a newer format, or of another model.
+        """
+        from seq2seq_fast.decoding_session import restored
+
+        return restored(saved, self._opened(), self._session_model())
+
+    def _session_model(self) -> SessionModel:
+        from seq2seq_fast.decoding_session import SessionModel
+
+        if self._fingerprint is None:
+            folder = self._folders[0]
+            self._fingerprint = {
+                "config": json.dumps(asdict(self.config)),
+                "compute_type": self.compute_type,
+                "weights": folder.weights_digest(),
+            }
+        return SessionModel(self.config.bos_id, self.config.target_vocab_size, self.target, self._fingerprint)
 
     def generate(
         self, source: Floats | Ids, source_lengths: Ids, *, copies: Ids | None = None, **options: Any
@@ -304,8 +607,7 @@ class Translator:
 
         Features are those behind the front end.
         """
-        check_bools(options)
-        return self._opened().generate(source, source_lengths, DEFAULT_OPTIONS | options, copies)
+        return self._opened().generate(source, source_lengths, native_options(options), copies)
 
     def score(self, batch: Batch) -> Floats:
         """float32 [sum T]: the log-probability of every target token of a batch, as `Seq2Seq.score`."""
@@ -319,10 +621,18 @@ class Translator:
     def _opened(self) -> _native.Translator:
         native = self._native  # held until the call ends, even if another thread closes
         if native is None:
-            raise RuntimeError("[Translator] It is closed.")
+            raise RuntimeError(
+                "[Translator] It is closed."
+                if self._closed
+                else "[Translator] Its model is unloaded; load_model() loads it again."
+            )
         return native
 
-    def _source_rows(self, op: str, source: Any, groups: Any = None) -> list[NDArray[Any]]:
+    def _running(self) -> Background:
+        self._opened()
+        return self._background
+
+    def _source_rows(self, op: str, source: Any, first: int = 0, groups: Any = None) -> list[NDArray[Any]]:
         """The sources as int32 [S] or float32 [S, C] each."""
         sources, config = _list(op, "source", source), self.config
         by_group = self.front_end is not None and self.front_end.normalization == "group"
@@ -337,21 +647,24 @@ class Translator:
         if config.source_vocab_size:
             return [
                 _token_row(op, f"source {i}", tokens, self.source, config.source_vocab_size)
-                for i, tokens in enumerate(sources)
+                for i, tokens in enumerate(sources, first)
             ]
         front_end = self.front_end
         if front_end is None:
-            return [_feature_row(op, f"source {i}", x, config.source_features) for i, x in enumerate(sources)]
+            return [
+                _feature_row(op, f"source {i}", x, config.source_features)
+                for i, x in enumerate(sources, first)
+            ]
         rows = []
         for i, x in enumerate(sources):
-            row = _feature_row(op, f"source {i}", x, front_end.features)
+            row = _feature_row(op, f"source {first + i}", x, front_end.features)
             if not len(row):
                 rows.append(np.zeros((0, front_end.width), np.float32))
                 continue
             try:
                 rows.append(front_end(row, groups[i] if groups is not None else None))
             except ValueError as error:
-                raise ValueError(f"[{op}] In source {i}: {error}") from None
+                raise ValueError(f"[{op}] In source {first + i}: {error}") from None
         return rows
 
     def _copied(self, op: str, sources: list[Any], rows: Sequence[NDArray[Any]]) -> list[CopySource]:
@@ -385,8 +698,60 @@ class Translator:
             rows.append(np.append(row, end))
         return rows
 
-    def _allowed(self, op: str, vocabulary: Any) -> Ids:
-        """The ids of a `vocabulary` and the end token, ascending."""
+    def _needs_attention(self, op: str, name: str, wanted: bool) -> bool:
+        if flag(op, name, wanted) and not self._attends:
+            raise ValueError(f"[{op}] {name} was asked of a model that has no attention.")
+        return wanted
+
+    def _replacements(self, op: str, sources: list[Any], rows: Sequence[NDArray[Any]]) -> list[list[str]]:
+        """Of each source the tokens that may replace unknown ones."""
+        if self.target is None or self.config.source_vocab_size == 0:
+            raise ValueError(f"[{op}] Expected replace_unknowns of a model with vocabularies.")
+        found = []
+        for tokens, row in zip(sources, rows, strict=True):
+            if not isinstance(tokens, np.ndarray) and all(isinstance(token, str) for token in tokens):
+                found.append(list(tokens))
+            elif self.source is None:
+                raise ValueError(f"[{op}] Expected replace_unknowns of a model with vocabularies.")
+            else:
+                found.append(self.source.vocabulary.decode(row.tolist()))
+        return found
+
+    def _encode_with(self, op: str) -> Callable[[str, Any], list[int]]:
+        """Return what makes ids of target tokens, known ones, or of ids."""
+        size = self.config.target_vocab_size
+
+        def encode(name: str, tokens: Any) -> list[int]:
+            tokens = tokens if isinstance(tokens, np.ndarray) else _list(op, name, tokens)
+            if len(tokens) == 0:
+                return []
+            if self.target is None or not all(isinstance(token, str) for token in tokens):
+                return [int(i) for i in _id_row(op, name, tokens, size)]
+            for token in tokens:
+                if token not in self.target.vocabulary:
+                    raise ValueError(f"[{op}] Expected {name} of target tokens, got {token!r}.")
+            return self.target.vocabulary.encode(tokens)
+
+        return encode
+
+    def _compiled(self, op: str, expression: re.Pattern[str]) -> _native.Automaton:
+        """The automaton of a regular expression over the outputs' texts; the last ones are kept."""
+        from seq2seq_fast.patterns import pattern, token_texts
+
+        if self.target is None:
+            raise ValueError(f"[{op}] Expected a model with a target vocabulary, for a regular expression.")
+        if expression.flags != re.compile("").flags:
+            raise ValueError(f"[{op}] Expected a regular expression of strings without flags.")
+        found = self._patterns.pop(expression.pattern, None)
+        if found is None:
+            found = pattern(expression.pattern, **token_texts(self.target))
+        self._patterns[expression.pattern] = found
+        if len(self._patterns) > MOST_PATTERNS:
+            del self._patterns[next(iter(self._patterns))]
+        return found
+
+    def _allowed(self, op: str, vocabulary: Any, end_token: list[int] | None) -> Ids:
+        """The ids of a `vocabulary` and the end tokens, ascending."""
         tokens = vocabulary if isinstance(vocabulary, np.ndarray) else _list(op, "vocabulary", vocabulary)
         if len(tokens) == 0:
             raise ValueError(f"[{op}] Expected vocabulary of at least one token, got none.")
@@ -398,7 +763,7 @@ class Translator:
             ids = np.array(known.encode(tokens), np.int32)
         else:
             ids = _id_row(op, "vocabulary", tokens, self.config.target_vocab_size)
-        return np.union1d(ids, np.array([self.config.eos_id], np.int32))
+        return np.union1d(ids, np.array(end_token or [self.config.eos_id], np.int32))
 
     # ---- batches
 
@@ -410,10 +775,11 @@ class Translator:
         rows: Sequence[NDArray[Any]],
         max_batch_size: int,
         batch_type: str,
-    ) -> list[T | None]:
-        """Call `work` with the places of the rows that are not empty, a batch at a time.
+    ) -> Callable[[threading.Event], list[T | None]]:
+        """Return what calls `work` with the places of the rows that are not empty, a batch at a time.
 
-        Returns its results in the order of the rows, None for an empty one.
+        That returns its results in the order of the rows, None for an empty one; or raises CancelledError
+        where the event is set.
         """
         size = integer(op, "max_batch_size", max_batch_size, 0)
         by_tokens = choice(op, "batch_type", batch_type, ("examples", "tokens")) == "tokens"
@@ -422,17 +788,26 @@ class Translator:
         if size:
             places.sort(key=lambda i: -weights[i])
             parts = list(batches(places, size, weights.__getitem__ if by_tokens else lambda _: 1))
-        results: list[T | None] = [None] * len(rows)
         workers = min(self.num_translators, len(parts))
-        if workers > 1:
-            with ThreadPoolExecutor(workers) as pool:
-                found = list(pool.map(work, parts))
-        else:
-            found = [work(part) for part in parts]
-        for part, answers in zip(parts, found, strict=True):
-            for i, answer in zip(part, answers, strict=True):
-                results[i] = answer
-        return results
+
+        def run(stop: threading.Event) -> list[T | None]:
+            def one(part: Sequence[int]) -> list[T]:
+                if stop.is_set():
+                    raise CancelledError
+                return work(part)
+
+            results: list[T | None] = [None] * len(rows)
+            if workers > 1:
+                with ThreadPoolExecutor(workers) as pool:
+                    found = list(pool.map(one, parts))
+            else:
+                found = [one(part) for part in parts]
+            for part, answers in zip(parts, found, strict=True):
+                for i, answer in zip(part, answers, strict=True):
+                    results[i] = answer
+            return results
+
+        return run
 
     # ---- from arrays to results
 
@@ -447,7 +822,10 @@ class Translator:
         scores: bool,
         token_scores: bool,
         attention: bool,
+        alignment: bool,
+        end_token: bool,
         extra: Sequence[str],
+        replacements: Sequence[str] | None,
     ) -> TranslationResult:
         if hypotheses is None:  # of an empty source
             nothing = np.zeros(0, np.float32)
@@ -458,28 +836,55 @@ class Translator:
                 scores=[0.0] if scores else [],
                 token_scores=[nothing] if token_scores else [],
                 attention=[nothing.reshape(0, 0)] if attention and self._attends else [],
+                alignment=[[]] if alignment else [],
             )
         ids = [h.tokens for h in hypotheses]
+        shown = ids
+        if replacements is not None:
+            first = self.config.target_vocab_size + len(extra)
+            shown = [
+                with_copies(h.tokens, self.config.unk_id, h.attention, len(replacements), first)
+                for h in hypotheses
+            ]
+            extra = [*extra, *replacements]
+        tokens = [self._tokens(one, extra) for one in shown]
+        if end_token:
+            ends = [[] if h.end_token is None else [h.end_token] for h in hypotheses]
+            ids = [one + end for one, end in zip(ids, ends, strict=True)]
+            tokens = [one + self._tokens(end) for one, end in zip(tokens, ends, strict=True)]
         return TranslationResult(
-            hypotheses=[self._tokens(tokens, extra) for tokens in ids],
+            hypotheses=tokens,
             ids=ids,
             finished=[h.finished for h in hypotheses],
             scores=[h.score for h in hypotheses] if scores else [],
             token_scores=[h.token_scores for h in hypotheses] if token_scores else [],
             attention=[h.attention for h in hypotheses if h.attention is not None] if attention else [],
+            alignment=[h.alignment or [] for h in hypotheses] if alignment else [],
         )
 
 
-def _load(folder: ModelFolder, compute_type: str, device: str) -> _native.Model:
+def _load(
+    folder: ModelFolder, compute_type: str, device: str, kept: Sequence[tuple[str, Floats]] | None
+) -> _native.Model:
+    """The model; `kept`: its parameters, where they need not be read."""
+    model = _empty_model(folder, compute_type, device)
+    for name, values in folder.parameters(model.layout(), model.compute_type) if kept is None else kept:
+        model.load_parameter(name, values)
+    return model
+
+
+def _empty_model(folder: ModelFolder, compute_type: str, device: str) -> _native.Model:
     with folder.names_errors():
-        model = folder.config.native_model(
+        return folder.config.native_model(
             compute_type=folder.compute_type if compute_type == "default" else compute_type,
             trainable=False,
             device=device,
         )
-    for name, values in folder.parameters(model.layout(), model.compute_type):
-        model.load_parameter(name, values)
-    return model
+
+
+def _parameters(folder: ModelFolder, compute_type: str) -> Iterator[tuple[str, Floats]]:
+    model = _empty_model(folder, compute_type, "cpu")
+    return folder.parameters(model.layout(), model.compute_type)
 
 
 def _check_same_text(first: ModelFolder, other: ModelFolder) -> None:
@@ -519,6 +924,10 @@ def _list(op: str, name: str, value: Any) -> list[Any]:
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"[{op}] Expected {name} as a list, got {type(value).__name__}.")
     return list(value)
+
+
+def _cut(one: Any, most: int) -> Any:
+    return one[:most] if hasattr(one, "__getitem__") else list(one)[:most]
 
 
 def _token_row(op: str, what: str, tokens: Any, field: TextField | None, size: int) -> Ids:

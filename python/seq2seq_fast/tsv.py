@@ -193,13 +193,16 @@ def read_tsv(
     )
 
 
-def read_references(path: StrPath) -> dict[str, list[str]]:
-    """Read a TSV file for evaluation: each source with all its references, in the order of the file.
+def read_references(path: StrPath, *, every_line: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Read a TSV file for evaluation: the sources, in the order of the file, and the references of each.
 
-    Every column after the first is a reference, and so are the columns of further lines with the same source.
+    Every column after the first is a reference, and so are the columns of further lines with the same source;
+    with `every_line` these are sources of their own.
     """
-    references: dict[str, list[str]] = {}
-    for _, columns in read_columns(path):
-        known = references.setdefault(columns[0], [])
-        known.extend(reference for reference in columns[1:] if reference not in known)
-    return references
+    lines = [(columns[0], columns[1:]) for _, columns in read_columns(path)]
+    if not every_line:
+        merged: dict[str, list[str]] = {}
+        for source, right in lines:
+            merged.setdefault(source, []).extend(right)
+        lines = list(merged.items())
+    return [source for source, _ in lines], [list(dict.fromkeys(right)) for _, right in lines]

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 def measure(model: TrainableModel, data: TrainingData, batching: Batching) -> dict[str, float]:
-    """Return loss (nats per target token, end tokens counted), perplexity and accuracy (of the tokens).
+    """Return loss (nats per target token, end tokens counted), perplexity and accuracy (of the tokens); of a
+    model that predicts no tokens (`predicts_tokens` false) the loss per value alone.
 
     Batches are cut by length and not shuffled; on the CPU each sequence's result is the same in any batch.
     """
@@ -23,4 +24,6 @@ def measure(model: TrainableModel, data: TrainingData, batching: Batching) -> di
         tokens += int(result.tokens)
         correct += int(result.correct)
     loss = nll / tokens
+    if not getattr(model, "predicts_tokens", True):
+        return {"loss": loss}
     return {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "accuracy": correct / tokens}

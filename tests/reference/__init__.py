@@ -21,6 +21,14 @@ from reference.basic import (
     softmax,
     topk,
 )
+from reference.forecasting import (
+    distribution_losses,
+    draw_words,
+    forecast_loss,
+    forecast_offset,
+    forecast_raw,
+    log_gamma,
+)
 from reference.network import Options, decode, encode, log_probabilities, parameter_shapes, sequence_loss
 from reference.optimizers import adagrad, adam, clip_grad_norm, sgd
 from reference.random import dropout, dropout_mask, philox, uniforms
@@ -35,15 +43,21 @@ __all__ = [
     "clip_grad_norm",
     "cross_entropy",
     "decode",
+    "distribution_losses",
+    "draw_words",
     "dropout",
     "dropout_mask",
     "embedding",
     "encode",
     "finite_difference_vjp",
+    "forecast_loss",
+    "forecast_offset",
+    "forecast_raw",
     "gru",
     "gru_cell",
     "layer_norm",
     "linear",
+    "log_gamma",
     "log_probabilities",
     "log_softmax",
     "lstm",

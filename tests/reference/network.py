@@ -368,9 +368,8 @@ def start_decoding(o: Any, params: Params, memory: Array, encoder_states: list[S
     return Decoding(memory, encoder_states, states, np.zeros(attentional_width(o)), np.zeros(len(memory)))
 
 
-def decode(o: Any, params: Params, at: Decoding, token: int, drop: Drop = no_dropout) -> tuple[Array, Array]:
-    """Feed the token y_{t-1}; -> logits [Vt] for y_t and attention weights [S]. Moves `at` on by one step."""
-    x = drop(OP_TARGET_EMBEDDING, params["decoder.embedding.weight"][token][None], at.time)
+def advance(o: Any, params: Params, at: Decoding, x: Array, drop: Drop = no_dropout) -> Array:
+    """One step of the decoder on an input x [1, E]; -> attention weights [S]. at.fed becomes a_t."""
     if o.input_feeding:
         x = np.concatenate([x, at.fed[None]], axis=-1)
     y, at.states = run_stack(
@@ -390,6 +389,13 @@ def decode(o: Any, params: Params, at: Decoding, token: int, drop: Drop = no_dro
     a = _dense(params, "decoder.combine", np.concatenate([h, context]))
     at.fed = drop(OP_COMBINE, a[None], at.time)[0]
     at.time += 1
+    return weights
+
+
+def decode(o: Any, params: Params, at: Decoding, token: int, drop: Drop = no_dropout) -> tuple[Array, Array]:
+    """Feed the token y_{t-1}; -> logits [Vt] for y_t and attention weights [S]. Moves `at` on by one step."""
+    x = drop(OP_TARGET_EMBEDDING, params["decoder.embedding.weight"][token][None], at.time)
+    weights = advance(o, params, at, x, drop)
     output = params["decoder.embedding.weight" if o.tie_output else "decoder.output.weight"]
     return linear(at.fed, output, params["decoder.output.bias"]), weights
 

@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-from .options import PRESETS, takes_options
+from .forecast_options import FORECAST_OPTIONS, TABLE_OPTIONS
+from .options import FORECAST_PRESETS, PRESETS, takes_options
+from .search_options import SEARCH_OPTIONS, resolve_search
 from .train_options import TRAIN_OPTIONS
 
 __all__ = ["app"]
@@ -39,21 +41,14 @@ EnsembleMean = Annotated[
     str,
     typer.Option("--ensemble_mean", metavar="probability|log_probability", help="What an ensemble averages."),
 ]
+SearchConfig = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="YAML file of the options below; flags override it."),
+]
 BatchSize = Annotated[
     int, typer.Option("--batch_size", min=1, help="Size of a batch, counted in --batch_type.")
 ]
 BatchType = Annotated[str, typer.Option("--batch_type", metavar="examples|tokens", help="What it counts.")]
-BeamSize = Annotated[
-    int, typer.Option("--beam_size", min=1, help="Hypotheses kept while searching; 1: greedy.")
-]
-LengthPenalty = Annotated[
-    float, typer.Option("--length_penalty", help="Score = log-probability / length ** this.")
-]
-MinLength = Annotated[int, typer.Option("--min_length", min=0, help="Shortest output, in tokens.")]
-MaxLength = Annotated[int, typer.Option("--max_length", min=1, help="Longest output, in tokens.")]
-Patience = Annotated[
-    float, typer.Option("--patience", help="Stop after beam_size times this many finished hypotheses.")
-]
 Threads = Annotated[
     int, typer.Option("--threads", min=0, help="Threads; 0: as many as there are processors.")
 ]
@@ -134,7 +129,9 @@ def train(
 
 
 @app.command()
+@takes_options(SEARCH_OPTIONS)
 def translate(
+    flags: dict[str, object],
     model: ModelDirs,
     src: Annotated[
         Path | None,
@@ -144,17 +141,12 @@ def translate(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write; standard output if none.")] = None,
-    beam_size: BeamSize = 5,
     n_best: Annotated[
         int,
         typer.Option(
             "--n_best", min=1, help="Hypotheses per line; above 1, lines are 'index ||| text ||| score'."
         ),
     ] = 1,
-    length_penalty: LengthPenalty = 1.0,
-    patience: Patience = 1.0,
-    min_length: MinLength = 0,
-    max_length: MaxLength = 256,
     batch_size: BatchSize = 32,
     batch_type: BatchType = "examples",
     json: Annotated[
@@ -172,6 +164,7 @@ def translate(
     device: Device = "auto",
     compute_type: ComputeType = "default",
     intra_threads: IntraThreads = 0,
+    config: SearchConfig = None,
 ) -> None:
     """Translate lines of text with a model, in order, an empty line to an empty one; or feature sequences."""
     from .translate import run_translate
@@ -181,7 +174,9 @@ def translate(
         raise typer.BadParameter("--with_attention goes with --json.")
     if with_score and json:
         raise typer.BadParameter("--with_score is for plain lines; JSON has the scores anyway.")
-    if n_best > beam_size:
+    search = resolve_search(flags, config)
+    beam_size = search.options["beam_size"]
+    if n_best > beam_size and not search.samples and not search.options["return_alternatives"]:
         raise typer.BadParameter(f"--n_best {n_best} is more than --beam_size {beam_size}.")
     run_translate(
         model,
@@ -194,11 +189,7 @@ def translate(
         with_score=with_score,
         with_attention=with_attention,
         features_in_memory=features_in_memory,
-        beam_size=beam_size,
-        length_penalty=length_penalty,
-        patience=patience,
-        min_decoding_length=min_length,
-        max_decoding_length=max_length,
+        search=search,
         model_options={
             "device": device,
             "compute_type": compute_type,
@@ -254,7 +245,9 @@ def score(
 
 
 @app.command()
+@takes_options(SEARCH_OPTIONS)
 def evaluate(
+    flags: dict[str, object],
     model: ModelDirs,
     data: Annotated[
         Path,
@@ -276,42 +269,167 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write lines of source TAB hypothesis TAB references here.")
     ] = None,
-    beam_size: BeamSize = 5,
-    length_penalty: LengthPenalty = 1.0,
-    patience: Patience = 1.0,
-    min_length: MinLength = 0,
-    max_length: MaxLength = 256,
     json: Json = False,
+    every_line: Annotated[
+        bool,
+        typer.Option(
+            "--every_line",
+            help="Each line is an example of its own, also one whose source another line has, too.",
+        ),
+    ] = False,
     features_in_memory: FeaturesInMemory = False,
     ensemble_mean: EnsembleMean = "probability",
     device: Device = "auto",
     compute_type: ComputeType = "default",
     intra_threads: IntraThreads = 0,
+    config: SearchConfig = None,
 ) -> None:
     """Decode the sources of a file and compare with its references.
 
-    A source has several references in further columns, or in further lines; the best match counts.
+    A source has several references in further columns, or in further lines (but see --every_line); the best
+    match counts.
     """
     from .evaluate import run_evaluate
 
+    search = resolve_search(flags, config)
     run_evaluate(
         model,
         data=data,
         metrics=[name for part in metrics.split(",") if (name := part.strip().replace("-", "_"))],
         out=out,
         as_json=json,
+        every_line=every_line,
         features_in_memory=features_in_memory,
-        beam_size=beam_size,
-        length_penalty=length_penalty,
-        patience=patience,
-        min_decoding_length=min_length,
-        max_decoding_length=max_length,
+        search=search,
         model_options={
             "device": device,
             "compute_type": compute_type,
             "intra_threads": intra_threads,
             "ensemble_mean": ensemble_mean,
         },
+    )
+
+
+forecast = typer.Typer(
+    help="Time series: train a forecasting model on a table, forecast, evaluate.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(forecast, name="forecast")
+Data = Annotated[Path, typer.Option("--data", help="Table of the series: .csv (.gz, .xz) or .parquet.")]
+Steps = Annotated[
+    int | None, typer.Option("--n", min=1, help="Steps to forecast; the model's prediction_length if none.")
+]
+NumSamples = Annotated[int, typer.Option("--num_samples", min=0, help="Sample paths of a forecast.")]
+
+
+@forecast.command("train")
+@takes_options(FORECAST_OPTIONS)
+def forecast_train(
+    flags: dict[str, object],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML file of options; flags override it.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help=f"Options for a task, which flags and --config override: {', '.join(FORECAST_PRESETS)}.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, with its options.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew where --out holds a run already.")
+    ] = False,
+) -> None:
+    """Train a forecasting model on a table of series.
+
+    Interrupted (Ctrl-C) or killed, a run is taken up with --out DIR --resume, and ends with the same bits.
+    """
+    from .forecast import run_forecast_train
+
+    if run_forecast_train(flags, config=config, preset=preset, resume=resume, overwrite=overwrite) is None:
+        raise typer.Exit(130)
+
+
+@forecast.command("predict")
+@takes_options(TABLE_OPTIONS)
+def forecast_predict(
+    flags: dict[str, object],
+    model: ModelDir,
+    data: Data,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; standard output if none.")] = None,
+    n: Steps = None,
+    num_samples: NumSamples = 100,
+    quantiles: Annotated[
+        str, typer.Option("--quantiles", help="Levels to write beside the mean, comma-separated; none: none.")
+    ] = "0.1,0.5,0.9",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample paths.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Forecast what follows the series of a table: CSV of series, time, column, mean and quantiles.
+
+    Columns are those of training, where no option says otherwise.
+    """
+    from .forecast import run_forecast_predict
+
+    run_forecast_predict(
+        model,
+        data=data,
+        out=out,
+        n=n,
+        num_samples=num_samples,
+        quantiles=quantiles,
+        seed=seed,
+        device=device,
+        flags=flags,
+    )
+
+
+@forecast.command("evaluate")
+@takes_options(TABLE_OPTIONS)
+def forecast_evaluate(
+    flags: dict[str, object],
+    model: ModelDir,
+    data: Data,
+    begin: Annotated[
+        str, typer.Option("--begin", help="The first step that is forecast: a number of steps or a time.")
+    ],
+    end: Annotated[str | None, typer.Option("--end", help="The step after the last one, likewise.")] = None,
+    n: Steps = None,
+    stride: Annotated[int, typer.Option("--stride", min=1, help="Steps from a forecast to the next.")] = 1,
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="Comma-separated: mse, mae, crps, quantile_loss, mase.")
+    ] = "mse,mae",
+    num_samples: NumSamples = 100,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample paths.")] = 0,
+    season: Annotated[int, typer.Option("--season", min=1, help="The period that mase is scaled by.")] = 1,
+    standardized: Annotated[
+        bool, typer.Option("--standardized", help="In units of the training data's deviation.")
+    ] = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Forecast from every step of a range and compare with what came."""
+    from .forecast import run_forecast_evaluate
+
+    run_forecast_evaluate(
+        model,
+        data=data,
+        begin=begin,
+        end=end,
+        n=n,
+        stride=stride,
+        metrics=metrics,
+        num_samples=num_samples,
+        seed=seed,
+        season=season,
+        standardized=standardized,
+        device=device,
+        as_json=json,
+        flags=flags,
     )
 
 

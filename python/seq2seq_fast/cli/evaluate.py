@@ -21,6 +21,8 @@ from seq2seq_fast.text import TextField
 from .features import decode_manifest, feature_likelihood, open_sources, references_of
 from .lines import open_output
 from .models import FeatureModel, TextModel, open_model
+from .search_options import TextSearch
+from .text_search import options_for
 from .translate import one_line, score_pairs
 
 LIKELIHOOD_METRICS = ("loss", "perplexity")
@@ -37,9 +39,10 @@ def run_evaluate(
     metrics: Sequence[str],
     out: Path | None,
     as_json: bool,
+    every_line: bool,
     features_in_memory: bool,
     model_options: Mapping[str, Any],
-    **search: Any,
+    search: TextSearch,
 ) -> None:
     """Print the value of each metric."""
     for name in metrics:
@@ -51,17 +54,23 @@ def run_evaluate(
         get_metric(name)  # now, not after minutes of decoding, it says which library is missing
     if not metrics:
         raise ValueError("--metrics: expected at least one.")
+    if search.target_prefix is not None:
+        raise ValueError("--target_prefix is for translate; evaluate has no lines in pairs.")
     model = open_model(folders, **model_options)
+    options = options_for(model, search)
     if isinstance(model, FeatureModel):
+        if every_line:
+            raise ValueError("--every_line: each line of a manifest is an example of its own anyway.")
         evaluated: Evaluated = EvaluatedFeatures(model, data, in_memory=features_in_memory)
     else:
-        evaluated = EvaluatedTexts(model, data)
+        evaluated = EvaluatedTexts(model, data, every_line=every_line)
+        options |= {"replace_unknowns": search.replace_unk}
     names, right = evaluated.names, evaluated.references
     started = time.perf_counter()
     values = dict.fromkeys(metrics, 0.0)
     wanted = [name for name in metrics if name not in LIKELIHOOD_METRICS]
     if wanted or out is not None:
-        hypotheses = evaluated.decode(**search)
+        hypotheses = evaluated.decode(**options)
         for name in wanted:
             values[name] = compare(get_metric(name), hypotheses, right, model.target)
         if out is not None:
@@ -98,17 +107,17 @@ class Evaluated(Protocol):
 class EvaluatedTexts:
     """Texts, each its own name."""
 
-    def __init__(self, model: TextModel, data: Path) -> None:
-        self.model, self.by_text = model, tsv.read_references(data)
-        if not self.by_text:
+    def __init__(self, model: TextModel, data: Path, *, every_line: bool) -> None:
+        self.model = model
+        self.names, self.references = tsv.read_references(data, every_line=every_line)
+        if not self.names:
             raise ValueError(f"{data}: no line to evaluate.")
-        self.names, self.references = list(self.by_text), list(self.by_text.values())
 
     def decode(self, **search: Any) -> list[list[str]]:
         return decode_all(self.model, self.names, **search)
 
     def likelihood(self) -> tuple[float, int]:
-        return negative_log_likelihood(self.model, self.by_text)
+        return negative_log_likelihood(self.model, self.names, self.references)
 
 
 class EvaluatedFeatures:
@@ -161,12 +170,14 @@ def write_predictions(
             stream.write("\t".join([name, found, *right]) + "\n")
 
 
-def negative_log_likelihood(text_model: TextModel, references: dict[str, list[str]]) -> tuple[float, int]:
+def negative_log_likelihood(
+    text_model: TextModel, texts: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[float, int]:
     """Return the sum of -log p over all tokens of all references, end tokens too, and their number."""
     source, target = text_model.source.tokenizer, text_model.target.tokenizer
     pairs = (
         (source.tokenize(text), target.tokenize(reference))
-        for text, right in references.items()
+        for text, right in zip(texts, references, strict=True)
         for reference in right
     )
     nll, tokens = 0.0, 0

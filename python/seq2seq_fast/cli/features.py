@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,12 @@ import numpy as np
 
 from seq2seq_fast.augmentation import Augmentation
 from seq2seq_fast.batching import Batching
-from seq2seq_fast.decoding import best_of_features
+from seq2seq_fast.decoding import best_of_features, shown_tokens
 from seq2seq_fast.feature_data import FeatureDataset, FeatureSources, read_features
 from seq2seq_fast.front_end import FrontEnd
 from seq2seq_fast.manifest import Manifest, parse_manifest, read_manifest
 from seq2seq_fast.progress import open_progress
+from seq2seq_fast.search_tokens import options_of_sources
 from seq2seq_fast.text import TextField
 from seq2seq_fast.vocab import Vocabulary
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from seq2seq_fast.tokenizers import Tokenizer
 
     from .models import FeatureModel
+    from .search_options import TextSearch
 
 SOURCE_TEXT_ONLY = (
     *("src_subword_model", "src_vocab_size", "src_words_min_frequency", "source_eos", "copy_attn"),
@@ -124,9 +128,10 @@ def translate_features(
     with_score: bool,
     with_attention: bool,
     in_memory: bool,
-    **search: Any,
+    search: TextSearch,
+    options: dict[str, Any],
 ) -> None:
-    """Write an output for each sequence of a manifest, in their order."""
+    """Write an output for each sequence of a manifest, in their order. `options`: of the search, as ids."""
     from .translate import as_lines, hypothesis_record
 
     if src is None or is_standard(src):
@@ -134,10 +139,13 @@ def translate_features(
     else:
         manifest = read_manifest(src, texts=False, in_memory=in_memory)
     sources = open_sources(model, manifest)
-    search |= {"num_hypotheses": n_best, "return_attention": as_json and model.has_attention}
+    options |= {"num_hypotheses": n_best, "return_attention": as_json and model.has_attention}
+    if search.target_prefix is not None:
+        options["target_prefix"] = _prefixes(model, search.target_prefix, len(sources))
+    show = functools.partial(shown_tokens, target=model.target)
     with open_output(out) as stream:
         for rows in _parts(sources, batch_size, batch_type):
-            found = model.model.generate(*sources.take(rows), **search)
+            found = model.model.generate(*sources.take(rows), **options_of_sources(options, rows))
             for i, hypotheses in zip(rows, found, strict=True):
                 if as_json:
                     length = int(sources.lengths[i])
@@ -145,15 +153,23 @@ def translate_features(
                         "source": manifest.sequences.names[i],
                         "source_length": length,
                         "hypotheses": [
-                            hypothesis_record(model, length, one, with_attention=with_attention)
+                            hypothesis_record(model, length, one, show, with_attention=with_attention)
                             for one in hypotheses
                         ],
                     }
                     lines = [json.dumps(record, ensure_ascii=False)]
                 else:
-                    lines = as_lines(model, i, hypotheses, n_best=n_best, with_score=with_score)
+                    lines = as_lines(model, i, hypotheses, show, n_best=n_best, with_score=with_score)
                 stream.writelines(f"{line}\n" for line in lines)
             stream.flush()
+
+
+def _prefixes(model: FeatureModel, path: Path, count: int) -> list[list[int]]:
+    """What the outputs begin with, a line for each sequence."""
+    lines = list(read_lines(path))
+    if len(lines) != count:
+        raise ValueError(f"{path}: expected {count} lines, one for each sequence, got {len(lines)}.")
+    return [replace(model.target, eos=False).encode(line) for line in lines]
 
 
 def _parts(sources: FeatureSources, batch_size: int, batch_type: str) -> list[list[int]]:

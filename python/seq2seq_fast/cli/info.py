@@ -19,6 +19,8 @@ def run_info(folder: Path, *, as_json: bool) -> None:
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder.")
     folder = model_folder(folder)
+    if is_forecast(folder):
+        return show(forecast_facts(folder), as_json=as_json)
     config = read_config(folder)
     opened = ModelFolder.open(folder)
     parameters = {name: list(shape) for name, shape, *_ in opened.layout()}
@@ -47,6 +49,41 @@ def run_info(folder: Path, *, as_json: bool) -> None:
             "groups": len(opened.front_end.statistics),
         }
     facts["tensors"] = parameters
+    show(facts, as_json=as_json)
+
+
+def is_forecast(folder: Path) -> bool:
+    """Whether a folder says that it holds a forecasting model."""
+    from seq2seq_fast.files import CONFIG
+
+    try:
+        return bool(json.loads((folder / CONFIG).read_bytes())["kind"] == "forecast")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def forecast_facts(folder: Path) -> dict[str, Any]:
+    """What a forecasting model is made of."""
+    from seq2seq_fast.files import WEIGHTS
+    from seq2seq_fast.forecasting import load_forecast_model
+    from seq2seq_fast.forecasting.files import read_table
+
+    model = load_forecast_model(folder, trainable=False)
+    tensors = {name: list(shape) for name, shape, *_ in model.layout()}
+    return {
+        "folder": str(folder),
+        "format_version": 1,
+        "kind": "forecast",
+        "parameters": sum(int(np.prod(shape)) for shape in tensors.values()),
+        "weights_bytes": (folder / WEIGHTS).stat().st_size,
+        "model": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(model.config).items()},
+        "table": read_table(folder),
+        "tensors": tensors,
+    }
+
+
+def show(facts: dict[str, Any], *, as_json: bool) -> None:
+    """Print facts."""
     if as_json:
         print(json.dumps(facts, ensure_ascii=False))
         return

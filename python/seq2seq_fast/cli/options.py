@@ -11,7 +11,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-__all__ = ["PRESETS", "Kind", "Option", "Value", "load_config", "preset_file", "takes_options"]
+__all__ = [
+    "FORECAST_PRESETS",
+    "PRESETS",
+    "Kind",
+    "Option",
+    "Value",
+    "load_config",
+    "preset_file",
+    "takes_options",
+]
 
 Value = str | int | float | bool
 Kind = Literal["text", "path", "int", "float", "bool"]
@@ -20,11 +29,20 @@ _PRESETS = Path(__file__).parent.parent / "presets"
 PRESETS = tuple(sorted(path.stem for path in _PRESETS.glob("*.yaml")))
 
 
-def preset_file(name: str) -> Path:
-    """Return the file of a preset, which the package ships; ValueError if there is none of that name."""
-    if name not in PRESETS:
-        raise ValueError(f"--preset: there is no {name!r}; there are {', '.join(PRESETS)}.")
-    return _PRESETS / f"{name}.yaml"
+FORECAST_PRESETS = tuple(sorted(path.stem for path in (_PRESETS / "forecasting").glob("*.yaml")))
+
+
+def preset_file(name: str, task: str = "") -> Path:
+    """Return the file of a preset, which the package ships; ValueError if there is none of that name.
+
+    Args:
+        name: the preset.
+        task: "forecasting" for presets of `forecast train`.
+    """
+    presets = FORECAST_PRESETS if task else PRESETS
+    if name not in presets:
+        raise ValueError(f"--preset: there is no {name!r}; there are {', '.join(presets)}.")
+    return _PRESETS / task / f"{name}.yaml"
 
 
 _TYPES: dict[Kind, type] = {"text": str, "path": str, "int": int, "float": float, "bool": bool}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from seq2seq_fast.schedule import (
 from seq2seq_fast.scheduled_sampling import ScheduledSampling
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import SentencePieceTokenizer, Tokenizer, tokenizer_from_settings
-from seq2seq_fast.trainer import Metric, Trainer, TrainingInterrupted, TrainingResult
+from seq2seq_fast.trainer import Metric, Trainer, TrainingData, TrainingInterrupted, TrainingResult
 
 from .embeddings import check_joint, freeze_embeddings, start_embeddings
 from .evaluate import LIKELIHOOD_METRICS
@@ -48,7 +48,7 @@ from .features import (
     references_of,
     tell_dropped,
 )
-from .options import Value, load_config, preset_file
+from .options import Option, Value, load_config, preset_file
 from .train_options import TRAIN_OPTIONS, arguments_for, resolve
 
 OPTIONS_FILE = "options.json"
@@ -306,7 +306,7 @@ def make_sampling(options: Mapping[str, Value | None]) -> ScheduledSampling | No
     return None if arguments["type"] == "none" else ScheduledSampling(**arguments)
 
 
-def planned_steps(options: Mapping[str, Value | None], train: Dataset | FeatureDataset) -> int | None:
+def planned_steps(options: Mapping[str, Value | None], train: TrainingData) -> int | None:
     """Return how many steps --train_steps and --max_epochs allow on this data; None: as many as it takes.
 
     Batches of so many tokens differ a little in number from epoch to epoch; counted are those of the first.
@@ -359,7 +359,10 @@ def make_scheduler(options: Mapping[str, Value | None], planned: int | None = No
 
 def check_metric(options: Mapping[str, Value | None]) -> None:
     """Refuse a metric that needs what is not there: pairs to decode, a library."""
-    name: str = arguments_for("validation", options)["metric"]
+    arguments = arguments_for("validation", options)
+    name: str = arguments["metric"]
+    if arguments.get("ctc_weight") and not options["ctc_weight"]:
+        raise ValueError("--valid_ctc_weight needs a model with a CTC output: --ctc_weight.")
     if name not in LIKELIHOOD_METRICS:
         get_metric(name)
         if options["valid"] is None:
@@ -372,14 +375,16 @@ def make_metric(options: Mapping[str, Value | None], source: TextField, target: 
     name: str = arguments.pop("metric")
     if name in LIKELIHOOD_METRICS:
         return name
-    references = tsv.read_references(str(options["valid"]))
+    references = dict(zip(*tsv.read_references(str(options["valid"])), strict=True))
     return decoding_metric(name, source, target, references, **arguments)
 
 
-def save_options(options: Mapping[str, Value | None], out: Path) -> None:
+def save_options(
+    options: Mapping[str, Value | None], out: Path, table: Sequence[Option] = TRAIN_OPTIONS
+) -> None:
     """Keep the options beside the run; paths are made absolute, so that --resume works from anywhere."""
     kept = {name: value for name, value in options.items() if value is not None}
-    paths = (option.name for option in TRAIN_OPTIONS if option.kind == "path")
+    paths = (option.name for option in table if option.kind == "path")
     for name in paths:
         if name in kept:
             kept[name] = str(Path(str(kept[name])).absolute())

@@ -169,6 +169,7 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
 
     _o("valid_metric", "text", "loss", "validation.metric", "What the best model is chosen by; all but loss and perplexity decode --valid.", VALIDATION_METRICS),
     _o("valid_beam_size", "int", 1, "validation.beam_size", "Beam size of that decoding."),
+    _o("valid_ctc_weight", "float", 0.0, "validation.ctc_weight", "Part of the CTC output in that decoding's scores.", zero_is_off=True),
     _o("valid_max_length", "int", 256, "validation.max_decoding_length", "Longest output of that decoding, in tokens."),
 
     _o("device", "text", "auto", "run.device", "Where: auto (CUDA where it is ready, else the CPU), cpu, cuda or cuda:N."),
@@ -177,11 +178,17 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
 # fmt: on
 
 
-def arguments_for(section: str, options: Mapping[str, Value | None]) -> dict[str, Any]:
-    """Return the arguments that the options give to one section, "model" for example."""
+def arguments_for(
+    section: str, options: Mapping[str, Value | None], table: Sequence[Option] | None = None
+) -> dict[str, Any]:
+    """Return the arguments that the options of a table (None: TRAIN_OPTIONS) give to one section, "model" for
+    example.
+
+    Options that are not there give none: those of `forecast train` are another table, with lines of this one.
+    """
     arguments: dict[str, Any] = {}
-    for option in TRAIN_OPTIONS:
-        value = options[option.name]
+    for option in TRAIN_OPTIONS if table is None else table:
+        value = options.get(option.name)
         if value is None or (option.zero_is_off and value == 0):
             continue
         for target in option.targets:
@@ -191,17 +198,24 @@ def arguments_for(section: str, options: Mapping[str, Value | None]) -> dict[str
     return arguments
 
 
-def resolve(flags: Mapping[str, object], *files: tuple[str, Mapping[str, object]]) -> dict[str, Value | None]:
+def resolve(
+    flags: Mapping[str, object],
+    *files: tuple[str, Mapping[str, object]],
+    table: Sequence[Option] | None = None,
+) -> dict[str, Value | None]:
     """Return every option's value: the flag if given (not None), else the first file's that has it, else the default.
 
     Args:
         flags: values from the command line.
         files: pairs of a file's name and its content.
+        table: the options there are; None: TRAIN_OPTIONS.
 
     Raises:
-        ValueError: a file has an unknown key (the message has the nearest option), or a value is of the wrong kind.
+        ValueError: a file has an unknown key (the message has the nearest option), or a value is of the wrong
+            kind.
     """
-    known = [option.name for option in TRAIN_OPTIONS]
+    table = TRAIN_OPTIONS if table is None else table
+    known = [option.name for option in table]
     for origin, content in files:
         for key in content:
             if key not in known:
@@ -210,7 +224,7 @@ def resolve(flags: Mapping[str, object], *files: tuple[str, Mapping[str, object]
                 raise ValueError(f"{origin}: unknown option {key}.{hint}")
     sources = [("command line", flags), *files]
     values: dict[str, Value | None] = {}
-    for option in TRAIN_OPTIONS:
+    for option in table:
         parsed = [option.parse(content.get(option.name), origin) for origin, content in sources]
         values[option.name] = next((value for value in parsed if value is not None), option.default)
     return values

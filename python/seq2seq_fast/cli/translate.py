@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,20 @@ import numpy as np
 
 from seq2seq_fast.batching import batches
 from seq2seq_fast.data import Dataset
-from seq2seq_fast.decoding import decode_texts, text_sources
+from seq2seq_fast.decoding import decode_texts, shown_tokens, text_sources
 
 from .features import translate_features
 from .lines import is_standard, open_output, read_lines
 from .models import FeatureModel, TextModel, open_model, open_text_model
+from .search_options import TextSearch
+from .text_search import options_for
 
 if TYPE_CHECKING:
     from seq2seq_fast._native import Hypothesis
 
 SEPARATOR = " ||| "
+Show = Callable[..., "list[str]"]
+"""A hypothesis's tokens, as `shown_tokens`."""
 
 
 def run_translate(
@@ -39,10 +44,13 @@ def run_translate(
     with_attention: bool,
     features_in_memory: bool,
     model_options: Mapping[str, Any],
-    **search: Any,
+    search: TextSearch,
 ) -> None:
     """Translate lines to lines, an empty line to an empty one; or the sequences of a manifest to lines."""
+    if is_standard(src) and search.target_prefix is not None and is_standard(search.target_prefix):
+        raise ValueError("--src and --target_prefix cannot both be standard input.")
     text_model = open_model(folders, **model_options)
+    options = options_for(text_model, search)
     if with_attention and not text_model.has_attention:
         raise ValueError("--with_attention: this model has no attention.")
     if isinstance(text_model, FeatureModel):
@@ -57,34 +65,60 @@ def run_translate(
             with_score=with_score,
             with_attention=with_attention,
             in_memory=features_in_memory,
-            **search,
+            search=search,
+            options=options,
         )
         return
     if is_standard(src) and sys.stdin.isatty():
         batch_size, batch_type = 1, "examples"  # someone types: answer each line
-    tokenized = ((text, text_model.source.tokenizer.tokenize(text)) for text in read_lines(src))
-    search |= {"num_hypotheses": n_best, "return_attention": as_json and text_model.has_attention}
+    tokenized = (
+        (text, text_model.source.tokenizer.tokenize(text), prefix)
+        for text, prefix in _with_prefixes(text_model, src, search.target_prefix)
+    )
+    wants_attention = (as_json and text_model.has_attention) or search.replace_unk
+    options |= {"num_hypotheses": n_best, "return_attention": wants_attention}
     index = 0
     with open_output(out) as stream:
         for batch in batches(tokenized, batch_size, _weight(batch_type)):
             sources = text_sources(
-                text_model.model, text_model.source, text_model.target, (tokens for _, tokens in batch)
+                text_model.model, text_model.source, text_model.target, (tokens for _, tokens, _ in batch)
             )
-            found = decode_texts(text_model.model, sources, **search)
-            for (text, tokens), source, hypotheses in zip(batch, sources, found, strict=True):
-                extra = source.extra
+            if search.target_prefix is not None:
+                options["target_prefix"] = [
+                    source.target_ids(prefix, text_model.target)
+                    for source, (_, _, prefix) in zip(sources, batch, strict=True)
+                ]
+            if search.samples:
+                options["sequence_ids"] = range(index, index + len(batch))
+            found = decode_texts(text_model.model, sources, **options)
+            for (text, tokens, _), source, hypotheses in zip(batch, sources, found, strict=True):
+                show = functools.partial(
+                    shown_tokens,
+                    target=text_model.target,
+                    extra=source.extra,
+                    replacements=tokens if search.replace_unk else None,
+                )
                 if as_json:
                     record = as_record(
-                        text_model, text, tokens, hypotheses, extra, with_attention=with_attention
+                        text_model, text, tokens, hypotheses, show, with_attention=with_attention
                     )
                     lines = [json.dumps(record, ensure_ascii=False)]
                 else:
                     lines = as_lines(
-                        text_model, index, hypotheses, extra, n_best=n_best, with_score=with_score
+                        text_model, index, hypotheses, show, n_best=n_best, with_score=with_score
                     )
                 stream.writelines(f"{line}\n" for line in lines)
                 index += 1
             stream.flush()
+
+
+def _with_prefixes(text_model: TextModel, src: Path | None, prefixes: Path | None) -> Iterator[Any]:
+    """Pairs of a source line and the tokens that its outputs begin with."""
+    if prefixes is None:
+        yield from ((text, []) for text in read_lines(src))
+        return
+    for text, prefix in _line_by_line(src, prefixes):
+        yield text, text_model.target.tokenizer.tokenize(prefix)
 
 
 def _weight(batch_type: str) -> Any:
@@ -97,13 +131,14 @@ def as_lines(
     text_model: TextModel | FeatureModel,
     index: int,
     hypotheses: list[Hypothesis],
-    extra: Sequence[str] = (),
+    show: Show,
     *,
     n_best: int,
     with_score: bool,
 ) -> list[str]:
     """Render one source's hypotheses: one line, or for n-best lists Moses' `index ||| text ||| score`."""
-    decoded = [(one_line(text_model.target.decode(h.tokens, extra)), f"{h.score:.4f}") for h in hypotheses]
+    detokenize = text_model.target.tokenizer.detokenize
+    decoded = [(one_line(detokenize(show(h))), f"{h.score:.4f}") for h in hypotheses]
     if n_best > 1:
         return [SEPARATOR.join((str(index), text, score)) for text, score in decoded]
     text, score = decoded[0] if decoded else ("", f"{0.0:.4f}")
@@ -120,7 +155,7 @@ def as_record(
     text: str,
     tokens: list[str],
     hypotheses: list[Hypothesis],
-    extra: Sequence[str] = (),
+    show: Show,
     *,
     with_attention: bool = False,
 ) -> dict[str, Any]:
@@ -129,7 +164,7 @@ def as_record(
         "source": text,
         "source_tokens": tokens,
         "hypotheses": [
-            hypothesis_record(text_model, len(tokens), h, extra, with_attention=with_attention)
+            hypothesis_record(text_model, len(tokens), h, show, with_attention=with_attention)
             for h in hypotheses
         ],
     }
@@ -139,15 +174,14 @@ def hypothesis_record(
     text_model: TextModel | FeatureModel,
     source_length: int,
     hypothesis: Hypothesis,
-    extra: Sequence[str] = (),
+    show: Show,
     *,
     with_attention: bool,
 ) -> dict[str, Any]:
     """Render one hypothesis for JSON."""
-    target = text_model.target
     record: dict[str, Any] = {
-        "text": target.decode(hypothesis.tokens, extra),
-        "tokens": target.vocabulary.decode(hypothesis.tokens, extra=extra),
+        "text": text_model.target.tokenizer.detokenize(show(hypothesis)),
+        "tokens": show(hypothesis, skip_special_tokens=False),
         "score": _number(hypothesis.score),
         "log_prob": _number(hypothesis.log_prob),
         "token_scores": [_number(x) for x in hypothesis.token_scores],
@@ -246,12 +280,13 @@ def score_pairs(
     return results
 
 
-def _line_by_line(src: Path, tgt: Path) -> Iterator[tuple[str, str]]:
+def _line_by_line(src: Path | None, tgt: Path) -> Iterator[tuple[str, str]]:
     pairs = itertools.zip_longest(read_lines(src), read_lines(tgt))
     for number, (src_text, tgt_text) in enumerate(pairs, 1):
         if src_text is None or tgt_text is None:
             shorter, longer = (src, tgt) if src_text is None else (tgt, src)
             raise ValueError(
-                f"{shorter} has {number - 1} lines, {longer} has more; scoring takes them in pairs."
+                f"{shorter or 'standard input'} has {number - 1} lines, {longer or 'standard input'} has "
+                "more; they are taken in pairs."
             )
         yield src_text, tgt_text

@@ -1,0 +1,48 @@
+"""The options of a search by texts, as a model's tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from seq2seq_fast.patterns import pattern, token_texts
+from seq2seq_fast.search import Trie
+
+from .lines import read_lines
+from .models import FeatureModel, TextModel
+from .search_options import TextSearch
+
+__all__ = ["options_for"]
+
+
+def options_for(text_model: TextModel | FeatureModel, search: TextSearch) -> dict[str, Any]:
+    """Return the options of `SearchOptions`, with the tokens of the files' texts.
+
+    Raises:
+        ValueError: a text has a token that the target vocabulary has not, or the model lacks what is asked.
+    """
+    options = dict(search.options)
+    if search.suppress is not None:
+        options["suppress_sequences"] = [ids for ids in _sequences(text_model, search.suppress) if ids]
+    if search.allowed_outputs is not None:
+        options["allowed_outputs"] = Trie(list(_sequences(text_model, search.allowed_outputs)))
+    if search.allowed_pattern is not None:
+        if search.allowed_outputs is not None:
+            raise ValueError("--allowed_pattern and --allowed_outputs cannot both be given.")
+        options["allowed_outputs"] = pattern(search.allowed_pattern, **token_texts(text_model.target))
+    if search.replace_unk and isinstance(text_model, FeatureModel):
+        raise ValueError("--replace_unk: the sources of this model are feature vectors, not tokens.")
+    if search.replace_unk and not text_model.has_attention:
+        raise ValueError("--replace_unk: this model has no attention.")
+    return options
+
+
+def _sequences(text_model: TextModel | FeatureModel, path: Path) -> Iterator[list[int]]:
+    target = text_model.target
+    for number, line in enumerate(read_lines(path), 1):
+        tokens = target.tokenizer.tokenize(line)
+        for token in tokens:
+            if token not in target.vocabulary:
+                raise ValueError(f"{path}, line {number}: {token!r} is not in the target vocabulary.")
+        yield target.vocabulary.encode(tokens)

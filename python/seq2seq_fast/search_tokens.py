@@ -1,0 +1,135 @@
+"""Options of a search that name tokens, as texts or as ids; and the tokens of what was found."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seq2seq_fast.search import Automaton, SearchOptions, Trie
+
+__all__ = ["Encode", "options_as_ids", "options_of_sources", "with_copies"]
+
+Encode = Callable[[str, Any], list[int]]
+"""(name for errors, tokens or ids) -> ids."""
+Compile = Callable[[re.Pattern[str]], Automaton]
+
+OPTIONS = {field.name for field in fields(SearchOptions)}
+
+
+def options_as_ids(
+    op: str, options: Mapping[str, Any], encode: Encode, num_sources: int, compiled: Compile
+) -> dict[str, Any]:
+    """Return options of a search in which all tokens are ids.
+
+    Args:
+        op: whose options they are, for errors.
+        options: of `SearchOptions`, in which a token may stand wherever an id may: in end_token,
+            suppress_sequences, target_prefix (None for a source without) and allowed_outputs, which may also
+            be the outputs themselves, or regular expressions.
+        encode: gives the ids of tokens.
+        num_sources: how many there are.
+        compiled: gives the automaton of a regular expression.
+    """
+    found = {}
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise TypeError(f"[{op}] There is no option {name}.")
+        if value is not None:
+            found[name] = value
+    if "end_token" in found:
+        ends = found["end_token"]
+        found["end_token"] = encode("end_token", ends if _is_list(ends) else [ends])
+        if not found["end_token"]:
+            raise ValueError(f"[{op}] Expected end_token of at least one token, got none.")
+    if "suppress_sequences" in found:
+        found["suppress_sequences"] = _each(op, "suppress_sequences", found["suppress_sequences"], encode)
+    if "target_prefix" in found:
+        prefixes = _each(op, "target_prefix", found["target_prefix"], encode)
+        if len(prefixes) != num_sources:
+            raise ValueError(f"[{op}] Expected target_prefix for {num_sources} sources, got {len(prefixes)}.")
+        found["target_prefix"] = prefixes
+    if "allowed_outputs" in found:
+        found["allowed_outputs"] = _automata(found["allowed_outputs"], compiled)
+    if "allowed_outputs" in found and not isinstance(found["allowed_outputs"], Automaton):
+        outputs = _list(op, "allowed_outputs", found["allowed_outputs"])
+        if not outputs or not all(output is None or isinstance(output, Automaton) for output in outputs):
+            found["allowed_outputs"] = Trie(_each(op, "allowed_outputs", outputs, encode))
+        elif len(outputs) != num_sources:
+            raise ValueError(
+                f"[{op}] Expected allowed_outputs for {num_sources} sources, got {len(outputs)}."
+            )
+        else:
+            found["allowed_outputs"] = outputs
+    return found
+
+
+def _automata(allowed: Any, compiled: Compile) -> Any:
+    """The same without regular expressions."""
+    if isinstance(allowed, re.Pattern):
+        return compiled(allowed)
+    if isinstance(allowed, list | tuple) and any(isinstance(one, re.Pattern) for one in allowed):
+        return [_automata(one, compiled) for one in allowed]
+    return allowed
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str)
+
+
+def _list(op: str, name: str, value: Any) -> list[Any]:
+    if not _is_list(value):
+        raise TypeError(f"[{op}] Expected {name} as a list, got {type(value).__name__}.")
+    return list(value)
+
+
+def _each(op: str, name: str, sequences: Any, encode: Encode) -> list[list[int]]:
+    return [
+        [] if tokens is None else encode(f"{name} {i}", tokens)
+        for i, tokens in enumerate(_list(op, name, sequences))
+    ]
+
+
+def options_of_sources(options: Mapping[str, Any], places: Sequence[int] | NDArray[Any]) -> dict[str, Any]:
+    """Return options for some of the sources, by their places among all; of samples these are the indices,
+    where there are no others."""
+    found = dict(options)
+    for name in ("target_prefix", "sequence_ids", "allowed_outputs"):
+        value = found.get(name)
+        if value is not None and not isinstance(value, Automaton):
+            found[name] = [value[i] for i in places]
+    callback = found.get("callback")
+    if callback is not None:
+        found["callback"] = lambda source, *token: callback(int(places[source]), *token)
+    if found.get("scorers"):
+        found["scorers"] = [
+            (functools.partial(_made, make, places), weight) for make, weight in found["scorers"]
+        ]
+    if found.get("sampling_topk", 1) != 1 and found.get("sequence_ids") is None:
+        found["sequence_ids"] = [int(i) for i in places]
+    return found
+
+
+def _made(make: Any, places: Any, sources: list[int]) -> Any:
+    return make([int(places[i]) for i in sources])
+
+
+def with_copies(ids: Sequence[int], unk_id: int, attention: Any, places: int, first: int) -> list[int]:
+    """Put the id of a place of the source where an output has the unknown token.
+
+    Args:
+        ids: of the output.
+        unk_id: the unknown token's.
+        attention: [at least len(ids), at least places].
+        places: how many of the source's there are; an end token that the model puts behind them is none.
+        first: the id of the first place. Its token goes, with the others, to `extra` of `Vocabulary.decode`.
+    """
+    if places == 0 or unk_id not in ids:
+        return list(ids)
+    best = np.asarray(attention)[:, :places].argmax(axis=1)
+    return [first + int(best[t]) if i == unk_id else i for t, i in enumerate(ids)]
