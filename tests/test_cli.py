@@ -432,7 +432,7 @@ def test_every_target_of_an_option_exists() -> None:
         }
         | {"type", "every"},
         "sampling": {"type", "k", "read_probability"},
-        "validation": {"metric", "beam_size", "max_decoding_length"},
+        "validation": {"metric", "beam_size", "max_decoding_length", "ctc_weight"},
         "run": {"device", "threads"},
         "front_end": {field.name for field in fields(FrontEnd)},
         "augmentation": {field.name for field in fields(Augmentation)},

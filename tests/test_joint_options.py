@@ -276,7 +276,9 @@ def test_streams(rng: np.random.Generator) -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(ValueError, match=r"Expected ctc_weight 0 of a search around a step function, got 0\.5"):
+    with pytest.raises(
+        ValueError, match=r"Expected ctc_weight 0 of a search around a step function, got 0\.5"
+    ):
         beam_search(
             lambda parents, tokens: np.zeros((len(tokens), 4), np.float32),
             batch_size=1,

@@ -138,6 +138,11 @@ def test_speech(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "seq2seq_fast", "train", *map(str, arguments)], check=True)
     found = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert found["loss"] < 0.8 * entropy(tmp_path, "dev.small.tsv"), found
+    command = ("evaluate", "--model", tmp_path / "run", "--data", tmp_path / "dev.small.tsv", "--json")
+    search = ("--metrics", "cer,wer", "--beam_size", 2, "--ctc_weight", 0.3, "--max_length", 40)
+    evaluate = [sys.executable, "-m", "seq2seq_fast", *map(str, (*command, *search))]
+    rates = json.loads(subprocess.run(evaluate, check=True, capture_output=True).stdout)["metrics"]
+    assert 0 < rates["cer"] < 0.9 and rates["wer"] > 0, rates
 
 
 @pytest.fixture
