@@ -13,6 +13,15 @@ import pytest
 
 from place import DEVICE, Device
 
+try:
+    import hypothesis
+except ImportError:  # a wheel's tests without it leave out what needs it
+    pass
+else:
+    # The same examples in each run, so that a failure is the change's; others: --hypothesis-profile=default
+    hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+    hypothesis.settings.load_profile("same")
+
 
 @pytest.fixture(params=[0], ids=lambda _: DEVICE.name)
 def device() -> Device:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seq2seq_fast.batching import Batching
@@ -37,7 +37,6 @@ def fields(tmp_path: Path) -> tuple[TextField, TextField]:
 # ---- sequences and data sets
 
 
-@settings(deadline=None)  # a busy machine is no bug
 @given(st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1), st.randoms(use_true_random=False))
 def test_taking_sequences_out_of_flat_arrays(rows: list[list[int]], random: Any) -> None:
     offsets = np.cumsum([0] + [len(row) for row in rows]).astype(np.int64)
@@ -253,7 +252,6 @@ def test_references_of_one_source_belong_together(tmp_path: Path) -> None:
 LENGTHS = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=60)
 
 
-@settings(deadline=None)  # a busy machine is no bug
 @given(
     LENGTHS,
     st.integers(1, 40),

@@ -158,7 +158,7 @@ KINDS = ("beam", "groups", "alternatives", "sample")
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_the_reference(kind):
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(searches(kind))
     def run(case):
         tree, sources, options = case
@@ -169,7 +169,7 @@ def test_equals_the_reference(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_always_holds(kind):
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=50, deadline=None)
     @given(searches(kind))
     def run(case):
         tree, sources, options = case

@@ -308,6 +308,12 @@ def arguments() -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
         "squared_norm": ((p,), {}),
         "scale_": ((p, 0.5), {}),
         "clip_grad_norm_": ((p, 0.5), {}),
+        "distribution_loss": ((values(rng, 3, 4), values(rng, 3, 2)), {"offset": values(rng, 3, 2)}),
+        "distribution_parameters": ((values(rng, 3, 4), 2), {"offset": values(rng, 3, 2)}),
+        "distribution_sample": (
+            (values(rng, 3, 4), 2),
+            {"example": np.arange(3), "path": np.arange(3, dtype=np.int32)},
+        ),
     }
 
 

@@ -61,7 +61,7 @@ def test_gradients(row: dict[str, Any], rng: np.random.Generator) -> None:
     assert_close(result.loss, mean_loss(params) * len(batch.target), "loss")
     assert fed > drawn > 0.2 * fed  # other tokens than the target's, really
     gradients = {name: g.copy() for name, g in model.gradients().items()}
-    assert_close(gradients, reference.vjp(mean_loss, [params], np.ones(()))[0], "gradient", factor=2)
+    assert_close(gradients, reference.vjp(mean_loss, [params], np.ones(()))[0], "gradient", factor=4)
 
 
 @pytest.fixture

