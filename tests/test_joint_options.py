@@ -20,7 +20,7 @@ from test_search import as_values
 BLANK = V = 8
 LENGTHS = np.array([7, 12, 4], np.int32)
 KINDS: dict[str, dict[str, Any]] = {
-    "plain": {"context": "last", "input_feeding": False},
+    "plain": {},
     "short memory, location": {
         "encoder_pyramid": "2",
         "attention_score": "mlp",
