@@ -1009,8 +1009,8 @@ def test_flags_and_files_go_before_a_preset(run: Run, data: Path, tmp_path: Path
     result = run(*common, "--preset", "pronunciation", "--out", tmp_path / "other")
     assert result.code == 2
     assert (
-        "there is no 'pronunciation'; there are captioning, g2p, semantic_parsing, summarization, translation"
-        in result.err
+        "there is no 'pronunciation'; there are captioning, g2p, semantic_parsing, speech, summarization, "
+        "translation" in result.err
     )
 
 
