@@ -138,7 +138,7 @@ class Seq2SeqConfig:
     def reduction(self) -> int:
         """Steps of the source for which one place of the memory stands."""
         joined = [int(number) for number in self.encoder_pyramid.split(",") if number]
-        return math.prod(joined) * self.conv_stride**self.conv_layers
+        return math.prod([*joined, *[self.conv_stride] * self.conv_layers])
 
     def native_model(self, **options: Any) -> _native.Model:
         """Make the extension's model, all parameters zero; `options` are its own."""
