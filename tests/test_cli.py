@@ -435,7 +435,7 @@ def test_every_target_of_an_option_exists() -> None:
         }
         | {"type", "every"},
         "sampling": {"type", "k", "read_probability"},
-        "validation": {"metric", "beam_size", "max_decoding_length"},
+        "validation": {"metric", "beam_size", "max_decoding_length", "ctc_weight"},
         "run": {"device", "threads"},
         "front_end": {field.name for field in fields(FrontEnd)},
         "augmentation": {field.name for field in fields(Augmentation)},
@@ -1023,8 +1023,8 @@ def test_flags_and_files_go_before_a_preset(run: Run, data: Path, tmp_path: Path
     result = run(*common, "--preset", "pronunciation", "--out", tmp_path / "other")
     assert result.code == 2
     assert (
-        "there is no 'pronunciation'; there are captioning, g2p, semantic_parsing, summarization, translation"
-        in result.err
+        "there is no 'pronunciation'; there are captioning, g2p, semantic_parsing, speech, summarization, "
+        "translation" in result.err
     )
 
 

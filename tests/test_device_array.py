@@ -285,6 +285,7 @@ def arguments() -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
         "softmax_backward": ((x3, ops.softmax(values(rng, 2, 3, 5))), {}),
         "log_softmax_backward": ((x3, ops.log_softmax(values(rng, 2, 3, 5))), {}),
         "cross_entropy": ((x, ids, -100, 0.1), {}),
+        "ctc_loss": ((values(rng, 7, 5), np.array([4, 3]), ids, np.array([2, 1])), {"blank": 4}),
         "attention": ((x, keys, memory, lengths, example), mlp),
         "attention_backward": ((context, x, keys, memory, lengths, example), mlp),
         "lstm": ((x3, [lstm], h[None], c[None], np.array([2, 1, 2])), {}),

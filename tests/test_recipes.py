@@ -118,6 +118,33 @@ def test_semantic_parsing(name: str, script: str, file: str, tmp_path: Path) -> 
     assert loss < 0.6 * entropy(tmp_path)
 
 
+def test_speech(tmp_path: Path) -> None:
+    """Short utterances, few epochs: no words yet, but more than the letters' frequencies."""
+    pytest.importorskip("jiwer")
+    lines_of("asr_an4", "an4.dic.gz", 1)  # or skip
+    example("asr_an4/prepare").main(str(DATA / "asr_an4"), str(tmp_path))
+    train, dev = (read_manifest(tmp_path / f"{split}.tsv") for split in ("train", "dev"))
+    assert (len(train), len(dev)) == (883, 65)
+    assert not {*train.groups} & {*dev.groups}
+    for split in ("train", "dev"):
+        header, *lines = (tmp_path / f"{split}.tsv").read_text(encoding="utf-8").splitlines()
+        short = [line for line in lines if len(line.split("\t")[2]) < 20]
+        (tmp_path / f"{split}.small.tsv").write_text("\n".join([header, *short]) + "\n", encoding="utf-8")
+    files = ("--train", tmp_path / "train.small.tsv", "--valid", tmp_path / "dev.small.tsv")
+    small = ("--enc_hid_size", 48, "--dec_hid_size", 64, "--word_vec_size", 32, "--attention_dim", 48)
+    faster = ("--max_epochs", 6, "--learning_rate", 0.006, "--warmup_steps", 10, "--average_decay", 0.02)
+    regular = ("--dropout", 0.1, "--label_smoothing", 0, "--ctc_weight", 0.1, "--valid_metric", "loss")
+    arguments = (*files, "--out", tmp_path / "run", "--preset", "speech", *small, *faster, *regular)
+    subprocess.run([sys.executable, "-m", "seq2seq_fast", "train", *map(str, arguments)], check=True)
+    found = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert found["loss"] < 0.8 * entropy(tmp_path, "dev.small.tsv"), found
+    command = ("evaluate", "--model", tmp_path / "run", "--data", tmp_path / "dev.small.tsv", "--json")
+    search = ("--metrics", "cer,wer", "--beam_size", 2, "--ctc_weight", 0.3, "--max_length", 40)
+    evaluate = [sys.executable, "-m", "seq2seq_fast", *map(str, (*command, *search))]
+    rates = json.loads(subprocess.run(evaluate, check=True, capture_output=True).stdout)["metrics"]
+    assert 0 < rates["cer"] < 0.9 and rates["wer"] > 0, rates
+
+
 @pytest.fixture
 def captions(tmp_path: Path) -> Path:
     """Flickr8k's manifests, and smaller ones beside them."""

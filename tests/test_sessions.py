@@ -26,6 +26,14 @@ KINDS: dict[str, dict[str, Any]] = {
         "decoder_layers": 2,
     },
     "coverage": {"attention_score": "mlp", "coverage": True},
+    "location": {"attention_score": "mlp", "location_filters": 2, "location_width": 3},
+    "location of the last step, short memory": {
+        "attention_score": "mlp",
+        "location_filters": 2,
+        "location_width": 3,
+        "location_cumulative": False,
+        "encoder_pyramid": "2",
+    },
     "copying": {"copy_attention": True},
     "no attention": {"context": "last", "input_feeding": False},
 }

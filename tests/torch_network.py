@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from networks import Ragged
+from reference.network import memory_width, pyramid
 
 
 class ResetBeforeGRU(nn.GRU):
@@ -125,33 +126,90 @@ class Encoder(nn.Module):
     def __init__(self, o: Any) -> None:
         super().__init__()
         size = o.source_features
+        self.joined = pyramid(o)
+        self.o = o
+        for k in range(o.conv_layers):
+            inputs = o.conv_width * (o.conv_channels if k else o.source_features or o.source_embedding_dim)
+            self.add_module(f"conv_l{k}", nn.Linear(inputs, o.conv_channels))
         if o.source_vocab_size:
             self.embedding = nn.Embedding(o.source_vocab_size, o.source_embedding_dim)
             size = o.source_embedding_dim
+        size = o.conv_channels if o.conv_layers else size
         if not o.encoder_layers:
             self.projection = nn.Linear(size, o.encoder_hidden)
-            return
-        self.rnn = make_rnn(
-            o,
-            o.encoder_cell,
-            size,
-            o.encoder_hidden,
-            num_layers=o.encoder_layers,
-            bidirectional=o.bidirectional,
-        )
+        if o.ctc_weight:
+            self.ctc = nn.Linear(memory_width(o), o.target_vocab_size + 1)
+        self.rnn: Any = None
+        if max(self.joined, default=1) > 1:
+            self.rnn = Pyramid(o, size, self.joined)
+        elif o.encoder_layers:
+            self.rnn = make_rnn(
+                o,
+                o.encoder_cell,
+                size,
+                o.encoder_hidden,
+                num_layers=o.encoder_layers,
+                bidirectional=o.bidirectional,
+            )
 
-    def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """source [S, N] or [S, N, C] -> memory [S, N, M], last states [layers, N, M], directions joined."""
+    def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        """source [S, N] or [S, N, C] -> memory [S', N, M], last states [layers, N, M], directions joined, and
+        the memory's lengths [N]."""
         x = self.embedding(source) if source.dim() == 2 else source
-        if hasattr(self, "projection"):
+        for k in range(self.o.conv_layers):
+            x, lengths = self.convolve(getattr(self, f"conv_l{k}"), x, lengths)
+        if self.rnn is None:
             inside = (torch.arange(len(x))[:, None] < lengths)[:, :, None]
             memory = torch.tanh(self.projection(x)) * inside
-            return memory, [(memory.sum(dim=0) / lengths[:, None])[None]]
-        layers, directions, hidden = self.rnn.num_layers, 1 + self.rnn.bidirectional, self.rnn.hidden_size
-        zero = x.new_zeros(layers * directions, x.shape[1], hidden)
-        memory, last = run_rnn(self.rnn, x, (zero, zero) if self.rnn.mode == "LSTM" else (zero,), lengths)
-        shape = (layers, directions, x.shape[1], hidden)
-        return memory, [s.view(shape).transpose(1, 2).flatten(2) for s in last]
+            return memory, [(memory.sum(dim=0) / lengths[:, None])[None]], lengths
+        if isinstance(self.rnn, Pyramid):
+            return self.rnn.run(x, lengths)
+        memory, last = run_encoder(self.rnn, x, lengths)
+        return memory, last, lengths
+
+    def convolve(self, layer: nn.Linear, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """x [S, N, C], past each length anything."""
+        width, stride = self.o.conv_width, self.o.conv_stride
+        inside = torch.arange(len(x))[:, None] < lengths
+        x = F.pad((x * inside[:, :, None]).permute(1, 2, 0), ((width - 1) // 2, width // 2))
+        weight = layer.weight.view(len(layer.weight), width, -1).transpose(1, 2)
+        y = torch.tanh(F.conv1d(x, weight, layer.bias, stride=stride))
+        return y.permute(2, 0, 1), (lengths + stride - 1) // stride
+
+
+def run_encoder(rnn: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor]]:
+    layers, directions, hidden = rnn.num_layers, 1 + rnn.bidirectional, rnn.hidden_size
+    zero = x.new_zeros(layers * directions, x.shape[1], hidden)
+    memory, last = run_rnn(rnn, x, (zero, zero) if rnn.mode == "LSTM" else (zero,), lengths)
+    shape = (layers, directions, x.shape[1], hidden)
+    return memory, [s.view(shape).transpose(1, 2).flatten(2) for s in last]
+
+
+class Pyramid(nn.Module):
+    """Layers between which neighbouring states are joined (Chan et al. 2016); the names of one RNN's."""
+
+    def __init__(self, o: Any, size: int, joined: list[int]) -> None:
+        super().__init__()
+        self.joined, self.rnns, self.skips = joined, [], o.pyramid_skips
+        for k, count in enumerate(joined):
+            width = (1 if o.pyramid_skips else count) * (
+                o.encoder_hidden * (1 + o.bidirectional) if k else size
+            )
+            rnn = make_rnn(o, o.encoder_cell, width, o.encoder_hidden, bidirectional=o.bidirectional)
+            for name, parameter in rnn.named_parameters():
+                self.register_parameter(name.replace("_l0", f"_l{k}"), parameter)
+            self.rnns.append(rnn)  # a list: its modules have no names of their own
+
+    def run(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        last = []
+        x = x * (torch.arange(len(x))[:, None] < lengths)[:, :, None]
+        for count, rnn in zip(self.joined, self.rnns, strict=True):
+            x = F.pad(x, (0, 0, 0, 0, 0, -len(x) % count))
+            x = x[::count] if self.skips else torch.cat([x[i::count] for i in range(count)], dim=2)
+            lengths = (lengths + count - 1) // count
+            x, states = run_encoder(rnn, x, lengths)
+            last.append(states)
+        return x, [torch.cat(parts) for parts in zip(*last, strict=True)], lengths
 
 
 class Energy(nn.Module):
@@ -176,6 +234,9 @@ class Attention(nn.Module):
             self.energy = Energy(inner)
             if o.coverage:
                 self.coverage = nn.Linear(1, inner, bias=False)
+            if o.location_filters:
+                self.filter = nn.Linear(o.location_width, o.location_filters, bias=False)
+                self.location = nn.Linear(o.location_filters, inner, bias=False)
 
     def forward(
         self, h: Tensor, memory: Tensor, inside: Tensor, covered: Tensor | None = None
@@ -183,8 +244,12 @@ class Attention(nn.Module):
         """h [N, Hd], memory [N, S, M], inside and covered [N, S] -> context [N, M], weights [N, S]."""
         if self.score == "mlp":
             keys = self.key(memory)
-            if covered is not None:
+            if covered is not None and hasattr(self, "coverage"):
                 keys = keys + self.coverage(covered[:, :, None])
+            if covered is not None and hasattr(self, "filter"):
+                filters = self.filter.weight[:, None]
+                found = F.conv1d(covered[:, None], filters, padding=filters.shape[2] // 2)
+                keys = keys + self.location(found.transpose(1, 2))
             scores = self.energy(torch.tanh(self.query(h)[:, None] + keys))
         else:
             keys = self.key(memory) if self.score == "general" else memory
@@ -206,6 +271,20 @@ class Decoder(nn.Module):
             self.copy = nn.Linear(self.width, 1)
         if o.tie_output:
             self.output.weight = self.embedding.weight
+
+
+def ctc_loss(o: Any, scores: Tensor, lengths: Tensor, batch: Ragged) -> Tensor:
+    """scores [N, S, V + 1]: the sum over the batch, of the targets without <eos>."""
+    labels = [y[:-1] if y[-1] == o.eos_id else y for _, y, _ in batch.pairs()]
+    return F.ctc_loss(
+        scores.log_softmax(dim=2).transpose(0, 1),
+        torch.from_numpy(np.concatenate(labels).astype(np.int64)),
+        lengths,
+        torch.tensor([len(y) for y in labels]),
+        blank=o.target_vocab_size,
+        reduction="sum",
+        zero_infinity=True,
+    )
 
 
 class TorchNetwork(nn.Module):
@@ -257,17 +336,21 @@ class TorchNetwork(nn.Module):
         o, decoder = self.o, self.decoder
         source, lengths = self._pad(batch.source, batch.source_lengths)
         target, target_lengths = self._pad(batch.target, batch.target_lengths)
-        memory, last = self.encoder(source, lengths)
+        memory, last, lengths = self.encoder(source, lengths)
         states = self.first_states(last)
         fixed = last[0][-1] if o.context == "last" else memory.sum(dim=0) / lengths[:, None]
-        inside = torch.arange(len(source))[None] < lengths[:, None]
+        inside = torch.arange(len(memory))[None] < lengths[:, None]
         memory = memory.transpose(0, 1)
+        self.ctc_loss = memory.new_zeros(())
+        if o.ctc_weight:
+            self.ctc_loss = ctc_loss(o, self.encoder.ctc(memory), lengths, batch)
         count = source.shape[1]
         feed = memory.new_zeros(count, decoder.width)
         token = torch.full((count,), o.bos_id)
         one = torch.ones(count, dtype=torch.int64)
         scores = []
-        covered = memory.new_zeros(count, len(source)) if o.coverage else None
+        tracks = o.coverage or o.location_filters
+        covered = memory.new_zeros(count, memory.shape[1]) if tracks else None
         self.coverage_loss = memory.new_zeros(())
         for t in range(len(target)):
             x = decoder.embedding(token)
@@ -281,7 +364,7 @@ class TorchNetwork(nn.Module):
             if covered is not None:
                 lost = torch.minimum(weights, covered).sum(dim=1)[t < target_lengths].sum()
                 self.coverage_loss = self.coverage_loss + o.coverage_loss * lost
-                covered = covered + weights
+                covered = covered + weights if o.coverage or o.location_cumulative else weights
             feed = torch.tanh(decoder.combine(torch.cat([h, context], dim=1)))
             logits = decoder.output(feed)
             if o.copy_attention:
@@ -313,7 +396,7 @@ class TorchNetwork(nn.Module):
         else:
             loss = F.cross_entropy(scores, targets, reduction="sum", label_smoothing=label_smoothing)
             log_p = F.log_softmax(scores.detach(), dim=1).gather(1, targets[:, None])[:, 0]
-        loss = loss + self.coverage_loss
+        loss = (1 - self.o.ctc_weight) * (loss + self.coverage_loss) + self.o.ctc_weight * self.ctc_loss
         (loss / len(targets)).backward()  # type: ignore[no-untyped-call]
         named = self.named_parameters()  # a tied weight appears once, as the first that has it
         gradients = {name: p.grad.numpy() for name, p in named if p.grad is not None}

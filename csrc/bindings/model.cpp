@@ -1,5 +1,7 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <charconv>
 #include <functional>
 #include <map>
 
@@ -9,6 +11,7 @@
 #include "bindings/module.h"
 #include "bindings/search.h"
 #include "core/error.h"
+#include "model/encoder_stream.h"
 #include "model/network.h"
 #include "model/session.h"
 #include "model/translator.h"
@@ -18,6 +21,7 @@ namespace s2s {
 namespace {
 
 using model::Config;
+using model::EncoderStream;
 using model::Network;
 using model::Session;
 using model::Source;
@@ -36,6 +40,21 @@ void choose(const char* op, const char* field, const std::string& value,
     names += (names.empty() ? "" : ", ") + std::string(name);
   }
   check(op, false, "Expected ", field, " as one of ", names, ", got ", value, ".");
+}
+
+// "1,2" as its numbers; "" has none.
+std::vector<int64_t> numbers(const char* field, const std::string& text) {
+  std::vector<int64_t> all;
+  for (size_t begin = 0; begin <= text.size() && !text.empty();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    int64_t value = 0;
+    const auto [stop, error] = std::from_chars(text.data() + begin, text.data() + end, value);
+    check("Seq2SeqConfig", error == std::errc() && stop == text.data() + end, "Expected ", field,
+          " as numbers with commas between them, got ", text, ".");
+    all.push_back(value);
+    begin = end + 1;
+  }
+  return all;
 }
 
 }  // namespace
@@ -103,6 +122,17 @@ Config config_from(const py::dict& fields) {
       {"copy_attention", integer(c.copy_attention)},
       {"coverage", integer(c.coverage)},
       {"coverage_loss", integer(c.coverage_loss)},
+      {"location_filters", integer(c.location_filters)},
+      {"location_width", integer(c.location_width)},
+      {"location_cumulative", integer(c.location_cumulative)},
+      {"encoder_pyramid",
+       [&](const py::handle& v) { c.encoder_pyramid = numbers("encoder_pyramid", v.cast<std::string>()); }},
+      {"pyramid_skips", integer(c.pyramid_skips)},
+      {"conv_layers", integer(c.conv_layers)},
+      {"conv_channels", integer(c.conv_channels)},
+      {"conv_width", integer(c.conv_width)},
+      {"conv_stride", integer(c.conv_stride)},
+      {"ctc_weight", integer(c.ctc_weight)},
       {"dropout", integer(c.dropout)},
       {"embedding_dropout", rate(c.embedding_dropout)},
       {"output_dropout", rate(c.output_dropout)},
@@ -295,6 +325,49 @@ void bind_model(py::module_& m) {
             return std::make_unique<Session>(self, s, max_rows);
           },
           py::arg("source"), py::arg("source_lengths"), py::arg("max_rows"), py::arg("copies") = py::none());
+
+  py::class_<EncoderStream>(m, "EncoderStream")
+      .def(py::init([](const std::shared_ptr<Network>& network) {
+             py::gil_scoped_release unlocked;
+             return std::make_unique<EncoderStream>(network);
+           }),
+           py::arg("model"))
+      .def("push",
+           [](EncoderStream& self, const py::object& values) {
+             const Argument argument{"EncoderStream", "values"};
+             const Tensor x =
+                 self.network()->config().tokens_in() ? ids(argument, values) : floats(argument, values);
+             Tensor states;
+             {
+               py::gil_scoped_release unlocked;
+               states = self.push(x);
+             }
+             return numpy_from(states);
+           })
+      .def("finish",
+           [](EncoderStream& self) {
+             Tensor states;
+             {
+               py::gil_scoped_release unlocked;
+               states = self.finish();
+             }
+             return numpy_from(states);
+           })
+      .def(
+          "encode",
+          [](const EncoderStream& self, int64_t max_rows) {
+            py::gil_scoped_release unlocked;
+            return std::make_unique<Session>(self.network(), self.memory(), max_rows);
+          },
+          py::arg("max_rows"))
+      .def(
+          "generate",
+          [](const EncoderStream& self, const py::dict& options) {
+            const SearchOptions o = search_options_from_dict(options);
+            py::gil_scoped_release unlocked;
+            return self.network()->generate(self.memory(), self.source_lengths(), o);
+          },
+          py::arg("options"));
 
   py::class_<Translator>(m, "Translator")
       .def(py::init([](std::vector<std::shared_ptr<Network>> models, const std::string& mean,

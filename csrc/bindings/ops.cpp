@@ -109,6 +109,21 @@ void bind_softmax(py::module_& m) {
           }
           return pair(losses, d);
         });
+  m.def("ctc_loss", [](const py::object& logits, const py::object& lengths, const py::object& targets,
+                       const py::object& target_lengths, int32_t blank, bool zero_infinity) {
+    const char* op = "ctc_loss";
+    const Tensor z = floats({op, "logits"}, logits), l = ids({op, "lengths"}, lengths);
+    const ops::CtcTargets t{ids({op, "targets"}, targets), ids({op, "target_lengths"}, target_lengths)};
+    ops::expect_matrix(op, "logits", z);
+    const Tensor offsets = ops::ctc_offsets(l, z.dim(0));
+    const DeviceScope scope(z.device());
+    const Tensor losses = Tensor::empty({l.size()}), d = Tensor::empty(z.shape());
+    {
+      Release unlocked;
+      ops::ctc_loss(z, offsets, t, blank, zero_infinity, 1.0f, losses, d);
+    }
+    return pair(losses, d);
+  });
   m.def("topk", [](const py::object& x, int64_t k) {
     const Tensor a = floats({"topk", "x"}, x);
     ops::expect_matrix("topk", "x", a);

@@ -15,6 +15,7 @@
 #include "bindings/py_listener.h"
 #include "bindings/py_scorer.h"
 #include "bindings/py_stepper.h"
+#include "core/error.h"
 #include "search/trie.h"
 
 namespace py = pybind11;
@@ -269,6 +270,7 @@ SearchOptions search_options_from_dict(const py::dict& dict) {
   read("coverage_end_token", o.coverage_end_token);
   read("min_decoding_length", o.min_decoding_length);
   read("max_decoding_length", o.max_decoding_length);
+  read("ctc_weight", o.ctc_weight);
   read("max_length_ratio", o.max_length_ratio);
   read("max_length_offset", o.max_length_offset);
   read("repetition_penalty", o.repetition_penalty);
@@ -333,6 +335,8 @@ void bind_search(py::module_& m) {
         PyStepper stepper(step, vocabulary, logits, source_lengths);
         SearchOptions native = search_options_from_dict(options);
         native.source_lengths = std::move(source_lengths);
+        check("search", native.ctc_weight == 0,
+              "Expected ctc_weight 0 of a search around a step function, got ", native.ctc_weight, ".");
         py::gil_scoped_release release;
         return generate(stepper, num_sources, native);
       },

@@ -4,6 +4,30 @@
 
 namespace s2s::model {
 
+std::vector<Segment> Config::encoder_segments() const {
+  std::vector<Segment> segments;
+  for (int64_t l = 0; l < encoder_layers; ++l) {
+    const int64_t joined = encoder_pyramid.empty() ? 1 : encoder_pyramid[static_cast<size_t>(l)];
+    if (l == 0 || joined > 1) {
+      StackConfig layers = encoder_stack();
+      const TimeWindow window{joined, pyramid_skips ? 1 : joined, 0};
+      layers.cell.input = window.width * (l == 0 ? encoder_input() : memory_width());
+      layers.layers = 0;
+      layers.first = l;
+      segments.push_back({window, layers});
+    }
+    ++segments.back().stack.layers;
+  }
+  return segments;
+}
+
+int64_t Config::reduction() const {
+  int64_t product = 1;
+  for (const int64_t joined : encoder_pyramid) product *= joined;
+  for (int64_t l = 0; l < conv_layers; ++l) product *= conv_stride;
+  return product;
+}
+
 void Config::validate() const {
   const char* op = "Seq2SeqConfig";
   const auto within = [&](const char* name, int64_t value, int64_t least, int64_t most) {
@@ -25,6 +49,16 @@ void Config::validate() const {
   within("encoder_hidden", encoder_hidden, 1, kWidest);
   within("decoder_hidden", decoder_hidden, 1, kWidest);
   within("attention_dim", attention_dim, 0, kWidest);
+  within("conv_layers", conv_layers, 0, 8);
+  within("conv_channels", conv_channels, 1, kWidest);
+  within("conv_width", conv_width, 1, 1 << 10);
+  within("conv_stride", conv_stride, 1, 64);
+  within("location_filters", location_filters, 0, kWidest);
+  within("location_width", location_width, 1, 1 << 16);
+  check(op, encoder_pyramid.empty() || static_cast<int64_t>(encoder_pyramid.size()) == encoder_layers,
+        "Expected encoder_pyramid of one number for each of the ", encoder_layers, " encoder_layers, got ",
+        encoder_pyramid.size(), ".");
+  for (const int64_t joined : encoder_pyramid) within("encoder_pyramid", joined, 1, 64);
   for (const auto& [name, p] : {std::pair{"dropout", dropout},
                                 {"embedding_dropout", embedding_dropout.value_or(dropout)},
                                 {"output_dropout", output_dropout.value_or(dropout)},
@@ -49,6 +83,8 @@ void Config::validate() const {
   if (!tokens_out()) {
     check(op, !tie_output && !share_embeddings && !copy_attention && word_dropout == 0.0f,
           "Expected target_features without tie_output, share_embeddings, copy_attention and word_dropout.");
+    check(op, ctc_weight == 0.0f && location_filters == 0,
+          "Expected target_features without ctc_weight and location_filters.");
   }
   if (share_recurrence) {
     const StackConfig a = encoder_stack(), b = decoder_stack();
@@ -73,6 +109,18 @@ void Config::validate() const {
         coverage_loss, ".");
   check(op, coverage || coverage_loss == 0.0f, "Expected coverage_loss 0 without coverage, got ",
         coverage_loss, ".");
+  check(op, location_width % 2 == 1, "Expected an odd location_width, got ", location_width, ".");
+  check(op, location_filters == 0 || (attends() && score == ScoreKind::mlp),
+        "Expected location_filters with context attention and attention_score mlp.");
+  check(op, location_filters == 0 || !coverage || location_cumulative,
+        "Expected location_cumulative with coverage.");
+  check(op, ctc_weight >= 0.0f && ctc_weight < 1.0f, "Expected ctc_weight from 0 to below 1, got ",
+        ctc_weight, ".");
+  check(op, ctc_weight == 0.0f || !copy_attention, "Expected ctc_weight 0 with copy_attention, got ",
+        ctc_weight, ".");
+  check(
+      op, reduction() == 1 || !copy_attention,
+      "Expected encoder_pyramid and conv_stride of 1 with copy_attention: what is copied are single tokens.");
   check(op, !copy_attention || (unk_id >= 0 && unk_id < target_vocab_size), "Expected unk_id from 0 to ",
         target_vocab_size - 1, " for copy_attention, got ", unk_id, ".");
   if (!tokens_out()) return;

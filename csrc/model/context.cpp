@@ -4,6 +4,7 @@
 #include "ops/norm.h"
 #include "ops/reduce.h"
 #include "ops/rows.h"
+#include "ops/unfold.h"
 
 namespace s2s::model {
 
@@ -15,6 +16,9 @@ void Context::declare(Parameters& all, const Config& c) {
   Linear::declare(all, "attention.query", c.key_width(), c.decoder_hidden, false);
   all.add("attention.energy.weight", {c.key_width()}, true);
   if (c.coverage) Linear::declare(all, "attention.coverage", c.key_width(), 1, false);
+  if (c.location_filters == 0) return;
+  Linear::declare(all, "attention.filter", c.location_filters, c.location_width, false);
+  Linear::declare(all, "attention.location", c.key_width(), c.location_filters, false);
 }
 
 Context::Context(const Parameters& all, const Config& config) : config_(config) {
@@ -24,6 +28,9 @@ Context::Context(const Parameters& all, const Config& config) : config_(config) 
   query_ = Linear(all, "attention.query");
   energy_ = parameter(all, "attention.energy.weight");
   if (config.coverage) coverage_ = Linear(all, "attention.coverage");
+  if (config.location_filters == 0) return;
+  filter_ = Linear(all, "attention.filter");
+  location_ = Linear(all, "attention.location");
 }
 
 Context::Packed Context::pack(ComputeType type) const {
@@ -31,7 +38,11 @@ Context::Packed Context::pack(ComputeType type) const {
   if (!config_.attends() || config_.score == ScoreKind::dot) return packed;
   packed.key = key_.pack(type);
   if (config_.score == ScoreKind::mlp) packed.query = query_.pack(type);
-  if (config_.coverage) packed.coverage = coverage_.pack();
+  if (config_.coverage) packed.tracking.coverage = coverage_.pack();
+  if (config_.location_filters > 0) {
+    packed.tracking.filter = filter_.pack();
+    packed.tracking.location = location_.pack();
+  }
   return packed;
 }
 
@@ -50,7 +61,7 @@ Context::Prepared Context::prepare(const Packed& packed, const Memory& memory) c
     if (config_.score == ScoreKind::mlp) {
       a.energy = energy_.value;
       prepared.query = packed.query;
-      prepared.coverage = packed.coverage;
+      prepared.tracking = packed.tracking;
     }
   } else if (config_.context == ContextKind::last) {
     prepared.fixed = memory.last.back().h;
@@ -70,6 +81,14 @@ void Context::fill_places(const Memory& memory, const Tensor& example, const Ten
   }
 }
 
+Context::Located Context::locate(const Tracking& tracking, const Tensor& sum) const {
+  const Located located{Tensor::empty({sum.size(), config_.location_width}),
+                        Tensor::empty({sum.size(), config_.location_filters})};
+  ops::unfold(sum, located.windows);
+  ops::matmul(located.windows, tracking.filter, located.features);
+  return located;
+}
+
 // The attention with each row's keys: those of its source, and what their coverage adds.
 ops::Attention Context::with_coverage(const Prepared& prepared, const Covered& covered) const {
   ops::Attention own = prepared.attention;
@@ -77,7 +96,13 @@ ops::Attention Context::with_coverage(const Prepared& prepared, const Covered& c
   own.keys = Tensor::empty({places, config_.key_width()});
   own.own_keys = true;
   ops::gather_rows(prepared.attention.keys, covered.places.reshape({places}), own.keys);
-  ops::matmul(covered.sum.reshape({places, 1}), prepared.coverage, own.keys, {.accumulate = true});
+  if (config_.coverage) {
+    ops::matmul(covered.sum.reshape({places, 1}), prepared.tracking.coverage, own.keys, {.accumulate = true});
+  }
+  if (config_.location_filters > 0) {
+    ops::matmul(locate(prepared.tracking, covered.sum).features, prepared.tracking.location, own.keys,
+                {.accumulate = true});
+  }
   return own;
 }
 
@@ -87,7 +112,7 @@ void Context::forward(const Prepared& prepared, const Tensor& h, const Tensor& e
   if (!config_.attends()) return ops::gather_rows(prepared.fixed, example, context);
   if (config_.score == ScoreKind::mlp)
     query_.forward(prepared.query, h, query, Activation::none, config_.decoder_stack().bounded());
-  ops::attention(config_.coverage ? with_coverage(prepared, covered) : prepared.attention,
+  ops::attention(config_.tracks_attention() ? with_coverage(prepared, covered) : prepared.attention,
                  config_.score == ScoreKind::mlp ? query : h, example, context, weights);
 }
 
@@ -99,12 +124,34 @@ Context::Gradient Context::start_backward(const Memory& memory, const Prepared& 
     if (config_.score == ScoreKind::mlp) {
       g.denergy = Tensor::zeros({memory.sequences(), config_.key_width()});
       g.query = query_.pack_backward();
-      if (config_.coverage) g.coverage = coverage_.pack_backward();
+      if (config_.coverage) g.tracking.coverage = coverage_.pack_backward();
+      if (config_.location_filters > 0) {
+        g.tracking.filter = filter_.pack_backward();
+        g.tracking.location = location_.pack_backward();
+      }
     }
   } else {
     g.dfixed = Tensor::zeros(prepared.fixed.shape());
   }
   return g;
+}
+
+void Context::coverage_backward(const Prepared& prepared, const Gradient& g, const Covered& covered,
+                                const Tensor& dkeys, const Tensor& dcoverage) const {
+  if (config_.location_filters > 0) {
+    const Located located = locate(prepared.tracking, covered.sum);
+    location_.add_gradients(located.features, dkeys);
+    ops::matmul(dkeys, g.tracking.location, located.features);
+    filter_.add_gradients(located.windows, located.features);
+    ops::matmul(located.features, g.tracking.filter, located.windows);
+    ops::unfold_backward(located.windows, dcoverage);
+  }
+  if (config_.coverage) {
+    const Tensor sum = covered.sum.reshape({covered.sum.size(), 1});
+    coverage_.add_gradients(sum, dkeys);
+    ops::matmul(dkeys, g.tracking.coverage, dcoverage.reshape(sum.shape()),
+                {.accumulate = config_.location_filters > 0});
+  }
 }
 
 void Context::backward(const Prepared& prepared, const Gradient& g, const Tensor& h, const Tensor& example,
@@ -114,15 +161,13 @@ void Context::backward(const Prepared& prepared, const Gradient& g, const Tensor
   // Adding rows to rows by index, in the order of the rows, is what the embedding's gradient does.
   if (!config_.attends()) return ops::embedding_backward(example, dcontext, g.dfixed);
   const bool mlp = config_.score == ScoreKind::mlp;
-  if (config_.coverage) {
+  if (config_.tracks_attention()) {
     const ops::Attention own = with_coverage(prepared, covered);
     const Tensor dkeys = Tensor::zeros(own.keys.shape());
-    const Tensor sum = covered.sum.reshape({covered.sum.size(), 1});
     ops::attention_backward(own, query, example, context, weights, dcontext, from_weights, dquery, dkeys,
                             g.dvalues, g.denergy);
-    coverage_.add_gradients(sum, dkeys);
-    ops::matmul(dkeys, g.coverage, dcoverage.reshape(sum.shape()));
-    ops::embedding_backward(covered.places.reshape({sum.size()}), dkeys, g.dkeys);
+    coverage_backward(prepared, g, covered, dkeys, dcoverage);
+    ops::embedding_backward(covered.places.reshape({covered.places.size()}), dkeys, g.dkeys);
   } else {
     ops::attention_backward(prepared.attention, mlp ? query : h, example, context, weights, dcontext,
                             from_weights, dquery, g.dkeys, g.dvalues, g.denergy);

@@ -14,11 +14,15 @@ class Context {
   static void declare(Parameters& all, const Config& config);
   Context(const Parameters& all, const Config& config);
 
+  // The weights by which mlp attention sees what it has attended to; float32: a few columns.
+  struct Tracking {
+    ops::Packed coverage, filter, location;
+  };
   // The weights in the layout of the device.
   struct Packed {
-    ops::Packed key;       // general and mlp
-    ops::Packed query;     // mlp
-    ops::Packed coverage;  // where there is one; float32: one column
+    ops::Packed key;    // general and mlp
+    ops::Packed query;  // mlp
+    Tracking tracking;  // where there is one
   };
   Packed pack(ComputeType type = ComputeType::float32) const;
 
@@ -27,12 +31,13 @@ class Context {
     ops::Attention attention;  // keys, values, offsets, energy
     Tensor fixed;              // [N, M] for last and mean
     ops::Packed query;         // mlp
-    ops::Packed coverage;
+    Tracking tracking;
   };
   Prepared prepare(const Packed& packed, const Memory& memory) const;
 
-  // How much of the source the steps before have attended to (See et al. 2017): a part of mlp's keys, which
-  // each row then has of its own.
+  // How much of the source the steps before have attended to, or the last one: a part of mlp's keys, which
+  // each row then has of its own: place by place (See et al. 2017), or by filters over the places around
+  // (Chorowski et al. 2015).
   struct Covered {
     Tensor sum;  // [rows, longest] of the weights of the steps before
     Tensor
@@ -52,10 +57,10 @@ class Context {
     Tensor denergy;     // [N, A]
     Tensor dfixed;      // [N, M]
     ops::Packed query;  // mlp: for the product with dquery
-    ops::Packed coverage;
+    Tracking tracking;
   };
   Gradient start_backward(const Memory& memory, const Prepared& prepared) const;
-  // dcoverage [rows, longest] is written where there is a coverage.
+  // dcoverage [rows, longest], of covered.sum, is written where there is one.
   // dcontext, and from_weights [rows, longest] where the weights are used elsewhere, -> dh added to; dquery
   // [rows, A] is scratch for dot and general, kept for finish_backward for mlp.
   void backward(const Prepared& prepared, const Gradient& gradient, const Tensor& h, const Tensor& example,
@@ -67,10 +72,17 @@ class Context {
                        const Memory& dmemory) const;
 
  private:
+  // What the filters make of what is covered: each place's window, and their outputs.
+  struct Located {
+    Tensor windows, features;  // [rows * longest, width], [rows * longest, filters]
+  };
+  Located locate(const Tracking& tracking, const Tensor& sum) const;
   ops::Attention with_coverage(const Prepared& prepared, const Covered& covered) const;
+  void coverage_backward(const Prepared& prepared, const Gradient& gradient, const Covered& covered,
+                         const Tensor& dkeys, const Tensor& dcoverage) const;
 
   Config config_;
-  Linear key_, query_, coverage_;
+  Linear key_, query_, coverage_, filter_, location_;
   Parameter energy_;
 };
 

@@ -135,7 +135,8 @@ Decoder::Rows Decoder::make_rows(int64_t R, int64_t longest, const Dropout& drop
     rows.weights = Tensor::empty({R, longest});
     rows.query = Tensor::empty({R, config_.key_width()});
   }
-  if (config_.coverage) rows.covered = {Tensor::empty({R, longest}), Tensor::host({R, longest}, DType::i32)};
+  if (config_.tracks_attention())
+    rows.covered = {Tensor::empty({R, longest}), Tensor::host({R, longest}, DType::i32)};
   rows.combined = Tensor::empty({R, config_.attentional_width()});
   rows.attentional = dropout.output > 0.0f ? Tensor::empty({R, config_.attentional_width()}) : rows.combined;
   return rows;
@@ -272,7 +273,7 @@ void Decoder::walk(Saved& saved, const Packed& packed, const Context::Prepared& 
   const Ragged& ragged = saved.ragged;
   const int64_t N = ragged.sequences();
   const Device device = current_device();
-  if (config_.coverage) {
+  if (config_.tracks_attention()) {
     Context::fill_places(memory, saved.rows.example, saved.rows.covered.places);
     saved.rows.covered.places = saved.rows.covered.places.to(device);
   }
@@ -297,10 +298,11 @@ void Decoder::walk(Saved& saved, const Packed& packed, const Context::Prepared& 
     if (config_.input_feeding && block.previous >= 0) {
       feed = saved.rows.attentional.rows(block.previous, block.count);
     }
-    if (config_.coverage) {
+    if (config_.tracks_attention()) {
       rows.covered.sum.fill_zero();
       if (block.previous >= 0) {
-        ops::add(saved.rows.covered.sum.rows(block.previous, block.count), rows.covered.sum);
+        if (config_.tracks_all_steps())
+          ops::add(saved.rows.covered.sum.rows(block.previous, block.count), rows.covered.sum);
         ops::add(saved.rows.weights.rows(block.previous, block.count), rows.covered.sum);
       }
     }
@@ -337,7 +339,7 @@ std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prep
   for (size_t l = 0; l < layers(); ++l) dstates.push_back(State::zeros(stack_.config().cell, N));
 
   Tensor dweights = dattention.dweights, dcovered, later;
-  if (config_.coverage) {  // each weight is part of the coverage of every later step
+  if (config_.tracks_attention()) {  // each weight is part of what later steps see, or the next one
     if (!dweights.defined()) dweights = Tensor::zeros(all.weights.shape());
     dcovered = Tensor::empty({N, memory.longest});
     later = Tensor::zeros({N, memory.longest});
@@ -354,12 +356,13 @@ std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prep
     ops::matmul(da, combine, d);
     const Tensor later_here = slice_if(later, 0, block->count),
                  dcovered_here = slice_if(dcovered, 0, block->count);
-    if (config_.coverage) ops::add(later_here, dweights.rows(block->begin, block->count));
+    if (config_.tracks_attention()) ops::add(later_here, dweights.rows(block->begin, block->count));
     context_.backward(prepared, context_gradient, rows.hc.columns(0, H), rows.example, rows.covered,
                       rows.hc.columns(H, config_.memory_width()), rows.weights, rows.query, dcontext,
                       slice_if(dweights, block->begin, block->count), dcovered_here,
                       slice_if(dquery, block->begin, block->count), dh);
-    if (config_.coverage) {
+    if (config_.tracks_attention()) {
+      if (!config_.tracks_all_steps()) later_here.fill_zero();
       ops::add(dcovered_here, later_here);
       if (dattention.dcoverage.defined()) {
         ops::add(dattention.dcoverage.rows(block->begin, block->count), later_here);

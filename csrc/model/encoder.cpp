@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <utility>
 
 #include "ops/activation.h"
 #include "ops/check.h"
@@ -29,20 +30,26 @@ void Encoder::declare(Parameters& all, const Config& config) {
   if (config.tokens_in() && !config.share_embeddings) {
     all.add(embedding_name(config), {config.source_vocab_size, config.source_embedding_dim}, true);
   }
-  if (!config.recurs()) {
-    return Linear::declare(all, "encoder.projection", config.memory_width(), config.encoder_input());
-  }
-  RecurrentStack::declare(all, config.encoder_stack(), "encoder.rnn.");
+  ConvFront::declare(all, config);
+  for (const Segment& segment : config.encoder_segments())
+    RecurrentStack::declare(all, segment.stack, "encoder.rnn.");
+  if (!config.recurs())
+    Linear::declare(all, "encoder.projection", config.memory_width(), config.encoder_input());
 }
 
-Encoder::Encoder(const Parameters& all, const Config& config)
-    : config_(config), stack_(all, config.encoder_stack(), "encoder.rnn.") {
+Encoder::Encoder(const Parameters& all, const Config& config) : config_(config), conv_(all, config) {
   if (config.tokens_in()) embedding_ = parameter(all, embedding_name(config));
+  for (const Segment& segment : config.encoder_segments()) {
+    windows_.push_back(segment.window);
+    stacks_.emplace_back(all, segment.stack, "encoder.rnn.");
+  }
   if (!config.recurs()) projection_ = Linear(all, "encoder.projection");
 }
 
 Encoder::Packed Encoder::pack(ComputeType type) const {
-  Packed packed{stack_.pack(type), {}};
+  Packed packed;
+  packed.conv = conv_.pack(type);
+  for (const RecurrentStack& stack : stacks_) packed.stacks.push_back(stack.pack(type));
   if (!config_.recurs()) packed.projection = projection_.pack(type);
   return packed;
 }
@@ -104,6 +111,7 @@ Tensor Encoder::project(const ops::Packed& packed, const Tensor& x, const Dropou
   const Tensor y = Tensor::empty({x.dim(0), config_.memory_width()});
   projection_.forward(packed, x, y, Activation::tanh, false);
   if (saved) {
+    saved->projected = names;
     saved->x = x;
     saved->y = y;
   }
@@ -117,70 +125,95 @@ Tensor Encoder::project(const ops::Packed& packed, const Tensor& x, const Dropou
 // dy is used up.
 void Encoder::project_backward(const Saved& saved, const Tensor& dy, const Tensor& dx,
                                const Dropout& dropout) const {
-  dropout.apply(dy, saved.names, kDropEncoderLayer);
+  dropout.apply(dy, saved.projected, kDropEncoderLayer);
   ops::tanh_backward(saved.y, dy, dy);
   projection_.add_gradients(saved.x, dy);
   if (dx.defined()) ops::matmul(dy, projection_.pack_backward(), dx);
 }
 
-Memory Encoder::forward(const Packed& packed, const Source& source, const Dropout& dropout,
-                        const int64_t* example_ids, Saved* saved) const {
-  check_source(source);
-  const int64_t N = source.lengths.size(), H = config_.encoder_hidden, M = config_.memory_width();
-  const Ragged ragged(source.lengths.i32(), N);
-  const Tensor from_flat = flat_rows(ragged);
-  const Device device = current_device();
-  const RowNames names = dropout.active() ? row_names(ragged, example_ids, dropout).to(device) : RowNames{};
-
-  const Tensor x = Tensor::empty({ragged.rows(), config_.encoder_input()});
-  Tensor ids;
-  if (config_.tokens_in()) {
-    ids = gather_ids(source.values, from_flat);
-    if (dropout.word > 0.0f) drop_words(ragged, dropout, example_ids, ids);
-    ops::embedding(ids, embedding_.value, x);
-    dropout.apply(x, names, kDropSource);
-  } else {
-    ops::gather_rows(source.values.to(device), from_flat, x);
-  }
-
-  Tensor y;
-  const StackConfig stack = stack_.config();
-  RecurrentStack::States initial(static_cast<size_t>(stack.layers * stack.directions()),
-                                 State::zeros(stack.cell, N)),
-      last;
-  if (config_.recurs()) {
-    y = Tensor::empty({ragged.rows(), M});
-    stack_.forward(packed.stack, ragged, x, initial, y, last, dropout, names, kDropEncoderLayer,
-                   saved ? &saved->stack : nullptr);
-  } else {
-    y = project(packed.projection, x, dropout, names, saved);
-  }
-
-  Memory memory;
-  memory.copies = copies_of(source);
-  memory.offsets = flat_offsets(source.lengths.i32(), N);
-  memory.longest = ragged.steps();
-  memory.states = Tensor::empty({ragged.rows(), M});
-  ops::gather_rows(y, ragged_rows(ragged), memory.states);
-  const Tensor position = to_tensor(ragged.position).to(device);
-  for (int64_t l = 0; l < stack.layers; ++l) {
-    State joined{Tensor::empty({N, M}), stack.cell.kind == CellKind::lstm ? Tensor::empty({N, M}) : Tensor()};
-    for (int64_t d = 0; d < stack.directions(); ++d) {
-      const State& state = last[static_cast<size_t>(l * stack.directions() + d)];
+// The last states of a segment's layers, in the caller's order, directions side by side.
+void Encoder::add_last(const Level& level, const RecurrentStack& stack, const RecurrentStack::States& last,
+                       Memory& memory) const {
+  const int64_t N = level.ragged.sequences(), H = config_.encoder_hidden, M = config_.memory_width();
+  const int64_t directions = stack.config().directions();
+  const Tensor position = to_tensor(level.ragged.position).to(current_device());
+  for (int64_t l = 0; l < stack.config().layers; ++l) {
+    const bool lstm = stack.config().cell.kind == CellKind::lstm;
+    State joined{Tensor::empty({N, M}), lstm ? Tensor::empty({N, M}) : Tensor()};
+    for (int64_t d = 0; d < directions; ++d) {
+      const State& state = last[static_cast<size_t>(l * directions + d)];
       ops::gather_rows(state.h, position, joined.h.columns(d * H, H));
       if (joined.c.defined()) ops::gather_rows(state.c, position, joined.c.columns(d * H, H));
     }
     memory.last.push_back(joined);
   }
-  if (!config_.recurs()) {
-    memory.last.push_back({Tensor::empty({N, M}), Tensor()});
-    ops::segment_mean(memory.states, memory.offsets, memory.last[0].h);
+}
+
+Memory Encoder::forward(const Packed& packed, const Source& source, const Dropout& dropout,
+                        const int64_t* example_ids, Saved* saved) const {
+  check_source(source);
+  const int64_t N = source.lengths.size();
+  const Device device = current_device();
+  const auto names_of = [&](const Ragged& of) {
+    return dropout.active() ? row_names(of, example_ids, dropout).to(device) : RowNames{};
+  };
+  Level level;
+  level.ragged = Ragged(source.lengths.i32(), N);
+  level.names = names_of(level.ragged);
+  const Tensor from_flat = flat_rows(level.ragged);
+  Tensor x = Tensor::empty({level.ragged.rows(), config_.source_width()});
+  Tensor ids;
+  if (config_.tokens_in()) {
+    ids = gather_ids(source.values, from_flat);
+    if (dropout.word > 0.0f) drop_words(level.ragged, dropout, example_ids, ids);
+    ops::embedding(ids, embedding_.value, x);
+    dropout.apply(x, level.names, kDropSource);
+  } else {
+    ops::gather_rows(source.values.to(device), from_flat, x);
   }
   if (saved) {
-    saved->ragged = ragged;
+    saved->names = level.names;
     saved->ids = ids;
-    saved->flat_rows = from_flat;
-    saved->names = names;
+  }
+  if (config_.conv_layers > 0) {
+    x = conv_.forward(packed.conv, x, level.ragged, saved ? &saved->conv : nullptr);
+    level.names = names_of(level.ragged);
+  }
+  if (saved) saved->front = level.ragged;
+
+  Memory memory;
+  memory.copies = copies_of(source);
+  for (size_t k = 0; k < stacks_.size(); ++k) {
+    const StackConfig stack = stacks_[k].config();
+    if (!windows_[k].trivial()) {
+      const Ragged longer = std::move(level.ragged);
+      level.ragged = shortened(longer, windows_[k].stride);
+      level.names = names_of(level.ragged);
+      x = windows(x, longer, level.ragged, windows_[k]);
+    }
+    const Tensor y = Tensor::empty({level.ragged.rows(), config_.memory_width()});
+    RecurrentStack::States initial(static_cast<size_t>(stack.layers * stack.directions()),
+                                   State::zeros(stack.cell, N)),
+        last;
+    stacks_[k].forward(packed.stacks[k], level.ragged, x, initial, y, last, dropout, level.names,
+                       kDropEncoderLayer, saved ? &level.stack : nullptr);
+    add_last(level, stacks_[k], last, memory);
+    if (k + 1 < stacks_.size())
+      dropout.apply(y, level.names, kDropEncoderLayer + static_cast<int>(stack.first + stack.layers) - 1);
+    x = y;
+    if (saved) saved->levels.push_back({level.ragged, level.names, std::move(level.stack)});
+  }
+
+  if (!config_.recurs()) x = project(packed.projection, x, dropout, level.names, saved);
+
+  const std::vector<int32_t> lengths = lengths_of(level.ragged);
+  memory.offsets = flat_offsets(lengths.data(), N);
+  memory.longest = level.ragged.steps();
+  memory.states = Tensor::empty(x.shape());
+  ops::gather_rows(x, ragged_rows(level.ragged), memory.states);
+  if (!config_.recurs()) {
+    memory.last.push_back({Tensor::empty({N, config_.memory_width()}), Tensor()});
+    ops::segment_mean(memory.states, memory.offsets, memory.last[0].h);
   }
   return memory;
 }
@@ -197,35 +230,52 @@ void Encoder::drop_words(const Ragged& ragged, const Dropout& dropout, const int
   }
 }
 
-void Encoder::backward(Saved& saved, const Memory& gradient, const Dropout& dropout) const {
-  const Ragged& ragged = saved.ragged;
-  const int64_t N = ragged.sequences(), H = config_.encoder_hidden;
-  const StackConfig stack = stack_.config();
-  if (!config_.recurs()) ops::segment_mean_backward(gradient.last[0].h, gradient.offsets, gradient.states);
-  const Tensor dy = Tensor::empty({ragged.rows(), config_.memory_width()});
-  ops::gather_rows(gradient.states, saved.flat_rows, dy);
-
-  const Tensor order = to_tensor(ragged.order).to(current_device());
+RecurrentStack::States Encoder::gradients_of_last(const Level& level, const RecurrentStack& stack,
+                                                  const Memory& gradient) const {
+  const int64_t N = level.ragged.sequences(), H = config_.encoder_hidden;
+  const StackConfig config = stack.config();
+  const Tensor order = to_tensor(level.ragged.order).to(current_device());
   RecurrentStack::States dstates;
-  for (int64_t l = 0; l < stack.layers; ++l) {
-    const State& joined = gradient.last[static_cast<size_t>(l)];
-    for (int64_t d = 0; d < stack.directions(); ++d) {
-      State state = State::empty(stack.cell, N);
+  for (int64_t l = 0; l < config.layers; ++l) {
+    const State& joined = gradient.last[static_cast<size_t>(config.first + l)];
+    for (int64_t d = 0; d < config.directions(); ++d) {
+      State state = State::empty(config.cell, N);
       ops::gather_rows(joined.h.columns(d * H, H), order, state.h);
       if (state.c.defined()) ops::gather_rows(joined.c.columns(d * H, H), order, state.c);
       dstates.push_back(state);
     }
   }
-  const Tensor dx = config_.tokens_in() ? Tensor::empty({ragged.rows(), config_.encoder_input()}) : Tensor();
-  if (config_.recurs()) {
-    stack_.backward(ragged, saved.stack, dy, dstates, dx, dropout, saved.names, kDropEncoderLayer);
-  } else {
+  return dstates;
+}
+
+void Encoder::backward(Saved& saved, const Memory& gradient, const Dropout& dropout) const {
+  if (!config_.recurs()) ops::segment_mean_backward(gradient.last[0].h, gradient.offsets, gradient.states);
+  Tensor dy = Tensor::empty(gradient.states.shape());
+  ops::gather_rows(gradient.states, flat_rows(config_.recurs() ? saved.levels.back().ragged : saved.front), dy);
+  const bool below = config_.tokens_in() || config_.conv_layers > 0;
+  if (!config_.recurs()) {
+    const Tensor dx = below ? Tensor::empty({dy.dim(0), config_.encoder_input()}) : Tensor();
     project_backward(saved, dy, dx, dropout);
+    if (!below) return;
+    dy = dx;
   }
-  if (config_.tokens_in()) {
-    dropout.apply(dx, saved.names, kDropSource);
-    ops::embedding_backward(saved.ids, dx, embedding_.gradient);
+  for (size_t k = stacks_.size(); k-- > 0;) {
+    Level& level = saved.levels[k];
+    const StackConfig stack = stacks_[k].config();
+    RecurrentStack::States dstates = gradients_of_last(level, stacks_[k], gradient);
+    const bool want = k > 0 || below;
+    const Tensor dx = want ? Tensor::empty({level.ragged.rows(), stack.cell.input}) : Tensor();
+    stacks_[k].backward(level.ragged, level.stack, dy, dstates, dx, dropout, level.names, kDropEncoderLayer);
+    if (!want) return;
+    const Ragged& longer = k > 0 ? saved.levels[k - 1].ragged : saved.front;
+    dy = windows_[k].trivial() ? dx : windows_backward(dx, longer, level.ragged, windows_[k]);
+    if (k > 0)
+      dropout.apply(dy, saved.levels[k - 1].names, kDropEncoderLayer + static_cast<int>(stack.first) - 1);
   }
+  if (config_.conv_layers > 0) dy = conv_.backward(saved.conv, saved.front, dy, config_.tokens_in());
+  if (!config_.tokens_in()) return;
+  dropout.apply(dy, saved.names, kDropSource);
+  ops::embedding_backward(saved.ids, dy, embedding_.gradient);
 }
 
 }  // namespace s2s::model

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "model/config.h"
+#include "model/conv_front.h"
 #include "model/linear.h"
 
 namespace s2s::model {
@@ -36,23 +37,36 @@ class Encoder {
   static void declare(Parameters& all, const Config& config);
   Encoder(const Parameters& all, const Config& config);
 
-  struct Saved {
+  // One segment of layers at work.
+  struct Level {
     Ragged ragged{nullptr, 0};
-    Tensor ids;        // int32 [R] in ragged order, for token sources
-    Tensor flat_rows;  // int32 [R]
     RowNames names;
     RecurrentStack::Saved stack;
+  };
+  struct Saved {
+    RowNames names;  // of the source
+    Tensor ids;      // int32 [R] in ragged order, for token sources
+    ConvFront::Saved conv;
+    Ragged front{nullptr, 0};  // what the recurrent layers, or the projection, read
+    std::vector<Level> levels;
+    RowNames projected;
     Tensor x, y;  // [R, C] and [R, M] of the projection, y as it was before dropout
   };
+
   struct Packed {
-    RecurrentStack::Packed stack;
+    ConvFront::Packed conv;
+    std::vector<RecurrentStack::Packed> stacks;
     ops::Packed projection;
   };
-
   Packed pack(ComputeType type = ComputeType::float32) const;
   // Throws std::invalid_argument for ids out of range, wrong shapes or lengths.
   Memory forward(const Packed& packed, const Source& source, const Dropout& dropout,
                  const int64_t* example_ids, Saved* saved) const;
+  // The pieces, for EncoderStream.
+  const Tensor& embedding() const { return embedding_.value; }
+  const ConvFront& conv() const { return conv_; }
+  const RecurrentStack& stack(size_t segment) const { return stacks_[segment]; }
+
   // `gradient` has the shapes of the Memory; adds to the gradients of the parameters. Uses up `saved`.
   void backward(Saved& saved, const Memory& gradient, const Dropout& dropout) const;
 
@@ -61,14 +75,21 @@ class Encoder {
   Copies copies_of(const Source& source) const;
   void drop_words(const Ragged& ragged, const Dropout& dropout, const int64_t* example_ids,
                   const Tensor& ids) const;
+  void add_last(const Level& level, const RecurrentStack& stack, const RecurrentStack::States& last,
+                Memory& memory) const;
+  RecurrentStack::States gradients_of_last(const Level& level, const RecurrentStack& stack,
+                                           const Memory& gradient) const;
   // x [R, C] -> the memory's states in the order of Ragged.
   Tensor project(const ops::Packed& packed, const Tensor& x, const Dropout& dropout, const RowNames& names,
                  Saved* saved) const;
   void project_backward(const Saved& saved, const Tensor& dy, const Tensor& dx, const Dropout& dropout) const;
+
   Config config_;
   Parameter embedding_;
+  ConvFront conv_;
   Linear projection_;
-  RecurrentStack stack_;
+  std::vector<TimeWindow> windows_;     // of each segment
+  std::vector<RecurrentStack> stacks_;  // likewise
 };
 
 }  // namespace s2s::model

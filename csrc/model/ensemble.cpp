@@ -116,7 +116,9 @@ SearchResults generate(const Networks& networks, EnsembleMean mean, const Source
   const Network& first = *networks[0];
   if (networks.size() == 1) return first.generate(source, std::move(options), workspaces[0]);
   const DeviceScope scope(first.device());
-  first.prepare(source, options);
+  first.prepare(source.lengths, options);
+  check("search", options.ctc_weight == 0, "Expected ctc_weight 0 with an ensemble, got ", options.ctc_weight,
+        ".");
   EnsembleStepper stepper(networks, mean, source, options, workspaces);
   return s2s::generate(stepper, source.lengths.size(), options, workspaces[0].search);
 }

@@ -4,7 +4,9 @@
 #include <cstring>
 #include <utility>
 
+#include "core/error.h"
 #include "model/device_search.h"
+#include "model/joint_stepper.h"
 #include "model/stepper.h"
 #include "model/zero_gradient.h"
 #include "ops/coverage.h"
@@ -22,8 +24,14 @@ Parameters declare(const Config& config, bool trainable, Device device) {
   Decoder::declare(all, config);
   Output::declare(all, config);
   CopyGate::declare(all, config);
+  CtcHead::declare(all, config);
   all.allocate(trainable);
   return all;
+}
+
+// The part of the decoder's loss in the whole.
+float decoder_share(const Config& config) {
+  return 1.0f - config.ctc_weight;
 }
 
 // The coverage loss of all rows, and where `gradient` is defined its gradients.
@@ -31,8 +39,8 @@ double coverage_loss(const Config& config, const Decoder::Rows& rows,
                      const Decoder::AttentionGradient& gradient) {
   const int64_t R = rows.weights.dim(0);
   const Tensor losses = Tensor::empty({R});
-  ops::coverage_loss(rows.weights, rows.covered.sum, config.coverage_loss / static_cast<float>(R), losses,
-                     gradient.dweights, gradient.dcoverage);
+  const float scale = decoder_share(config) * config.coverage_loss / static_cast<float>(R);
+  ops::coverage_loss(rows.weights, rows.covered.sum, scale, losses, gradient.dweights, gradient.dcoverage);
   const Tensor host = losses.to(Device::cpu());
   double sum = 0.0;
   for (int64_t r = 0; r < R; ++r) sum += double{host.f32()[r]};
@@ -63,6 +71,7 @@ void Network::build() {
   decoder_ = Decoder(parameters_, config_);
   output_ = Output(parameters_, config_);
   copy_gate_ = CopyGate(parameters_, config_);
+  ctc_ = CtcHead(parameters_, config_);
 }
 
 LossSums Network::forward_backward(const Source& source, const Target& target, const TrainingStep& step,
@@ -101,7 +110,7 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
     copying.dweights = Tensor::empty(copying.mass.shape());
   }
   LossSums sums = output_.loss(output, saved.rows.attentional, config_.copy_attention ? &copying : nullptr,
-                               saved.targets, smoothing, {}, dattentional);
+                               saved.targets, smoothing, {}, dattentional, decoder_share(config_));
   if (config_.copy_attention) copy_gate_.backward(copying, saved.rows.attentional, dattentional);
   Decoder::AttentionGradient dattention{copying.dweights, {}};
   if (config_.coverage_loss > 0.0f) {
@@ -110,6 +119,10 @@ LossSums Network::forward_backward(const Source& source, const Target& target, c
     sums.loss += coverage_loss(config_, saved.rows, dattention);
   }
   const Memory dmemory = zero_gradient(memory);
+  if (config_.ctc_weight > 0.0f) {
+    sums.loss *= double{decoder_share(config_)};
+    sums.loss += ctc_.loss(ctc_.pack(), memory, target, &dmemory);
+  }
   const std::vector<State> dinitial =
       decoder_.backward(saved, prepared, memory, dattentional, dattention, dmemory, dropout);
   bridge_.backward(memory, initial, dinitial, dmemory);
@@ -143,6 +156,10 @@ Forced force(const Network& network, const Source& source, const Target& target,
   LossSums sums = network.output().loss(packed->output, saved.rows.attentional, copies ? &copying : nullptr,
                                         saved.targets, smoothing, nll, {});
   if (network.config().coverage_loss > 0.0f) sums.loss += coverage_loss(network.config(), saved.rows, {});
+  if (network.config().ctc_weight > 0.0f) {
+    sums.loss *= double{decoder_share(network.config())};
+    sums.loss += network.ctc().loss(packed->ctc, memory, target, nullptr);
+  }
   return {saved.ragged, sums, nll};
 }
 
@@ -188,32 +205,55 @@ SearchResults Network::generate(const Source& source, SearchOptions options) con
   return generate(source, std::move(options), *workspace.taken);
 }
 
-void Network::prepare(const Source& source, SearchOptions& options) const {
+void Network::prepare(const Tensor& source_lengths, SearchOptions& options) const {
   options.start_token = config_.bos_id;
   options.unk_token = config_.unk_id;
   if (options.max_length_ratio) {
-    const int32_t* lengths = source.lengths.i32();
-    options.source_lengths.assign(lengths, lengths + source.lengths.size());
+    const int32_t* lengths = source_lengths.i32();
+    options.source_lengths.assign(lengths, lengths + source_lengths.size());
   }
   if (options.end_tokens.empty()) options.end_tokens = {config_.eos_id};
   validate(options, config_.target_vocab_size);
+  check("search", options.ctc_weight == 0 || config_.ctc_weight > 0.0f,
+        "Expected ctc_weight 0 with a model that has no CTC output, got ", options.ctc_weight, ".");
 }
 
 SearchResults Network::generate(const Source& source, SearchOptions options,
                                 DecodeWorkspace& workspace) const {
   const DeviceScope scope(device_);
-  prepare(source, options);
+  prepare(source.lengths, options);
   const int64_t sources = source.lengths.size();
   const auto packed = this->packed();
   const int64_t columns =
       options.vocabulary ? static_cast<int64_t>(options.vocabulary->size()) : config_.target_vocab_size;
-  if (loops_on(device_) && sources > 0 && !config_.copy_attention && !config_.coverage &&
-      runs_on_device(options, sources, columns))
+  if (loops_on(device_) && sources > 0 && !config_.copy_attention && !config_.tracks_attention() &&
+      options.ctc_weight == 0 && runs_on_device(options, sources, columns))
     return search_on_device(*this, packed, source, options, workspace);
   std::span<const int32_t> vocabulary;
   if (options.vocabulary) vocabulary = *options.vocabulary;
   ModelStepper stepper(*this, packed, source, sources * most_rows(options), keeps_attention(options),
                        vocabulary, workspace);
+  return search_over(stepper, sources, options, workspace);
+}
+
+SearchResults Network::generate(const Memory& memory, const Tensor& source_lengths,
+                                SearchOptions options) const {
+  const DeviceScope scope(device_);
+  prepare(source_lengths, options);
+  DecodeWorkspace workspace;
+  std::span<const int32_t> vocabulary;
+  if (options.vocabulary) vocabulary = *options.vocabulary;
+  ModelStepper stepper(*this, packed(), memory, memory.sequences() * most_rows(options),
+                       keeps_attention(options), vocabulary, workspace);
+  return search_over(stepper, memory.sequences(), options, workspace);
+}
+
+SearchResults Network::search_over(ModelStepper& stepper, int64_t sources, const SearchOptions& options,
+                                   DecodeWorkspace& workspace) const {
+  if (options.ctc_weight > 0) {
+    JointStepper joint(*this, *packed(), stepper, options);
+    return s2s::generate(joint, sources, options, workspace.search);
+  }
   return s2s::generate(stepper, sources, options, workspace.search);
 }
 
@@ -227,7 +267,8 @@ std::shared_ptr<const PackedNetwork> Network::packed() const {
                          decoder_.context().pack(type),
                          decoder_.pack_for_inference(type),
                          output_.pack(type),
-                         copy_gate_.pack()};
+                         copy_gate_.pack(),
+                         ctc_.pack(type)};
   });
 }
 

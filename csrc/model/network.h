@@ -4,7 +4,7 @@
 #include <atomic>
 #include <memory>
 
-#include "model/decoder.h"
+#include "model/ctc_head.h"
 #include "model/output.h"
 #include "model/packed_cache.h"
 #include "search/generate.h"
@@ -27,9 +27,11 @@ struct PackedNetwork {
   Decoder::Packed decoder;
   Output::Packed output;
   ops::Packed copy_gate;
+  ops::Packed ctc;
 };
 
 struct DecodeWorkspace;
+class ModelStepper;
 
 class Network {
  public:
@@ -48,6 +50,7 @@ class Network {
   const Decoder& decoder() const { return decoder_; }
   const Output& output() const { return output_; }
   const CopyGate& copy_gate() const { return copy_gate_; }
+  const CtcHead& ctc() const { return ctc_; }
 
   // Fills the gradients with those of loss / tokens, dropout on. compute_type: of the plain products; the
   // recurrences and all sums are float32.
@@ -57,11 +60,14 @@ class Network {
   // -log p of every target token, [sum T] in the caller's order, the host's.
   Tensor score(const Source& source, const Target& target) const;
   SearchResults generate(const Source& source, SearchOptions options) const;
+  // Of sources that have been encoded; their lengths, int32 [N], were these.
+  SearchResults generate(const Memory& memory, const Tensor& source_lengths, SearchOptions options) const;
   // The same with buffers kept by the caller: once warm, the loop over time allocates nothing.
   SearchResults generate(const Source& source, SearchOptions options, DecodeWorkspace& workspace) const;
 
   // Completes the options of a search by the network's own tokens, and checks them.
-  void prepare(const Source& source, SearchOptions& options) const;
+  // source_lengths: int32 [N].
+  void prepare(const Tensor& source_lengths, SearchOptions& options) const;
 
   std::shared_ptr<const PackedNetwork> packed() const;
   // Packs, and gives up the parameters that inference reads in no other form; they can then be neither read
@@ -75,6 +81,8 @@ class Network {
 
  private:
   void build();
+  SearchResults search_over(ModelStepper& stepper, int64_t sources, const SearchOptions& options,
+                            DecodeWorkspace& workspace) const;
 
   Config config_;
   ComputeType compute_type_;
@@ -85,6 +93,7 @@ class Network {
   Decoder decoder_;
   Output output_;
   CopyGate copy_gate_;
+  CtcHead ctc_;
 
   mutable PackedCache<PackedNetwork> cache_;
   mutable std::atomic<DecodeWorkspace*> spare_{nullptr};  // of the last generate(), for the next

@@ -48,8 +48,8 @@ void Output::best(const Packed& packed, const Tensor& attentional, const Tensor&
 }
 
 LossSums Output::loss(const Packed& packed, const Tensor& attentional, const CopyRows* copying,
-                      const Tensor& targets, float smoothing, const Tensor& nll,
-                      const Tensor& dattentional) const {
+                      const Tensor& targets, float smoothing, const Tensor& nll, const Tensor& dattentional,
+                      float share) const {
   const int64_t R = attentional.dim(0), V = packed.weight.shape.n;
   const int64_t chunk = std::clamp<int64_t>(kChunk / V, 1, R);
   const bool train = dattentional.defined();
@@ -62,7 +62,7 @@ LossSums Output::loss(const Packed& packed, const Tensor& attentional, const Cop
     const int64_t count = std::min(chunk, R - begin);
     const Tensor a = attentional.rows(begin, count), z = chunk_logits.rows(0, count);
     logits(packed, a, z);
-    const float scale = 1.0f / static_cast<float>(R);
+    const float scale = share / static_cast<float>(R);
     if (copying) {
       const CopyRows c = copying->slice(begin, count);
       ops::copy_cross_entropy(c.source, z, column(c.gate), c.mass, expected.rows(begin, count), smoothing,

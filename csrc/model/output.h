@@ -32,9 +32,10 @@ class Output {
 
   // attentional [R, F], targets [R]; copying: of the same rows, where the network copies. nll [R] is written
   // where defined. dattentional [R, F], where defined, gets the gradient of loss / R (copying its gradients),
-  // and the gradients of the parameters are added to.
+  // and the gradients of the parameters are added to; all of them times `share`.
   LossSums loss(const Packed& packed, const Tensor& attentional, const CopyRows* copying,
-                const Tensor& targets, float smoothing, const Tensor& nll, const Tensor& dattentional) const;
+                const Tensor& targets, float smoothing, const Tensor& nll, const Tensor& dattentional,
+                float share = 1.0f) const;
 
  private:
   Linear linear_;

@@ -25,9 +25,9 @@ std::string norm_name(const std::string& prefix, int64_t layer) {
 void RecurrentStack::declare(Parameters& all, const StackConfig& config, const std::string& prefix) {
   for (int64_t l = 0; l < config.layers; ++l) {
     for (int64_t d = 0; d < config.directions(); ++d) {
-      Cell::declare(all, layer_config(config, l), prefix, suffix(l, d));
+      Cell::declare(all, layer_config(config, l), prefix, suffix(config.first + l, d));
     }
-    if (config.layer_norm) LayerNorm::declare(all, norm_name(prefix, l), config.width());
+    if (config.layer_norm) LayerNorm::declare(all, norm_name(prefix, config.first + l), config.width());
   }
 }
 
@@ -35,9 +35,9 @@ RecurrentStack::RecurrentStack(const Parameters& all, const StackConfig& config,
     : config_(config) {
   for (int64_t l = 0; l < config.layers; ++l) {
     for (int64_t d = 0; d < config.directions(); ++d) {
-      cells_.emplace_back(all, layer_config(config, l), prefix, suffix(l, d));
+      cells_.emplace_back(all, layer_config(config, l), prefix, suffix(config.first + l, d));
     }
-    if (config.layer_norm) norms_.emplace_back(all, norm_name(prefix, l));
+    if (config.layer_norm) norms_.emplace_back(all, norm_name(prefix, config.first + l));
   }
 }
 
@@ -54,8 +54,12 @@ ZoneoutNames RecurrentStack::zoneout_names(const Dropout& dropout, const RowName
                                            int64_t layer, int64_t direction) const {
   if (!dropout.zoneout || !config_.cell.zoned()) return {};
   const int op = dropout_op == kDropEncoderLayer ? kZoneoutEncoder : kZoneoutDecoder;
-  return {names.example, names.step,    op + static_cast<int32_t>(layer), 2 * static_cast<int32_t>(direction),
-          dropout.seed,  dropout.update};
+  return {names.example,
+          names.step,
+          op + static_cast<int32_t>(config_.first + layer),
+          2 * static_cast<int32_t>(direction),
+          dropout.seed,
+          dropout.update};
 }
 
 RecurrentStack::Packed RecurrentStack::pack(ComputeType type) const {
@@ -114,8 +118,8 @@ void RecurrentStack::forward(const Packed& packed, const Ragged& ragged, const T
     added = output;
     if (!top && drops) {
       if (adds(l + 1)) output = Tensor::empty(output.shape());
-      ops::dropout(added, output, names.example, names.time, dropout_op + static_cast<int>(l),
-                   dropout.mask(dropout_op + static_cast<int>(l)));
+      const int op = dropout_op + static_cast<int>(config_.first + l);
+      ops::dropout(added, output, names.example, names.time, op, dropout.mask(op));
     }
     input = output;
   }
@@ -143,7 +147,7 @@ void RecurrentStack::backward(const Ragged& ragged, Saved& saved, const Tensor& 
       if (want) ops::matmul(kept.gates, c.pack_input_backward(0, width), dinput, {.accumulate = d > 0});
       kept = {};
     }
-    if (l > 0) dropout.apply(dinput, names, dropout_op + static_cast<int>(l) - 1);
+    if (l > 0) dropout.apply(dinput, names, dropout_op + static_cast<int>(config_.first + l) - 1);
     if (adds(l)) ops::add(doutput, dinput);
     doutput = dinput;
   }

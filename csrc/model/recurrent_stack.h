@@ -17,6 +17,7 @@ struct StackConfig {
   // y_l = norm(h_l + x_l): x_l, a layer's input as it was before dropout, from the second layer on (Wu et al.
   // 2016); norm over both directions together, on every layer (Ba et al. 2016).
   bool residual = false, layer_norm = false;
+  int64_t first = 0;  // the number of the first layer, in names and masks
   // Whether what leaves a layer lies in [-1, 1].
   bool bounded() const { return !layer_norm && !(residual && layers > 1); }
   int64_t directions() const { return bidirectional ? 2 : 1; }

@@ -9,11 +9,23 @@ namespace s2s::model {
 
 Session::Session(std::shared_ptr<const Network> network, const Source& source, int64_t max_rows, bool grows)
     : Session(std::move(network), source.lengths.size(), max_rows, grows) {
-  check("encode", max_rows >= sources_ && max_rows <= INT32_MAX, "Expected max_rows from the ", sources_,
-        " sources to ", INT32_MAX, ", got ", max_rows, ".");
+  check_rows();
   const DeviceScope scope(network_->device());
   stepper_ = std::make_unique<ModelStepper>(*network_, network_->packed(), source, max_rows, true,
                                             std::span<const int32_t>(), *workspace_);
+}
+
+Session::Session(std::shared_ptr<const Network> network, const Memory& memory, int64_t max_rows)
+    : Session(std::move(network), memory.sequences(), max_rows, false) {
+  check_rows();
+  const DeviceScope scope(network_->device());
+  stepper_ = std::make_unique<ModelStepper>(*network_, network_->packed(), memory, max_rows, true,
+                                            std::span<const int32_t>(), *workspace_);
+}
+
+void Session::check_rows() const {
+  check("encode", max_rows_ >= sources_ && max_rows_ <= INT32_MAX, "Expected max_rows from the ", sources_,
+        " sources to ", INT32_MAX, ", got ", max_rows_, ".");
 }
 
 std::unique_ptr<Session> Session::fork() {

@@ -19,6 +19,8 @@ class Session {
 
   // max_rows: the most rows of any step, at least the number of sources; where it grows, only at first.
   Session(std::shared_ptr<const Network> network, const Source& source, int64_t max_rows, bool grows = false);
+  // Of sources that have been encoded, by the network's weights of now.
+  Session(std::shared_ptr<const Network> network, const Memory& memory, int64_t max_rows);
   // Another one at the same point, which goes its own way from here.
   std::unique_ptr<Session> fork();
 
@@ -38,6 +40,7 @@ class Session {
  private:
   Session(std::shared_ptr<const Network> network, int64_t sources, int64_t max_rows, bool grows)
       : network_(std::move(network)), sources_(sources), max_rows_(max_rows), grows_(grows) {}
+  void check_rows() const;
   std::unique_lock<std::mutex> enter();
   void grow(int64_t rows);
   Tensor last_log_probs();

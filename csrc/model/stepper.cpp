@@ -40,9 +40,15 @@ void gather_states(const std::vector<State>& from, const Tensor& parents, const 
 ModelStepper::ModelStepper(const Network& network, std::shared_ptr<const PackedNetwork> packed,
                            const Source& source, int64_t max_rows, bool keep_attention,
                            std::span<const int32_t> vocabulary, DecodeWorkspace& workspace)
+    : ModelStepper(network, packed, network.encoder().forward(packed->encoder, source, {}, nullptr, nullptr),
+                   max_rows, keep_attention, vocabulary, workspace) {}
+
+ModelStepper::ModelStepper(const Network& network, std::shared_ptr<const PackedNetwork> packed, Memory memory,
+                           int64_t max_rows, bool keep_attention, std::span<const int32_t> vocabulary,
+                           DecodeWorkspace& workspace)
     : network_(network),
       packed_(std::move(packed)),
-      memory_(network.encoder().forward(packed_->encoder, source, {}, nullptr, nullptr)),
+      memory_(std::move(memory)),
       prepared_(network.decoder().context().prepare(packed_->context, memory_)),
       first_(network.bridge().forward(packed_->bridge, memory_)),
       keep_attention_(keep_attention && network.config().attends()),
@@ -73,7 +79,7 @@ std::vector<std::pair<std::string, Tensor>> ModelStepper::state() const {
   }
   all.emplace_back("attentional", b.rows.attentional);
   if (network_.config().attends()) all.emplace_back("weights", b.rows.weights);
-  if (network_.config().coverage) all.emplace_back("covered", b.rows.covered.sum);
+  if (network_.config().tracks_attention()) all.emplace_back("covered", b.rows.covered.sum);
   return all;
 }
 
@@ -81,7 +87,7 @@ void ModelStepper::restore(const std::vector<std::pair<std::string, Tensor>>& st
   open_rows(state.at(0).second.size());
   const auto own = this->state();
   for (size_t i = 0; i < own.size(); ++i) own[i].second.copy_from(state.at(i).second);
-  if (network_.config().coverage) {
+  if (network_.config().tracks_attention()) {
     Context::fill_places(memory_, buffers_.rows.example, buffers_.rows.covered.places);
   }
 }
@@ -107,7 +113,10 @@ void ModelStepper::advance(const int32_t* parents, const int32_t* tokens, int64_
   StepBuffers& b = buffers_;
   const Tensor none;
   const Tensor* feed = rows_ && network_.config().input_feeding ? &b.feed : &none;
-  if (rows_ && network_.config().coverage) ops::add(b.rows.weights, b.rows.covered.sum);
+  if (rows_ && network_.config().tracks_attention()) {
+    if (!network_.config().tracks_all_steps()) b.rows.covered.sum.fill_zero();
+    ops::add(b.rows.weights, b.rows.covered.sum);
+  }
   if (rows == rows_ && stay_in_place(parents, rows)) {
     std::swap(b.initial, b.written);
     if (feed == &b.feed) feed = &b.rows.attentional;  // read before the step writes it
@@ -135,13 +144,13 @@ void ModelStepper::move_rows(const int32_t* parents, int64_t rows) {
   for (int64_t r = 0; r < rows; ++r) {  // at first a parent is a source
     b.rows.example.i32()[r] = rows_ ? b.previous_example.i32()[parents[r]] : parents[r];
   }
-  if (network_.config().coverage) {
+  if (network_.config().tracks_attention()) {
     b.next_covered.set_rows(rows);
     if (rows_) ops::gather_rows(b.rows.covered.sum, b.parents, b.next_covered);
     std::swap(b.rows.covered.sum, b.next_covered);
   }
   b.rows.set_rows(rows);
-  if (network_.config().coverage) {
+  if (network_.config().tracks_attention()) {
     if (!rows_) b.rows.covered.sum.fill_zero();
     Context::fill_places(memory_, b.rows.example, b.rows.covered.places);
   }

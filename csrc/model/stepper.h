@@ -21,6 +21,10 @@ class ModelStepper final : public Stepper {
   ModelStepper(const Network& network, std::shared_ptr<const PackedNetwork> packed, const Source& source,
                int64_t max_rows, bool keep_attention, std::span<const int32_t> vocabulary,
                DecodeWorkspace& workspace);
+  // The same of a source that has been encoded.
+  ModelStepper(const Network& network, std::shared_ptr<const PackedNetwork> packed, Memory memory,
+               int64_t max_rows, bool keep_attention, std::span<const int32_t> vocabulary,
+               DecodeWorkspace& workspace);
 
   // Another one at the same point, which goes its own way from here. `max_rows`: at least its rows.
   ModelStepper(const ModelStepper& other, int64_t max_rows, DecodeWorkspace& workspace);

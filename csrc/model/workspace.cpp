@@ -18,7 +18,7 @@ void StepBuffers::reserve(const Decoder& decoder, const Config& config, int64_t 
   }
   if (!config.attends()) return;
   rows.weights = matrix_in(weights_memory, count, longest);
-  if (!config.coverage) return;
+  if (!config.tracks_attention()) return;
   rows.covered.sum = matrix_in(covered_memory, count, longest);
   next_covered = matrix_in(next_covered_memory, count, longest);
   if (!places_memory.defined() || places_memory.size() < count * longest) {

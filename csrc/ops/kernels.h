@@ -7,6 +7,7 @@
 #include "ops/copy.h"
 #include "ops/coverage.h"
 #include "ops/cross_entropy.h"
+#include "ops/ctc.h"
 #include "ops/distribution.h"
 #include "ops/dropout.h"
 #include "ops/embedding.h"
@@ -23,6 +24,7 @@
 #include "ops/sample.h"
 #include "ops/softmax.h"
 #include "ops/topk.h"
+#include "ops/unfold.h"
 #include "ops/zoneout.h"
 
 namespace s2s {
@@ -50,6 +52,7 @@ struct Kernels {
   void (*copy_cross_entropy)(const CopyCrossEntropyArgs&);
   void (*copy_log_softmax)(const CopyLogSoftmaxArgs&);
   void (*coverage_loss)(const CoverageLossArgs&);
+  void (*ctc_loss)(const CtcArgs&);
   void (*layer_norm)(const LayerNormArgs&);
   void (*layer_norm_backward)(const LayerNormBackwardArgs&);
   void (*distribution_loss)(const DistributionLossArgs&);
@@ -60,6 +63,8 @@ struct Kernels {
   void (*zoneout_backward)(const ZoneoutBackwardArgs&);
   void (*tanh_backward)(const TanhBackwardArgs&);
   void (*gather_rows)(const GatherRowsArgs&);
+  void (*unfold)(const UnfoldArgs&);
+  void (*unfold_backward)(const UnfoldArgs&);
   void (*column_sum)(const ColumnSumArgs&);
   void (*segment_mean)(const SegmentMeanArgs&);
   void (*segment_mean_backward)(const SegmentMeanArgs&);

@@ -108,6 +108,7 @@ void validate(const SearchOptions& options, int64_t vocabulary) {
           "num_hypotheses of at most beam_size", o.num_hypotheses);
   // Far beyond what is of use; lengths to this power stay well within the range of a double.
   require(std::abs(o.length_penalty) <= 10, "length_penalty between -10 and 10", o.length_penalty);
+  require(o.ctc_weight >= 0 && o.ctc_weight <= 1, "ctc_weight from 0 to 1", o.ctc_weight);
   require(o.min_decoding_length >= 0, "min_decoding_length of at least 0", o.min_decoding_length);
   require(o.max_decoding_length >= 1, "max_decoding_length of at least 1", o.max_decoding_length);
   require(o.min_decoding_length <= o.max_decoding_length,

@@ -101,6 +101,9 @@ struct SearchOptions {
   // fewer than num_hypotheses.
   int64_t max_decoding_length = 256;
 
+  // The part of a model's CTC output in each token's score, the decoder's being 1 - ctc_weight
+  // (model/joint_stepper.h); from 0 to 1. Steppers that are no models know nothing of it.
+  double ctc_weight = 0;
   // Also at most floor(max_length_ratio * source length + max_length_offset) steps, but at least 1 (fairseq's
   // max_len_a and max_len_b; Marian's max-length-factor). Needs source_lengths.
   std::optional<double> max_length_ratio;

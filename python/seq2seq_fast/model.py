@@ -18,6 +18,7 @@ from seq2seq_fast.search import DEFAULTS, given, native_options
 
 if TYPE_CHECKING:
     from seq2seq_fast.data import Batch
+    from seq2seq_fast.streaming import EncoderStream
 
 Floats = NDArray[np.float32]
 
@@ -50,6 +51,19 @@ class Seq2SeqConfig:
     """Of each direction."""
     decoder_hidden: int = 256
     bidirectional: bool = True
+    encoder_pyramid: str = ""
+    """A number for each layer, "1,2" for example: so many consecutive states of the layer below (for the
+    first: inputs) are one input of it (Chan et al. 2016), so that the memory is shorter than the source. At
+    the end of a sequence zeros stand for what is missing. "": all 1."""
+    pyramid_skips: bool = False
+    """Of the states that encoder_pyramid counts together only the first is read (ESPnet's subsampling)."""
+    conv_layers: int = 0
+    """Layers of convolutions over time before the recurrent ones, each with conv_channels outputs, of
+    conv_width steps from conv_stride to conv_stride, and a tanh; what is outside a sequence is zero. weight
+    [conv_channels, conv_width x inputs], step by step."""
+    conv_channels: int = 64
+    conv_width: int = 3
+    conv_stride: int = 2
     context: str = "attention"
     """attention; last: the encoder's last state; mean: the mean of its states."""
     attention_score: str = "general"
@@ -70,6 +84,13 @@ class Seq2SeqConfig:
     coverage_loss: float = 0.0
     """With coverage: so many times the sum over the places of min(weight, weights so far) is added to each
     token's loss, against repetition (See et al. 2017: 1)."""
+    location_filters: int = 0
+    """mlp attention also sees, through so many filters, how much the places around each have been attended
+    to: score = energy . tanh(query + key + U (F * weights)) (Chorowski et al. 2015); 0: it does not."""
+    location_width: int = 31
+    """Places that a filter spans, odd, that itself in the middle."""
+    location_cumulative: bool = True
+    """The filters see the sum of the weights so far; otherwise those of the step before."""
     tie_output: bool = False
     """The output projection is the target embedding; a is then target_embedding_dim wide, else
     decoder_hidden."""
@@ -85,6 +106,11 @@ class Seq2SeqConfig:
     reset_after: bool = True
     """GRU: the reset gate after the recurrent product (PyTorch, cuDNN) or before it (Keras' default,
     ONNX)."""
+    ctc_weight: float = 0.0
+    """Loss = (1 - ctc_weight) times the decoder's + ctc_weight times that of connectionist temporal
+    classification on the memory, by an output layer of its own over the target vocabulary and a blank
+    (Watanabe et al. 2017). Targets count without <eos>; one that does not fit into its memory counts
+    nothing."""
     dropout: float = 0.0
     """On embeddings, between layers and on a; a rate of their own, where given, goes before it."""
     embedding_dropout: float | None = None
@@ -107,6 +133,12 @@ class Seq2SeqConfig:
     eos_id: int = 2
     unk_id: int = 3
     pad_id: int = 0
+
+    @property
+    def reduction(self) -> int:
+        """Steps of the source for which one place of the memory stands."""
+        joined = [int(number) for number in self.encoder_pyramid.split(",") if number]
+        return math.prod([*joined, *[self.conv_stride] * self.conv_layers])
 
     def native_model(self, **options: Any) -> _native.Model:
         """Make the extension's model, all parameters zero; `options` are its own."""
@@ -455,6 +487,13 @@ class Seq2Seq:
             return_attention=return_attention,
         )
         return self.native.generate(source, source_lengths, native_options(options), copies)
+
+    def stream(self) -> EncoderStream:
+        """Encode a source while it comes in, for a model with `bidirectional=False`. See
+        `streaming.EncoderStream`."""
+        from seq2seq_fast.streaming import EncoderStream
+
+        return EncoderStream(self)
 
     def save(self, folder: str | os.PathLike[str], **fields: Any) -> None:
         """Write the model's folder. See `files.save_model`."""

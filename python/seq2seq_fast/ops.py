@@ -29,6 +29,7 @@ __all__ = [
     "average_",
     "clip_grad_norm_",
     "cross_entropy",
+    "ctc_loss",
     "distribution_loss",
     "distribution_parameters",
     "distribution_sample",
@@ -194,6 +195,41 @@ def cross_entropy(
         array(op, "targets", targets),
         integer(op, "ignore_index", ignore_index, -(2**31), 2**31 - 1),
         number(op, "label_smoothing", label_smoothing, 0.0, 1.0),
+    )
+
+
+def ctc_loss(
+    logits: A,
+    lengths: Ids,
+    targets: Ids,
+    target_lengths: Ids,
+    blank: int = 0,
+    zero_infinity: bool = False,
+) -> tuple[A, A]:
+    """Connectionist temporal classification (Graves et al. 2006) over logits and its gradient
+    (torch.nn.functional.ctc_loss of their log_softmax, reduction="none").
+
+    Args:
+        logits: [R, V], sequences one after the other, without padding.
+        lengths: [N] rows of each, at least 1, R in all.
+        targets: [sum L] the labels of each, one after the other: 0 .. V - 1 but blank.
+        target_lengths: [N] labels of each; 0 is an empty target.
+        blank: the class that stands for no label.
+        zero_infinity: where a target does not fit into its rows (equal neighbours need a blank between them),
+            loss and gradients are 0 instead of infinity and NaN.
+
+    Returns:
+        losses [N] in nats, and dlogits [R, V], the gradient of their sum.
+    """
+    op = "ctc_loss"
+    which: Any = targets if isinstance(targets, np.ndarray) else _native.as_array(op, "targets", targets)
+    return _native.ctc_loss(
+        array(op, "logits", logits),
+        array(op, "lengths", lengths, (None,)),
+        which,  # may be empty
+        array(op, "target_lengths", target_lengths, (None,)),
+        integer(op, "blank", blank, 0, 2**31 - 1),
+        flag(op, "zero_infinity", zero_infinity),
     )
 
 

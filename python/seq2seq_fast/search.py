@@ -76,6 +76,8 @@ class SearchOptions:
         min_decoding_length: no end token before this many tokens.
         max_decoding_length: steps at most; the end token takes one. A hypothesis cut off here is returned,
             with ``finished`` False, only where fewer than num_hypotheses have finished.
+        ctc_weight: a token's score is (1 - ctc_weight) times the decoder's log-probability + ctc_weight times
+            that of the model's CTC output (Watanabe et al. 2017); only of models that have one.
         max_length_ratio: steps are also at most ``max_length_ratio * source length + max_length_offset``,
             rounded down, but at least 1.
         max_length_offset: see there.
@@ -135,6 +137,7 @@ class SearchOptions:
     coverage_end_token: bool = True
     min_decoding_length: int = 1
     max_decoding_length: int = 256
+    ctc_weight: float = 0.0
     max_length_ratio: float | None = None
     max_length_offset: int = 0
     repetition_penalty: float = 1.0

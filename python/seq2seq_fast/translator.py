@@ -720,6 +720,10 @@ class Translator(Streams):
         """Of each source the tokens that may replace unknown ones."""
         if self.target is None or self.config.source_vocab_size == 0:
             raise ValueError(f"[{op}] Expected replace_unknowns of a model with vocabularies.")
+        if self.config.reduction > 1:
+            raise ValueError(
+                f"[{op}] Expected replace_unknowns of a model whose memory has a place for each token."
+            )
         found = []
         for tokens, row in zip(sources, rows, strict=True):
             if not isinstance(tokens, np.ndarray) and all(isinstance(token, str) for token in tokens):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from reference.attention import attend
 from reference.autodiff import Array, constant
 from reference.basic import cross_entropy, layer_norm, linear, log_softmax, sample
+from reference.ctc import ctc, fits
 from reference.random import dropout, uniforms
 from reference.recurrent import State, Weights, run_stack, step_of
 
@@ -33,6 +34,12 @@ class Options:
     encoder_hidden: int = 256
     decoder_hidden: int = 256
     bidirectional: bool = True
+    encoder_pyramid: str = ""
+    pyramid_skips: bool = False
+    conv_layers: int = 0
+    conv_channels: int = 64
+    conv_width: int = 3
+    conv_stride: int = 2
     context: str = "attention"
     attention_score: str = "general"
     attention_dim: int = 0
@@ -41,11 +48,15 @@ class Options:
     copy_attention: bool = False
     coverage: bool = False
     coverage_loss: float = 0.0
+    location_filters: int = 0
+    location_width: int = 31
+    location_cumulative: bool = True
     tie_output: bool = False
     share_embeddings: bool = False
     residual: bool = False
     layer_norm: bool = False
     reset_after: bool = True
+    ctc_weight: float = 0.0
     dropout: float = 0.0
     embedding_dropout: float | None = None
     output_dropout: float | None = None
@@ -159,6 +170,14 @@ def memory_width(o: Any) -> int:
     return int(o.encoder_hidden) * (2 if o.bidirectional and o.encoder_layers else 1)
 
 
+def pyramid(o: Any) -> list[int]:
+    return (
+        [int(count) for count in o.encoder_pyramid.split(",")]
+        if o.encoder_pyramid
+        else [1] * o.encoder_layers
+    )
+
+
 def attentional_width(o: Any) -> int:
     return int(o.target_embedding_dim if o.tie_output else o.decoder_hidden)
 
@@ -167,11 +186,14 @@ def parameter_shapes(o: Any) -> dict[str, tuple[int, ...]]:
     """Every parameter's name and shape."""
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def rnn(name: str, cell: str, size: int, hidden: int, layers: int, suffixes: tuple[str, ...]) -> None:
+    def rnn(
+        name: str, cell: str, size: int, hidden: int, joined: Sequence[int], suffixes: tuple[str, ...]
+    ) -> None:
         gates = {"lstm": 4, "gru": 3}[cell] * hidden
-        for k in range(layers):
+        for k, count in enumerate(joined):
             for suffix in suffixes:
-                shapes[f"{name}.weight_ih_l{k}{suffix}"] = (gates, size if k == 0 else hidden * len(suffixes))
+                width = count * (size if k == 0 else hidden * len(suffixes))
+                shapes[f"{name}.weight_ih_l{k}{suffix}"] = (gates, width)
                 shapes[f"{name}.weight_hh_l{k}{suffix}"] = (gates, hidden)
                 shapes[f"{name}.bias_ih_l{k}{suffix}"] = (gates,)
                 shapes[f"{name}.bias_hh_l{k}{suffix}"] = (gates,)
@@ -183,10 +205,15 @@ def parameter_shapes(o: Any) -> dict[str, tuple[int, ...]]:
     if o.source_vocab_size and not o.share_embeddings:
         shapes["encoder.embedding.weight"] = (o.source_vocab_size, o.source_embedding_dim)
     source = o.source_embedding_dim if o.source_vocab_size else o.source_features
+    for k in range(o.conv_layers):
+        shapes[f"encoder.conv_l{k}.weight"] = (o.conv_channels, o.conv_width * source)
+        shapes[f"encoder.conv_l{k}.bias"] = (o.conv_channels,)
+        source = o.conv_channels
     suffixes = ("", "_reverse") if o.bidirectional else ("",)
     if not o.encoder_layers:
         shapes["encoder.projection.weight"], shapes["encoder.projection.bias"] = (memory, source), (memory,)
-    rnn("encoder.rnn", o.encoder_cell, source, o.encoder_hidden, o.encoder_layers, suffixes)
+    widths = [1] * o.encoder_layers if o.pyramid_skips else pyramid(o)
+    rnn("encoder.rnn", o.encoder_cell, source, o.encoder_hidden, widths, suffixes)
     if o.bridge == "dense":
         for k in range(o.decoder_layers):
             for state in ("h", "c") if o.decoder_cell == "lstm" else ("h",):
@@ -194,7 +221,7 @@ def parameter_shapes(o: Any) -> dict[str, tuple[int, ...]]:
                 shapes[f"bridge.{state}_l{k}.bias"] = (hidden,)
     shapes["decoder.embedding.weight"] = (o.target_vocab_size, o.target_embedding_dim)
     fed = width if o.input_feeding else 0
-    rnn("decoder.rnn", o.decoder_cell, o.target_embedding_dim + fed, hidden, o.decoder_layers, ("",))
+    rnn("decoder.rnn", o.decoder_cell, o.target_embedding_dim + fed, hidden, [1] * o.decoder_layers, ("",))
     if o.context == "attention" and o.attention_score == "general":
         shapes["attention.key.weight"] = (hidden, memory)
     if o.context == "attention" and o.attention_score == "mlp":
@@ -205,6 +232,9 @@ def parameter_shapes(o: Any) -> dict[str, tuple[int, ...]]:
         shapes["attention.energy.weight"] = (inner,)
         if o.coverage:
             shapes["attention.coverage.weight"] = (inner, 1)
+        if o.location_filters:
+            shapes["attention.filter.weight"] = (o.location_filters, o.location_width)
+            shapes["attention.location.weight"] = (inner, o.location_filters)
     shapes["decoder.combine.weight"] = (width, hidden + memory)
     shapes["decoder.combine.bias"] = (width,)
     if not o.tie_output:
@@ -212,6 +242,9 @@ def parameter_shapes(o: Any) -> dict[str, tuple[int, ...]]:
     shapes["decoder.output.bias"] = (o.target_vocab_size,)
     if o.copy_attention:
         shapes["decoder.copy.weight"], shapes["decoder.copy.bias"] = (1, width), (1,)
+    if o.ctc_weight:
+        shapes["encoder.ctc.weight"] = (o.target_vocab_size + 1, memory)
+        shapes["encoder.ctc.bias"] = (o.target_vocab_size + 1,)
     return shapes
 
 
@@ -232,6 +265,8 @@ def encode(o: Any, params: Params, source: np.ndarray, drop: Drop = no_dropout) 
         read = [o.source_unk_id if drop.word(OP_SOURCE_WORD, t) else int(s) for t, s in enumerate(source)]
         side = "decoder" if o.share_embeddings else "encoder"
         x = drop(OP_SOURCE_EMBEDDING, params[f"{side}.embedding.weight"][np.array(read)], 0)
+    for k in range(o.conv_layers):
+        x = np.tanh(_conv(x, params[f"encoder.conv_l{k}.weight"], params[f"encoder.conv_l{k}.bias"], o))
     if not o.encoder_layers:
         memory = drop(OP_ENCODER_LAYER, _dense(params, "encoder.projection", x), 0)
         return memory, [(np.sum(memory, axis=0) / len(memory),)]
@@ -248,12 +283,23 @@ def encode(o: Any, params: Params, source: np.ndarray, drop: Drop = no_dropout) 
         o.residual,
         _norm(o, params, "encoder.rnn"),
         _zone(o, drop, OP_ENCODER_ZONEOUT, 0),
+        pyramid(o),
+        o.pyramid_skips,
     )
     per_layer = [last[k : k + directions] for k in range(0, len(last), directions)]
     joined = [
         tuple(np.concatenate(list(parts)) for parts in zip(*states, strict=True)) for states in per_layer
     ]
     return memory, joined
+
+
+def _conv(x: Array, weight: Array, bias: Array, o: Any) -> Array:
+    """x [T, C] -> [ceil(T / stride), channels]; zeros stand around the sequence."""
+    left = np.zeros(((o.conv_width - 1) // 2, x.shape[1]))
+    padded = np.concatenate([left, x, np.zeros((o.conv_width, x.shape[1]))])
+    starts = range(0, len(x), o.conv_stride)
+    rows = [np.concatenate([padded[s + j] for j in range(o.conv_width)]) for s in starts]
+    return linear(np.stack(rows), weight, bias)
 
 
 def first_states(o: Any, params: Params, encoder_states: list[State]) -> list[State]:
@@ -282,7 +328,7 @@ def _context(
     o: Any, params: Params, memory: Array, encoder_states: list[State], h: Array, covered: Array
 ) -> tuple[Array, Array]:
     """The context c_t [M] for the decoder's output h [Hd], and the weights [S] (zeros without attention).
-    covered [S]: the sum of the weights before."""
+    covered [S]: the sum of the weights before, or those of the step before."""
     if o.context == "last":
         return encoder_states[-1][0], np.zeros(len(memory))
     if o.context == "mean":
@@ -295,6 +341,12 @@ def _context(
     keys = keys + params["attention.key.bias"]
     if o.coverage:
         keys = keys + linear(covered[:, None], params["attention.coverage.weight"])
+    if o.location_filters:
+        margin = np.zeros(o.location_width // 2)
+        padded = np.concatenate([margin, covered, margin])
+        windows = padded[np.arange(len(memory))[:, None] + np.arange(o.location_width)]
+        features = linear(windows, params["attention.filter.weight"])
+        keys = keys + linear(features, params["attention.location.weight"])
     query = linear(h, params["attention.query.weight"])
     return attend(query, keys, memory, "mlp", params["attention.energy.weight"])
 
@@ -307,7 +359,7 @@ class Decoding:
     encoder_states: list[State]
     states: list[State]
     fed: Array  # a_{t-1} [F]
-    covered: Array  # [S] the sum of the attention weights so far
+    covered: Array  # [S] the sum of the attention weights so far, or the last ones
     time: int = 0
 
 
@@ -333,7 +385,7 @@ def advance(o: Any, params: Params, at: Decoding, x: Array, drop: Drop = no_drop
     )
     h = y[0]
     context, weights = _context(o, params, at.memory, at.encoder_states, h, at.covered)
-    at.covered = at.covered + weights
+    at.covered = at.covered + weights if o.coverage or o.location_cumulative else weights
     a = _dense(params, "decoder.combine", np.concatenate([h, context]))
     at.fed = drop(OP_COMBINE, a[None], at.time)[0]
     at.time += 1
@@ -385,7 +437,22 @@ def sequence_loss(
     """The loss of one pair, summed over its tokens: source [S] or [S, C], target [T] (ends with <eos>)."""
     scores, weights = logits(o, params, source, target, drop, draw)
     loss = np.sum(cross_entropy(scores, target, label_smoothing=label_smoothing))
-    return loss + coverage_loss(o, weights)
+    loss = loss + coverage_loss(o, weights)
+    if not o.ctc_weight:
+        return loss
+    return (1 - o.ctc_weight) * loss + o.ctc_weight * ctc_loss(o, params, source, target, drop)
+
+
+def ctc_loss(
+    o: Any, params: Params, source: np.ndarray, target: np.ndarray, drop: Drop = no_dropout
+) -> Array:
+    """-log P of the target without its <eos> by the encoder's own output; 0 where it does not fit."""
+    memory = encode(o, params, source, drop)[0]
+    labels = target[:-1] if target[-1] == o.eos_id else target
+    if not fits(len(memory), labels):
+        return 0.0
+    scores = linear(memory, params["encoder.ctc.weight"], params["encoder.ctc.bias"])
+    return ctc(scores, labels, o.target_vocab_size)
 
 
 def coverage_loss(o: Any, weights: Array) -> Array:

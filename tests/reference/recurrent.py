@@ -78,6 +78,16 @@ def run_direction(
     return np.stack(outputs), state
 
 
+def join(x: Array, count: int) -> Array:
+    """x [T, C] -> [ceil(T / count), count * C]: neighbours side by side, zeros for what is missing at the
+    end."""
+    if count == 1:
+        return x
+    missing = -len(x) % count
+    whole = np.concatenate([x, np.zeros((missing, x.shape[1]))]) if missing else x
+    return np.concatenate([whole[i::count] for i in range(count)], axis=1)
+
+
 def run_stack(
     step: Step,
     x: Array,
@@ -88,18 +98,23 @@ def run_stack(
     residual: bool = False,
     norm: Callable[[int, Array], Array] = lambda layer, y: y,
     zone: Callable[[int, int, int, State, State], State] = lambda layer, direction, t, before, now: now,
+    joined: Sequence[int] | None = None,
+    skips: bool = False,
 ) -> tuple[Array, list[State]]:
     """Layers of one or two directions (D) over one sequence, x [T, C] -> y [T, D*H] and the last states.
 
     `states` and `params` are listed layer by layer, forward before reverse. `between(l, y)` is applied to the
     output of layer l on its way to layer l + 1 (dropout). residual: a layer's input, before that, is added to
     its output, but for the first layer's; `norm(l, y)` of the sum is what leaves it (layer normalisation).
-    `zone(l, direction, t, before, now)` is the state that a step ends with.
+    `zone(l, direction, t, before, now)` is the state that a step ends with. joined[l]: so many inputs of
+    layer l are one (Chan et al. 2016), or with `skips` the first of them is; its output stays as it is.
     """
     last = []
     leaving = x
     for layer in range(len(params) // directions):
         x = between(layer - 1, leaving) if layer > 0 else leaving
+        count = 1 if joined is None else joined[layer]
+        x = x[::count] if skips else join(x, count)
         outputs = []
         for d in range(directions):
             k = layer * directions + d
@@ -108,7 +123,7 @@ def run_stack(
             outputs.append(y)
             last.append(state)
         y = np.concatenate(outputs, axis=-1)
-        leaving = norm(layer, y + leaving if residual and layer > 0 else y)
+        leaving = norm(layer, y + leaving if residual and layer > 0 and count == 1 else y)
     return leaving, last
 
 

@@ -110,6 +110,13 @@ SEARCH_OPTIONS = (
         ("search.coverage_end_token",),
         "The end token's attention is part of coverage.",
     ),
+    Option(
+        "ctc_weight",
+        "float",
+        0.0,
+        ("search.ctc_weight",),
+        "Part of a model's CTC output in each token's score.",
+    ),
     Option("min_length", "int", 0, ("search.min_decoding_length",), "Shortest output, in tokens."),
     Option("max_length", "int", 256, ("search.max_decoding_length",), "Longest output, in tokens."),
     Option("max_length_ratio", "float", None, ("search.max_length_ratio",), "The same, by source token."),

@@ -35,6 +35,8 @@ def options_for(text_model: TextModel | FeatureModel, search: TextSearch) -> dic
         raise ValueError("--replace_unk: the sources of this model are feature vectors, not tokens.")
     if search.replace_unk and not text_model.has_attention:
         raise ValueError("--replace_unk: this model has no attention.")
+    if search.replace_unk and text_model.model.config.reduction > 1:
+        raise ValueError("--replace_unk: the memory of this model has no place for each token.")
     return options
 
 

@@ -359,7 +359,10 @@ def make_scheduler(options: Mapping[str, Value | None], planned: int | None = No
 
 def check_metric(options: Mapping[str, Value | None]) -> None:
     """Refuse a metric that needs what is not there: pairs to decode, a library."""
-    name: str = arguments_for("validation", options)["metric"]
+    arguments = arguments_for("validation", options)
+    name: str = arguments["metric"]
+    if arguments.get("ctc_weight") and not options["ctc_weight"]:
+        raise ValueError("--valid_ctc_weight needs a model with a CTC output: --ctc_weight.")
     if name not in LIKELIHOOD_METRICS:
         get_metric(name)
         if options["valid"] is None:
