@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from seq2seq_fast.search import beam_search
 from step_functions import BOS, Step, Tree
 
+pytestmark = pytest.mark.cpu_only("searches around step functions run on the host")
+
 EOS = 1
 
 

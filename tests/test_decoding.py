@@ -16,6 +16,8 @@ from seq2seq_fast.search import Trie, beam_search
 from step_functions import BOS, Step, Tree
 from test_search import Always, as_values
 
+pytestmark = pytest.mark.cpu_only("searches around step functions run on the host")
+
 LENGTHS = {0: 3, 1: 1, 2: 5, 3: 2, 4: 4, 5: 6}  # of the sources
 
 

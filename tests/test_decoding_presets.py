@@ -14,6 +14,8 @@ from seq2seq_fast.decoding_presets import PRESETS, with_preset
 from seq2seq_fast.search import SearchOptions, beam_search
 from step_functions import BOS, Step, Tree, normalised
 
+pytestmark = pytest.mark.cpu_only("searches around step functions run on the host")
+
 EOS, UNK = 1, 2
 LENGTHS = (3, 1, 4)  # of the sources
 

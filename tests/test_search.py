@@ -27,6 +27,8 @@ from seq2seq_fast import search as native_search
 from seq2seq_fast.search import Hypothesis, SearchOptions
 from step_functions import BOS, Step, Tree, normalised
 
+pytestmark = pytest.mark.cpu_only("searches around step functions run on the host")
+
 # Unless a test says otherwise: nothing is restricted.
 beam_search = functools.partial(native_search.beam_search, beam_size=5, min_decoding_length=0)
 
