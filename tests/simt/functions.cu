@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "cuda/detail/simt.h"
+#include "cuda/detail/groups.h"
 #if !defined(__CUDACC__)
 #include "simt_schedule.h"
 #endif

@@ -1,6 +1,7 @@
 // What one hand-over costs, and how fast memory is read: micro-kernels for benchmarks/gpu. Each entry does
 // its work `rounds` times in one launch and gives the device's microseconds for all of it; two calls of
 // different `rounds` give the cost of one. Hand-overs of `words` check what they received.
+#include "cuda/detail/groups.h"
 #include "entry.h"
 
 namespace s2s::cuda {

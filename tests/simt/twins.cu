@@ -1,5 +1,6 @@
 // One kernel to a piece of csrc/cuda/detail/ptx.h, and one of a cluster. tests/test_cuda_ptx.py compares what
 // they give with numpy: on a GPU that is the hardware, elsewhere the emulator's twin.
+#include "cuda/detail/groups.h"
 #include "entry.h"
 
 namespace s2s::cuda {

@@ -12,6 +12,7 @@
 // A block has whole granules of the hidden units, so that the pieces it hands over are aligned.
 #pragma once
 
+#include "cuda/detail/groups.h"
 #include "cuda/detail/recurrent_operands.h"
 #include "cuda/detail/recurrent_weights.h"
 

@@ -20,7 +20,6 @@
 
 #if defined(__CUDACC__)
 
-#include <cooperative_groups.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
