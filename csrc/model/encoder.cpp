@@ -251,7 +251,8 @@ RecurrentStack::States Encoder::gradients_of_last(const Level& level, const Recu
 void Encoder::backward(Saved& saved, const Memory& gradient, const Dropout& dropout) const {
   if (!config_.recurs()) ops::segment_mean_backward(gradient.last[0].h, gradient.offsets, gradient.states);
   Tensor dy = Tensor::empty(gradient.states.shape());
-  ops::gather_rows(gradient.states, flat_rows(config_.recurs() ? saved.levels.back().ragged : saved.front), dy);
+  ops::gather_rows(gradient.states, flat_rows(config_.recurs() ? saved.levels.back().ragged : saved.front),
+                   dy);
   const bool below = config_.tokens_in() || config_.conv_layers > 0;
   if (!config_.recurs()) {
     const Tensor dx = below ? Tensor::empty({dy.dim(0), config_.encoder_input()}) : Tensor();
