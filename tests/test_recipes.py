@@ -144,6 +144,13 @@ def test_speech(tmp_path: Path) -> None:
     rates = json.loads(subprocess.run(evaluate, check=True, capture_output=True).stdout)["metrics"]
     assert 0 < rates["cer"] < 0.9 and rates["wer"] > 0, rates
 
+    picture = example("asr_an4/picture")
+    letters, attention, cepstra = picture.hear(str(tmp_path / "run"), str(tmp_path / "test.tsv"), 3)
+    assert attention.shape == (len(letters), -(-len(cepstra) // 6))  # three frames, then two states, are one
+    pytest.importorskip("matplotlib")
+    picture.draw(letters, attention, cepstra, str(tmp_path / "a.png"))
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
 
 @pytest.fixture
 def captions(tmp_path: Path) -> Path:
