@@ -675,7 +675,8 @@ def test_native_options():
 
 
 def test_every_search_has_the_same_defaults() -> None:
-    """Those of SearchOptions, which are CTranslate2's; the extension's own are the same."""
+    """Those of SearchOptions, which are CTranslate2's; the extension's own are the same. None is the preset's
+    value, else SearchOptions'."""
     defaults = dataclasses.asdict(SearchOptions())
     assert {name: defaults[name] for name in ("beam_size", "num_hypotheses", "length_penalty")} == {
         "beam_size": 2,
@@ -686,7 +687,9 @@ def test_every_search_has_the_same_defaults() -> None:
     for call in (native_search.beam_search, Seq2Seq.generate, Translator.translate_batch):
         for name, parameter in inspect.signature(call).parameters.items():
             if name in defaults:
-                assert parameter.default == defaults[name], (call, name)
+                assert parameter.default in (None, defaults[name]), (call, name)
+                if parameter.default is None:
+                    assert native_search.native_options({name: None}) == {}  # the extension's
     step = Step(Tree(5, seed=1), [0, 1])
     explicit = native_search.beam_search(step, batch_size=2, vocab_size=5, bos_id=BOS, eos_id=1)
     options = {"start_token": BOS, "end_tokens": [1]}
