@@ -113,9 +113,9 @@ def test_semantic_parsing(name: str, script: str, file: str, tmp_path: Path) -> 
     pairs = prepared(name, script, file, tmp_path)[:700]
     random.Random(0).shuffle(pairs)
     small = ("--enc_hid_size", 40, "--dec_hid_size", 80, "--word_vec_size", 40, "--dropout", 0.2)
-    faster = ("--max_epochs", 25, "--learning_rate", 0.006, "--label_smoothing", 0)
+    faster = ("--max_epochs", 9, "--learning_rate", 0.01, "--label_smoothing", 0, "--average_decay", 0.04)
     loss = train(tmp_path, pairs, "--preset", "semantic_parsing", *small, *faster)
-    assert loss < 0.6 * entropy(tmp_path)
+    assert loss < 0.85 * entropy(tmp_path)
 
 
 def test_speech(tmp_path: Path) -> None:
