@@ -42,6 +42,7 @@ def install() -> None:
     for name in ("flat_parameters", "flat_gradients"):
         setattr(model.Seq2Seq, name, property(mirrored(getattr(model.Seq2Seq, name).fget)))
     model.Seq2Seq.load = staticmethod(with_device(model.Seq2Seq.load))  # type: ignore[assignment,method-assign]
+    replace(model.Seq2Seq, "stream", pushed)
     replace(files, "load_model", with_device)
     replace(optim.Optimizer, "step", functools.partial(on_device, in_place=True))
     for kind in (_native.Layer, _native.Model):
@@ -165,6 +166,18 @@ def mirrored(function: Any) -> Any:
         return {key.removesuffix(suffix): view for key, view in named.items()}
 
     return viewed
+
+
+def pushed(method: Any) -> Any:
+    """A call that hands the model on, whose parameters are those of its mirrors by then."""
+
+    @functools.wraps(method)
+    def called(self: Any, *args: Any, **kwargs: Any) -> Any:
+        for mirror in mirrors.get(self.native, {}).values():
+            mirror.push()
+        return method(self, *args, **kwargs)
+
+    return called
 
 
 def in_step(method: Any) -> Any:

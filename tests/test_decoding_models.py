@@ -231,6 +231,7 @@ def test_translate_takes_tokens(translator: Translator, beam_size: int) -> None:
     assert [plain(r) for r in again] == [plain(r) for r in results]
 
 
+@pytest.mark.big
 def test_a_preset_is_what_it_stands_for(translator: Translator) -> None:
     source = sentences(6)
     for preset, options in PRESETS.items():
@@ -247,6 +248,7 @@ def test_a_preset_is_what_it_stands_for(translator: Translator) -> None:
         translator.translate_batch(source, preset="pytorch")
 
 
+@pytest.mark.big
 def test_translate_within_outputs(translator: Translator) -> None:
     source = sentences(4)
     words = ["abc", "abd", "k", "ll"]

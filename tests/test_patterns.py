@@ -191,6 +191,7 @@ def test_outputs_match(translator: Translator, options: dict[str, Any]) -> None:
             assert {tuple(h) for h in result.hypotheses} == {("m",)}
 
 
+@pytest.mark.big
 def test_patterns_of_a_translator(translator: Translator, tmp_path: Path) -> None:
     for number in range(70):
         translator.translate_batch([["w1"]], allowed_outputs=re.compile(f"a( b){{{number}}}"), beam_size=1)

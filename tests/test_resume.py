@@ -101,6 +101,7 @@ def outcome(out: Path) -> Any:
     )
 
 
+@pytest.mark.big
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_ten_kills_change_no_bit(tmp_path: Path) -> None:
     started = time.monotonic()

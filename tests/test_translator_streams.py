@@ -21,6 +21,8 @@ from seq2seq_fast import Translator
 from seq2seq_fast.files import save_model
 from test_translator import SOURCE, TARGET, WORDS, make, plain, sentences
 
+pytestmark = pytest.mark.big  # hundreds of sentences, of which a device sees batches as any other
+
 OPTIONS: dict[str, Any] = {"max_decoding_length": 8, "return_scores": True}
 
 
