@@ -166,8 +166,8 @@ def test_streams_of_unequal_length(translator: Translator, sources: int, prefixe
 
 
 def test_a_long_stream_takes_constant_memory(folder: Path) -> None:
-    """Python's memory after 400 lines and after 3,400: the same but for noise."""
-    lines = itertools.islice(itertools.cycle(sentences(50)), 4000)
+    """Python's memory after 400 lines and after 6,400: the same but for the lines that are under way, some 250."""
+    lines = itertools.islice(itertools.cycle(sentences(50)), 7000)
     with Translator(folder) as translator:
         stream = translator.translate_iterable(lines, max_batch_size=8, max_decoding_length=2, beam_size=1)
         for _ in itertools.islice(stream, 400):
@@ -175,12 +175,12 @@ def test_a_long_stream_takes_constant_memory(folder: Path) -> None:
         tracemalloc.start()
         gc.collect()
         before, _ = tracemalloc.get_traced_memory()
-        for _ in itertools.islice(stream, 3000):
+        for _ in itertools.islice(stream, 6000):
             pass
         gc.collect()
         after, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert after - before < 200_000 and most - before < 2_000_000
+    assert after - before < 400_000 and most - before < 2_000_000
 
 
 # ---- asynchronous
