@@ -166,7 +166,7 @@ def test_streams_of_unequal_length(translator: Translator, sources: int, prefixe
 
 
 def test_a_long_stream_takes_constant_memory(folder: Path) -> None:
-    """Python's memory after 400 lines and after 6,400: the same but for the lines that are under way, some 250."""
+    """Python's memory after 400 lines and after 6,400: the same but for some 250 lines that are under way."""
     lines = itertools.islice(itertools.cycle(sentences(50)), 7000)
     with Translator(folder) as translator:
         stream = translator.translate_iterable(lines, max_batch_size=8, max_decoding_length=2, beam_size=1)
