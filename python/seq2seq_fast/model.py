@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from seq2seq_fast import _native
 from seq2seq_fast._native import Hypothesis
 from seq2seq_fast.arguments import array, flag, integer, number
-from seq2seq_fast.device import Ids, resolve_device, to_host, views
+from seq2seq_fast.device import Ids, resolve_device, to_host
+from seq2seq_fast.flat_parameters import FlatParameters
 from seq2seq_fast.search import DEFAULTS, given, native_options
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ class Decoder:
         return log_probs, state._session.attention()
 
 
-class Seq2Seq:
+class Seq2Seq(FlatParameters):
     """A recurrent encoder-decoder: loss, gradients, scores and search in one native call each.
 
     Sequences of a batch lie one after the other, without padding; lengths tell them apart. Results do not
@@ -287,14 +288,15 @@ class Seq2Seq:
         RuntimeError: there is no such device.
     """
 
+    native: _native.Model
+
     def __init__(self, config: Seq2SeqConfig, seed: int | None = 0, device: str = "cpu") -> None:
         if not isinstance(config, Seq2SeqConfig):
             raise TypeError(f"[Seq2Seq] Expected config as a Seq2SeqConfig, got {type(config).__name__}.")
         if seed is not None:
             integer("Seq2Seq", "seed", seed, 0, 2**64 - 1)
         self.config = config
-        self.native = config.native_model(device=resolve_device("Seq2Seq", device, auto=True))
-        self._layout = self.native.layout()
+        super().__init__(config.native_model(device=resolve_device("Seq2Seq", device, auto=True)))
         if seed is not None:
             self._initialise(seed)
         self.encoder = Encoder(self)
@@ -320,11 +322,6 @@ class Seq2Seq:
                 value = np.zeros(shape)
             self.native.load_parameter(name, value.astype(np.float32))
 
-    @property
-    def device(self) -> str:
-        """Where the model lies: "cpu", "cuda:0", ..."""
-        return self.native.device
-
     def to(self, device: str) -> Seq2Seq:
         """Return a model of the same parameters on a device; this one, where it lies there already."""
         there = resolve_device("to", device, auto=True)
@@ -335,55 +332,6 @@ class Seq2Seq:
             model.native.load_parameter(name, value)
         model.freeze(*self.frozen)
         return model
-
-    def freeze(self, *names: str, frozen: bool = True) -> None:
-        """Keep parameters as they are: from now on their gradients are 0, and a `Trainer` does not change
-        them. `frozen=False` undoes it. A model's folder knows nothing of it.
-
-        Raises:
-            ValueError: there is no such parameter.
-        """
-        known = {name for name, *_ in self._layout}
-        for name in names:
-            if name not in known:
-                raise ValueError(f"[freeze] Expected names of parameters, got {name!r}.")
-        flag("freeze", "frozen", frozen)
-        for name in names:
-            self.native.set_frozen(name, frozen)
-
-    @property
-    def frozen(self) -> list[str]:
-        """The names of the parameters that `freeze` keeps."""
-        return self.native.frozen
-
-    def parameters(self) -> dict[str, Any]:
-        """Every parameter by name: views of one flat buffer, numpy arrays to write to or `DeviceArray`s. A
-        change is noticed at the next call."""
-        return views(self._layout, self.native.params)
-
-    def gradients(self) -> dict[str, Any]:
-        """The last `forward_backward`'s gradients, views by the parameters' names."""
-        return views(self._layout, self.native.grads)
-
-    @property
-    def flat_parameters(self) -> Any:
-        """float32 [P]: the buffer itself, a numpy array or a `DeviceArray`. Views in it begin at multiples of
-        16 elements; what lies between is zero."""
-        return self.native.params
-
-    @property
-    def flat_gradients(self) -> Any:
-        """float32 [P], laid out as flat_parameters."""
-        return self.native.grads
-
-    def layout(self) -> list[tuple[str, tuple[int, ...], int, bool]]:
-        """(name, shape, offset in flat_parameters, whether weight decay applies) of every parameter."""
-        return list(self._layout)
-
-    def weights_changed(self) -> None:
-        """Pack the weights anew at the next inference. Never needed for correct results; it saves a
-        comparison."""
-        self.native.weights_changed()
 
     def loss(self, batch: Batch, label_smoothing: float = 0.0) -> LossResult:
         """Cross-entropy of the targets given the sources, without dropout."""

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from seq2seq_fast import set_num_threads
-from seq2seq_fast.checkpoint import CheckpointFolder
 from seq2seq_fast.device import resolve_device
 from seq2seq_fast.forecaster import Forecaster
 from seq2seq_fast.forecasting import (
@@ -31,8 +30,15 @@ from seq2seq_fast.trainer import Trainer, TrainingInterrupted, TrainingResult
 from .forecast_options import FORECAST_OPTIONS, TABLE_OPTIONS
 from .models import model_folder
 from .options import Value, load_config, preset_file
-from .train import OPTIONS_FILE, make_optimizer, make_scheduler, planned_steps, save_options, tell
-from .train_options import arguments_for, resolve
+from .train import (
+    make_optimizer,
+    make_scheduler,
+    planned_steps,
+    resolve_run,
+    save_options,
+    tell,
+)
+from .train_options import arguments_for
 
 
 def run_forecast_train(
@@ -48,23 +54,18 @@ def run_forecast_train(
     Raises:
         ValueError, OSError: something is wrong with the options or the data; the message says what.
     """
-    files: list[tuple[str, Mapping[str, object]]] = []
-    if config is not None:
-        files.append((str(config), load_config(config)))
     presets = []
     if preset is not None:
         presets.append((f"preset {preset}", load_config(preset_file(preset, "forecasting"))))
-    options = resolve(flags, *files, *presets, table=FORECAST_OPTIONS)
-    if options["out"] is None:
-        raise ValueError("forecast train needs a folder for the run: --out DIR.")
-    out = Path(str(options["out"]))
-    if resume and overwrite:
-        raise ValueError("--resume and --overwrite exclude each other.")
-    if CheckpointFolder(out).latest() is not None and not (resume or overwrite):
-        raise ValueError(f"{out} holds a training run: go on with --resume, or start anew with --overwrite.")
-    if resume and (out / OPTIONS_FILE).exists():
-        files.append((str(out / OPTIONS_FILE), load_config(out / OPTIONS_FILE)))
-        options = resolve(flags, *files, *presets, table=FORECAST_OPTIONS)
+    options, out = resolve_run(
+        "forecast train",
+        flags,
+        config,
+        presets,
+        resume=resume,
+        overwrite=overwrite,
+        table=FORECAST_OPTIONS,
+    )
     if options["train"] is None:
         raise ValueError("forecast train needs a table to learn from: --train FILE.csv.")
     if options["prediction_length"] is None:

@@ -55,6 +55,39 @@ OPTIONS_FILE = "options.json"
 """In the run's folder: the options it was started with, for --resume."""
 
 
+def resolve_run(
+    command: str,
+    flags: Mapping[str, object],
+    config: Path | None,
+    presets: Sequence[tuple[str, Mapping[str, object]]],
+    *,
+    resume: bool,
+    overwrite: bool,
+    table: Sequence[Option] | None = None,
+) -> tuple[dict[str, Value | None], Path]:
+    """Return a run's options and its folder: flags before `config` before, with `resume`, what the run began
+    with, before presets, pairs of a name and its options. `table`: see `resolve`.
+
+    Raises:
+        ValueError, OSError: an option; there is no folder, or it holds a run and neither flag says what then.
+    """
+    files: list[tuple[str, Mapping[str, object]]] = []
+    if config is not None:
+        files.append((str(config), load_config(config)))
+    options = resolve(flags, *files, *presets, table=table)
+    if options["out"] is None:
+        raise ValueError(f"{command} needs a folder for the run: --out DIR.")
+    out = Path(str(options["out"]))
+    if resume and overwrite:
+        raise ValueError("--resume and --overwrite exclude each other.")
+    if CheckpointFolder(out).latest() is not None and not (resume or overwrite):
+        raise ValueError(f"{out} holds a training run: go on with --resume, or start anew with --overwrite.")
+    if resume and (out / OPTIONS_FILE).exists():
+        files.append((str(out / OPTIONS_FILE), load_config(out / OPTIONS_FILE)))
+        options = resolve(flags, *files, *presets, table=table)
+    return options, out
+
+
 def run_train(
     flags: Mapping[str, object],
     *,
@@ -68,21 +101,8 @@ def run_train(
     Raises:
         ValueError, OSError: something is wrong with the options or the data; the message says what.
     """
-    files: list[tuple[str, Mapping[str, object]]] = []
-    if config is not None:
-        files.append((str(config), load_config(config)))
     presets = [] if preset is None else [(f"preset {preset}", load_config(preset_file(preset)))]
-    options = resolve(flags, *files, *presets)
-    if options["out"] is None:
-        raise ValueError("train needs a folder for the run: --out DIR.")
-    out = Path(str(options["out"]))
-    if resume and overwrite:
-        raise ValueError("--resume and --overwrite exclude each other.")
-    if CheckpointFolder(out).latest() is not None and not (resume or overwrite):
-        raise ValueError(f"{out} holds a training run: go on with --resume, or start anew with --overwrite.")
-    if resume and (out / OPTIONS_FILE).exists():
-        files.append((str(out / OPTIONS_FILE), load_config(out / OPTIONS_FILE)))
-        options = resolve(flags, *files, *presets)
+    options, out = resolve_run("train", flags, config, presets, resume=resume, overwrite=overwrite)
     if options["train"] is None:
         raise ValueError("train needs pairs to learn from: --train FILE.tsv.")
     if threads := arguments_for("run", options).get("threads"):

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seq2seq_fast.arguments import flag, integer, number
-from seq2seq_fast.device import resolve_device, views
+from seq2seq_fast import _native
+from seq2seq_fast.arguments import integer, number
+from seq2seq_fast.device import resolve_device
+from seq2seq_fast.flat_parameters import FlatParameters
 from seq2seq_fast.forecasting.config import ForecastConfig
 from seq2seq_fast.forecasting.windows import Windows
 
@@ -34,7 +36,7 @@ class ForecastLoss:
         return self.loss
 
 
-class ForecastModel:
+class ForecastModel(FlatParameters):
     """A recurrent encoder-decoder of real values; a `Trainer` trains it on `ForecastData`.
 
     Args:
@@ -48,6 +50,7 @@ class ForecastModel:
         RuntimeError: there is no such device.
     """
 
+    native: _native.ForecastNetwork
     predicts_tokens = False
 
     def __init__(
@@ -64,10 +67,11 @@ class ForecastModel:
         if seed is not None:
             integer(OP, "seed", seed, 0, 2**64 - 1)
         self.config = config
-        self.native = config.native_model(
-            device=resolve_device(OP, device, auto=True), compute_type=compute_type, trainable=trainable
+        super().__init__(
+            config.native_model(
+                device=resolve_device(OP, device, auto=True), compute_type=compute_type, trainable=trainable
+            )
         )
-        self._layout = self.native.layout()
         if seed is not None:
             self._initialise(seed)
 
@@ -84,37 +88,6 @@ class ForecastModel:
             else:
                 value = rng.uniform(-bound, bound, shape)
             self.native.load_parameter(name, value.astype(np.float32))
-
-    @property
-    def device(self) -> str:
-        """Where the model lies: "cpu", "cuda:0", ..."""
-        return self.native.device
-
-    def parameters(self) -> dict[str, Any]:
-        """Every parameter by name: views of one flat buffer."""
-        return views(self._layout, self.native.params)
-
-    def gradients(self) -> dict[str, Any]:
-        """The last `forward_backward`'s gradients, views by the parameters' names."""
-        return views(self._layout, self.native.grads)
-
-    @property
-    def flat_parameters(self) -> Any:
-        """float32 [P]: the buffer itself."""
-        return self.native.params
-
-    @property
-    def flat_gradients(self) -> Any:
-        """float32 [P], laid out as flat_parameters."""
-        return self.native.grads
-
-    def layout(self) -> list[tuple[str, tuple[int, ...], int, bool]]:
-        """(name, shape, offset in flat_parameters, whether weight decay applies) of every parameter."""
-        return list(self._layout)
-
-    def weights_changed(self) -> None:
-        """Pack the weights anew at the next inference."""
-        self.native.weights_changed()
 
     def forward_backward(
         self,
@@ -158,16 +131,6 @@ class ForecastModel:
             integer("sample", "num_samples", num_samples, 1, 2**31 - 1),
             integer("sample", "seed", seed, 0, 2**64 - 1),
         )
-
-    def freeze(self, *names: str, frozen: bool = True) -> None:
-        """Keep parameters as they are in training; see `Seq2Seq.freeze`."""
-        known = {name for name, *_ in self._layout}
-        for name in names:
-            if name not in known:
-                raise ValueError(f"[freeze] Expected names of parameters, got {name!r}.")
-        flag("freeze", "frozen", frozen)
-        for name in names:
-            self.native.set_frozen(name, frozen)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the model's folder. See `save_forecast_model`."""
