@@ -27,7 +27,7 @@ class AllowedOutputs final : public Processor {
     allowed_.assign(automaton->tokens(state).begin(), automaton->tokens(state).end());
     allowed_.insert(allowed_.end(), end_tokens_.begin(), end_tokens_.end());
     std::ranges::sort(allowed_);  // an end token may be one of the automaton's, too
-    allowed_.erase(std::ranges::unique(allowed_).begin(), allowed_.end());
+    allowed_.erase(std::unique(allowed_.begin(), allowed_.end()), allowed_.end());
     return allowed_;
   }
 

@@ -13,7 +13,7 @@ class ForcedEnd final : public Processor {
   explicit ForcedEnd(const SearchOptions& options)
       : options_(options), end_tokens_(options.end_tokens), shortest_(options.max_decoding_length) {
     std::ranges::sort(end_tokens_);
-    end_tokens_.erase(std::ranges::unique(end_tokens_).begin(), end_tokens_.end());
+    end_tokens_.erase(std::unique(end_tokens_.begin(), end_tokens_.end()), end_tokens_.end());
     if (!options.max_length_ratio) return;
     for (size_t i = 0; i < options.source_lengths.size(); ++i) {
       shortest_ = std::min(shortest_, length_limit(options, static_cast<int64_t>(i)));

@@ -21,8 +21,8 @@ class RepetitionPenalty final : public Processor {
     const auto tokens = row.tokens();
     distinct_.assign(tokens.begin(), tokens.end());
     std::ranges::sort(distinct_);
-    const auto rest = std::ranges::unique(distinct_);
-    for (auto token = distinct_.begin(); token != rest.begin(); ++token) {
+    const auto rest = std::unique(distinct_.begin(), distinct_.end());
+    for (auto token = distinct_.begin(); token != rest; ++token) {
       float& score = log_probs[static_cast<size_t>(*token)];
       // None is above 0 but by rounding.
       score = score < 0 ? score * penalty_ : score / penalty_;

@@ -18,7 +18,7 @@ class Suppressed final : public Processor {
       if (sequence.size() == 1) tokens_.push_back(sequence.front());
     }
     std::ranges::sort(tokens_);
-    tokens_.erase(std::ranges::unique(tokens_).begin(), tokens_.end());
+    tokens_.erase(std::unique(tokens_.begin(), tokens_.end()), tokens_.end());
   }
 
   bool active(int64_t) const override { return !tokens_.empty(); }
