@@ -290,6 +290,17 @@ def test_the_same_bits_in_any_company(row: dict[str, Any], rng: np.random.Genera
     assert np.any(net.native.sample(past, 7, 4) != together) or row["distribution"] == "point"
 
 
+@pytest.mark.cpu_only("a device takes all rows at once")
+def test_more_paths_than_a_block_holds(rng: np.random.Generator, threads: Any) -> None:
+    row = next(r for r in ROWS if r["lags"] and r["distribution"] == "normal")
+    net = make(row, rng)
+    past = without_future(windows(net, row, rng, 2), max(row["lags"]))
+    few = bits(net.native.sample(past, 3, 1))
+    for count in (1, 2):
+        threads(count)
+        assert bits(net.native.sample(past, 2300, 1)[:, :3]) == few
+
+
 def test_bad_windows(rng: np.random.Generator) -> None:
     row = next(r for r in ROWS if r["lags"] and r["skip"] and r["offset"])
     net = make(row, rng)

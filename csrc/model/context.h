@@ -30,6 +30,7 @@ class Context {
   struct Prepared {
     ops::Attention attention;  // keys, values, offsets, energy
     Tensor fixed;              // [N, M] for last and mean
+    Tensor combined;           // [N, F] what it adds to the attentional layer, where that is computed ahead
     ops::Packed query;         // mlp
     Tracking tracking;
   };

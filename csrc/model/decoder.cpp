@@ -86,6 +86,11 @@ Decoder::Packed Decoder::pack_for_inference(ComputeType type) const {
     Cell::input_product(exact, embedding_.value, false, packed.input_table);
     packed.cells[0].input = {};
   }
+  // Bytes quantise h and context by one scale.
+  if (!config_.attends() && type != ComputeType::int8) {
+    packed.combine = combine_.pack(0, config_.decoder_hidden, type);
+    packed.combine_context = combine_.pack(config_.decoder_hidden, config_.memory_width(), type);
+  }
   return packed;
 }
 
@@ -148,6 +153,16 @@ std::vector<State> Decoder::make_states(int64_t sequences) const {
   return states;
 }
 
+Context::Prepared Decoder::prepare(const Context::Packed& context, const Packed& packed,
+                                   const Memory& memory) const {
+  Context::Prepared prepared = context_.prepare(context, memory);
+  if (packed.combine_context.defined()) {
+    prepared.combined = Tensor::empty({memory.sequences(), config_.attentional_width()});
+    combine_.forward(packed.combine_context, prepared.fixed, prepared.combined, Activation::none, false);
+  }
+  return prepared;
+}
+
 void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepared, const Ragged& ragged,
                             const Rows& rows, const Tensor& feed, const std::vector<State>& initial,
                             const std::vector<State>& last, const Dropout& dropout) const {
@@ -179,9 +194,14 @@ void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepa
     const int op = kDropDecoderLayer + static_cast<int>(l);
     ops::dropout(y, rows.inputs[l], rows.names.example, rows.names.time, op, dropout.mask(op));
   }
-  context_.forward(prepared, h, rows.example, rows.covered, context, rows.weights, rows.query);
-  combine_.forward(packed.combine, rows.hc, rows.combined, Activation::tanh,
-                   bounded && config_.encoder_stack().bounded());
+  if (prepared.combined.defined()) {
+    ops::gather_rows(prepared.combined, rows.example, rows.combined);
+    ops::matmul(h, packed.combine, rows.combined, {.activation = Activation::tanh, .accumulate = true});
+  } else {
+    context_.forward(prepared, h, rows.example, rows.covered, context, rows.weights, rows.query);
+    combine_.forward(packed.combine, rows.hc, rows.combined, Activation::tanh,
+                     bounded && config_.encoder_stack().bounded());
+  }
   if (dropout.output > 0.0f) {
     ops::dropout(rows.combined, rows.attentional, rows.names.example, rows.names.time, kDropAttentional,
                  dropout.mask(kDropAttentional));

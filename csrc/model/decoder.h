@@ -25,6 +25,8 @@ class Decoder {
   struct Packed {
     std::vector<Cell::Packed> cells;  // the first without the columns of input feeding
     ops::Packed feed, combine;
+    ops::Packed combine_context;  // inference only: a context that is the same at every step has its product
+                                  // once (Decoder::prepare); `combine` is h's columns, then
     Tensor input_table;  // [V, G * H], inference only: the first layer's input product of every token
   };
   Packed pack(ComputeType type = ComputeType::float32) const;
@@ -51,6 +53,9 @@ class Decoder {
   };
   // keep: what backward needs, too.
   Rows make_rows(int64_t rows, int64_t longest, const Dropout& dropout, bool keep) const;
+
+  // The memory made ready for the steps of many blocks.
+  Context::Prepared prepare(const Context::Packed& context, const Packed& packed, const Memory& memory) const;
 
   // One block: rows.ids and rows.example are given, the rest of `rows` and `last` is written. feed: a_{t-1}
   // of each row, or undefined at the first step. `initial` and `last` must not share memory.

@@ -73,7 +73,7 @@ class Loop {
         sources_(source.lengths.size()),
         rows_(rows_of(options, sources_)),
         memory_(network.encoder().forward(packed.encoder, source, {}, nullptr, nullptr)),
-        prepared_(network.decoder().context().prepare(packed.context, memory_)),
+        prepared_(network.decoder().prepare(packed.context, packed.decoder, memory_)),
         ragged_(Ragged::single_step(rows_)) {
     make_search(options, shortlist);
     make_rows();

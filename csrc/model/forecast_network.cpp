@@ -160,7 +160,7 @@ ForecastNetwork::Forward ForecastNetwork::forward(const Packed& packed, const Wi
   f.from_flat = time_major(w.steps, N, [&](int64_t t, int64_t n) { return n * w.steps + t; });
   f.memory = encoder_.forward(packed.encoder, w.past, dropout, examples, keep ? &f.encoder_saved : nullptr);
   f.initial = bridge_.forward(packed.bridge, f.memory);
-  f.prepared = decoder_.context().prepare(packed.context, f.memory);
+  f.prepared = decoder_.prepare(packed.context, packed.decoder, f.memory);
   f.decoder_saved =
       decoder_.forward_features(packed.decoder, f.prepared, f.memory, f.initial,
                                 decoder_inputs(w, f.from_flat), w.steps, dropout, examples, keep);

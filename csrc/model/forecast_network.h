@@ -86,6 +86,8 @@ class ForecastNetwork {
     ops::Packed head, skip;
   };
   struct Forward;
+  struct Paths;
+  class PathBlock;
   Packed pack(ComputeType type, bool inference) const;
   std::shared_ptr<const Packed> packed() const;
   void check_windows(const char* op, const Windows& windows, bool target, bool future) const;
@@ -93,6 +95,7 @@ class ForecastNetwork {
   Tensor offsets(const Packed& packed, const Windows& windows, const Tensor& from_flat) const;
   ops::DistributionOf distribution(const Tensor& offset, const Tensor& scale) const;
   void skip_backward(const Windows& windows, const Tensor& dx) const;
+  void walk_paths(const Paths& paths, int64_t rows, const Tensor& y) const;
   Forward forward(const Packed& packed, const Windows& windows, const Dropout& dropout, bool keep) const;
 
   ForecastConfig config_;

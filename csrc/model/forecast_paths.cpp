@@ -1,11 +1,157 @@
-// Sample paths: rows of one decoder step, (window, path) each, from states that are encoded once.
+// Sample paths: rows of one decoder step, (window, path) each, from states that are encoded once. Rows do not
+// depend on each other, so each thread takes its own through all steps, in blocks that stay in its cache.
+#include <algorithm>
+#include <exception>
+#include <mutex>
 #include <utility>
 
+#include "core/threads.h"
 #include "model/forecast_rows.h"
 #include "ops/check.h"
 #include "ops/norm.h"
 
 namespace s2s::model {
+namespace {
+
+// A thread's rows are at least so many that its weights' way through the cache pays.
+constexpr int64_t kLeastRows = 16;
+// Of a block: its gates, in floats, and the least rows whatever their gates.
+constexpr int64_t kGatesInCache = 1 << 15, kLeastBlock = 64;
+
+}  // namespace
+
+// What all rows share.
+struct ForecastNetwork::Paths {
+  const Packed& packed;
+  const Windows& w;
+  const uint64_t seed;
+  int64_t windows;
+  Tensor window, path, example, itself;  // [R] of a row: its window, path, example's id; 0, 1, 2, ...
+  Tensor raw;                            // without lags: [T N, D P] time-major
+  Tensor offset, scale, covariates;      // [T N, D] time-major, [N, D], [T N, C] time-major
+  Tensor known;                          // [N history, D]
+  Memory memory;
+  std::vector<State> encoded;
+  Context::Prepared prepared;
+};
+
+// Rows [begin, begin + count) on their way through the steps.
+class ForecastNetwork::PathBlock {
+ public:
+  PathBlock(const ForecastNetwork& network, const Paths& paths, int64_t begin, int64_t count)
+      : network_(network),
+        config_(network.config_),
+        all_(paths),
+        count_(count),
+        channels_(config_.channels),
+        history_(config_.history()),
+        window_(paths.window.rows(begin, count)),
+        path_(paths.path.rows(begin, count)),
+        example_(paths.example.rows(begin, count)),
+        raw_(Tensor::empty({count, channels_ * config_.parameters()})),
+        values_(Tensor::empty({(history_ + paths.w.steps) * count, channels_})) {
+    if (paths.offset.defined()) offset_ = Tensor::empty({count, channels_});
+    if (paths.scale.defined()) scale_ = gathered(paths.scale, window_);
+    if (!config_.lags.empty()) start();
+  }
+
+  // [count, T, D]
+  Tensor walk() {
+    const int64_t T = all_.w.steps;
+    const ops::DistributionOf of = network_.distribution(offset_, scale_);
+    for (int64_t t = 0; t < T; ++t) {
+      if (config_.lags.empty()) {
+        gather_step(all_.raw, t, raw_);
+      } else {
+        decode(t);
+      }
+      if (offset_.defined()) gather_step(all_.offset, t, offset_);
+      ops::distribution_sample(raw_, of, example_, path_, static_cast<int32_t>(t), all_.seed, values_at(t));
+    }
+    return ops::swap_axes(values_.rows(history_ * count_, T * count_).reshape({T, count_, channels_}));
+  }
+
+ private:
+  void start() {
+    for (int64_t h = 0; h < history_; ++h) {
+      // Window n's value h steps into its history is row n * history + h.
+      ops::gather_rows(
+          all_.known.reshape({all_.windows, history_ * channels_}).columns(h * channels_, channels_), window_,
+          values_at(h - history_));
+    }
+    const Decoder& decoder = network_.decoder_;
+    rows_ = decoder.make_rows(count_, all_.memory.longest, {}, false);
+    rows_.example = window_;
+    if (config_.network.coverage) {
+      Context::fill_places(all_.memory, window_.to(Device::cpu()), rows_.covered.places);
+      rows_.covered.places = rows_.covered.places.to(current_device());
+      rows_.covered.sum.fill_zero();
+    }
+    now_ = decoder.make_states(count_);
+    next_ = decoder.make_states(count_);
+    for (size_t l = 0; l < now_.size(); ++l) {
+      ops::gather_rows(all_.encoded[l].h, window_, now_[l].h);
+      if (now_[l].c.defined()) ops::gather_rows(all_.encoded[l].c, window_, now_[l].c);
+    }
+  }
+
+  void decode(int64_t t) {
+    const Tensor same = all_.itself.rows(0, count_);
+    int64_t column = 0;
+    for (const int64_t lag : config_.lags) {
+      ops::gather_rows(values_at(t - lag), same, rows_.embedded.columns(column, channels_));
+      column += channels_;
+    }
+    if (all_.covariates.defined())
+      gather_step(all_.covariates, t, rows_.embedded.columns(column, config_.covariates));
+    if (config_.network.coverage && t > 0) ops::add(rows_.weights, rows_.covered.sum);
+    const bool feeds = config_.network.input_feeding && t > 0;
+    network_.decoder_.forward_block(all_.packed.decoder, all_.prepared, ragged_, rows_,
+                                    feeds ? rows_.attentional : Tensor(), now_, next_, {});
+    std::swap(now_, next_);
+    network_.head_.forward(all_.packed.head, rows_.attentional, raw_, Activation::none, false);
+  }
+
+  // The values of step t, from -history: what lags read, then what is drawn.
+  Tensor values_at(int64_t t) const { return values_.rows((history_ + t) * count_, count_); }
+  // The rows of step t of what is time-major by window.
+  void gather_step(const Tensor& of_windows, int64_t t, const Tensor& rows) const {
+    ops::gather_rows(of_windows.rows(t * all_.windows, all_.windows), window_, rows);
+  }
+
+  const ForecastNetwork& network_;
+  const ForecastConfig& config_;
+  const Paths& all_;
+  const int64_t count_, channels_, history_;
+  const Tensor window_, path_, example_, raw_, values_;
+  Tensor offset_, scale_;
+  const Ragged ragged_ = Ragged::single_step(count_);
+  Decoder::Rows rows_;
+  std::vector<State> now_, next_;
+};
+
+// y [rows, T, D], the host's.
+void ForecastNetwork::walk_paths(const Paths& paths, int64_t rows, const Tensor& y) const {
+  const CellConfig& cell = config_.network.decoder_stack().cell;
+  const bool on_host = device_.is_cpu();
+  const int64_t most = on_host ? std::max(kLeastBlock, kGatesInCache / (cell.gates() * cell.hidden)) : rows;
+  const int max_parts = on_host ? static_cast<int>(std::clamp<int64_t>(rows / kLeastRows, 1, 256)) : 1;
+  std::exception_ptr failure;
+  std::mutex failing;
+  parallel(max_parts, [&](int part, int parts) {
+    const Range range = share_of(rows, part, parts);
+    try {
+      for (int64_t begin = range.begin; begin < range.end; begin += most) {
+        const int64_t count = std::min(most, range.end - begin);
+        y.rows(begin, count).copy_from(PathBlock(*this, paths, begin, count).walk());
+      }
+    } catch (...) {
+      const std::lock_guard lock(failing);
+      failure = std::current_exception();
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
+}
 
 Tensor ForecastNetwork::sample(const Windows& w, int64_t paths, uint64_t seed) const {
   const char* op = "sample";
@@ -16,9 +162,10 @@ Tensor ForecastNetwork::sample(const Windows& w, int64_t paths, uint64_t seed) c
         paths, " paths.");
   const int64_t R = N * paths;
   const DeviceScope scope(device_);
+  const Device device = current_device();
   const auto packed = this->packed();
+  Paths all{.packed = *packed, .w = w, .seed = seed, .windows = N};
 
-  // Of each row: its window, its example's id, its path.
   const Tensor window = Tensor::host({R}, DType::i32), path = Tensor::host({R}, DType::i32);
   const Tensor example = Tensor::host({R}, DType::i64), itself = Tensor::host({R}, DType::i32);
   for (int64_t r = 0; r < R; ++r) {
@@ -27,75 +174,26 @@ Tensor ForecastNetwork::sample(const Windows& w, int64_t paths, uint64_t seed) c
     itself.i32()[r] = static_cast<int32_t>(r);
     example.i64()[r] = w.example_ids.defined() ? w.example_ids.i64()[r / paths] : r / paths;
   }
-  const Device device = current_device();
-  const Tensor window_of = window.to(device), path_of = path.to(device), example_of = example.to(device);
-  const Tensor same = itself.to(device);
-  // The row of step t in time-major arrays of the windows, for every path.
-  const Tensor step_rows = time_major(T, R, [&](int64_t t, int64_t r) { return t * N + r / paths; });
+  all.window = window.to(device);
+  all.path = path.to(device);
+  all.example = example.to(device);
+  all.itself = itself.to(device);
+
   const Tensor from_flat = time_major(T, N, [&](int64_t t, int64_t n) { return n * T + t; });
-
-  const Tensor offset = offsets(*packed, w, from_flat);
-  const Tensor offset_now = offset.defined() ? Tensor::empty({R, D}) : Tensor();
-  const Tensor scale = w.scale.defined() ? gathered(w.scale.to(device), window_of) : Tensor();
-  const ops::DistributionOf of = distribution(offset_now, scale);
-  const Tensor raw = Tensor::empty({R, D * config_.parameters()});
-  const Tensor values = Tensor::empty({(H + T) * R, D});  // time-major: what lags read, then what is drawn
-  const auto draw = [&](int64_t t) {
-    const Tensor rows = step_rows.rows(t * R, R);
-    if (offset.defined()) ops::gather_rows(offset, rows, offset_now);
-    ops::distribution_sample(raw, of, example_of, path_of, static_cast<int32_t>(t), seed,
-                             values.rows((H + t) * R, R));
-  };
-
+  all.offset = offsets(*packed, w, from_flat);
+  if (w.scale.defined()) all.scale = w.scale.to(device);
   if (config_.lags.empty()) {
-    const Forward f = forward(*packed, w, {}, false);
-    for (int64_t t = 0; t < T; ++t) {
-      ops::gather_rows(f.raw, step_rows.rows(t * R, R), raw);
-      draw(t);
-    }
+    all.raw = forward(*packed, w, {}, false).raw;
   } else {
-    const Memory memory = encoder_.forward(packed->encoder, w.past, {}, nullptr, nullptr);
-    const std::vector<State> encoded = bridge_.forward(packed->bridge, memory);
-    const Context::Prepared prepared = decoder_.context().prepare(packed->context, memory);
-    ops::gather_rows(as_rows(w.known),
-                     time_major(H, R, [&](int64_t h, int64_t r) { return r / paths * H + h; }),
-                     values.rows(0, H * R));
-    const Tensor covariates = w.covariates.defined() ? gathered(as_rows(w.covariates), from_flat) : Tensor();
-    const Ragged ragged = Ragged::single_step(R);
-    Decoder::Rows rows = decoder_.make_rows(R, memory.longest, {}, false);
-    rows.example = window_of;
-    if (config_.network.coverage) {
-      Context::fill_places(memory, window, rows.covered.places);
-      rows.covered.places = rows.covered.places.to(device);
-      rows.covered.sum.fill_zero();
-    }
-    std::vector<State> now = decoder_.make_states(R), next = decoder_.make_states(R);
-    for (size_t l = 0; l < now.size(); ++l) {
-      ops::gather_rows(encoded[l].h, window_of, now[l].h);
-      if (now[l].c.defined()) ops::gather_rows(encoded[l].c, window_of, now[l].c);
-    }
-    for (int64_t t = 0; t < T; ++t) {
-      int64_t column = 0;
-      for (const int64_t lag : config_.lags) {
-        ops::gather_rows(values.rows((H + t - lag) * R, R), same, rows.embedded.columns(column, D));
-        column += D;
-      }
-      if (covariates.defined()) {
-        ops::gather_rows(covariates, step_rows.rows(t * R, R),
-                         rows.embedded.columns(column, config_.covariates));
-      }
-      if (config_.network.coverage && t > 0) ops::add(rows.weights, rows.covered.sum);
-      const bool feeds = config_.network.input_feeding && t > 0;
-      decoder_.forward_block(packed->decoder, prepared, ragged, rows, feeds ? rows.attentional : Tensor(),
-                             now, next, {});
-      std::swap(now, next);
-      head_.forward(packed->head, rows.attentional, raw, Activation::none, false);
-      draw(t);
-    }
+    all.memory = encoder_.forward(packed->encoder, w.past, {}, nullptr, nullptr);
+    all.encoded = bridge_.forward(packed->bridge, all.memory);
+    all.prepared = decoder_.prepare(packed->context, packed->decoder, all.memory);
+    all.known = as_rows(w.known);
+    if (w.covariates.defined()) all.covariates = gathered(as_rows(w.covariates), from_flat);
   }
-  return ops::swap_axes(values.rows(H * R, T * R).reshape({T, R, D}))
-      .to(Device::cpu())
-      .reshape({N, paths, T, D});
+  const Tensor y = Tensor::host({R, T, D}, DType::f32);
+  walk_paths(all, R, y);
+  return y.reshape({N, paths, T, D});
 }
 
 }  // namespace s2s::model

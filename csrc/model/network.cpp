@@ -147,7 +147,7 @@ Forced force(const Network& network, const Source& source, const Target& target,
   const Decoder& decoder = network.decoder();
   const Memory memory = network.encoder().forward(packed->encoder, source, {}, nullptr, nullptr);
   const Decoder::Saved saved =
-      decoder.forward(packed->decoder, decoder.context().prepare(packed->context, memory), memory,
+      decoder.forward(packed->decoder, decoder.prepare(packed->context, packed->decoder, memory), memory,
                       network.bridge().forward(packed->bridge, memory), target, {}, nullptr, false);
   CopyRows copying;
   const bool copies = network.config().copy_attention;

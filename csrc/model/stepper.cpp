@@ -49,7 +49,7 @@ ModelStepper::ModelStepper(const Network& network, std::shared_ptr<const PackedN
     : network_(network),
       packed_(std::move(packed)),
       memory_(std::move(memory)),
-      prepared_(network.decoder().context().prepare(packed_->context, memory_)),
+      prepared_(network.decoder().prepare(packed_->context, packed_->decoder, memory_)),
       first_(network.bridge().forward(packed_->bridge, memory_)),
       keep_attention_(keep_attention && network.config().attends()),
       buffers_(workspace.step) {
