@@ -22,10 +22,13 @@ constexpr int64_t kGatesInCache = 1 << 15, kLeastBlock = 64;
 
 // What all rows share.
 struct ForecastNetwork::Paths {
+  Paths(const Packed& p, const Windows& given, uint64_t s)
+      : packed(p), w(given), seed(s), windows(given.past.lengths.size()) {}
+
   const Packed& packed;
   const Windows& w;
   const uint64_t seed;
-  int64_t windows;
+  const int64_t windows;
   Tensor window, path, example, itself;  // [R] of a row: its window, path, example's id; 0, 1, 2, ...
   Tensor raw;                            // without lags: [T N, D P] time-major
   Tensor offset, scale, covariates;      // [T N, D] time-major, [N, D], [T N, C] time-major
@@ -164,7 +167,7 @@ Tensor ForecastNetwork::sample(const Windows& w, int64_t paths, uint64_t seed) c
   const DeviceScope scope(device_);
   const Device device = current_device();
   const auto packed = this->packed();
-  Paths all{.packed = *packed, .w = w, .seed = seed, .windows = N};
+  Paths all(*packed, w, seed);
 
   const Tensor window = Tensor::host({R}, DType::i32), path = Tensor::host({R}, DType::i32);
   const Tensor example = Tensor::host({R}, DType::i64), itself = Tensor::host({R}, DType::i32);
