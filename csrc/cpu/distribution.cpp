@@ -13,24 +13,24 @@ S2S_INLINE math::Element element(const DistributionArgs& x, int64_t at, double y
           x.parameters};
 }
 
-// f(place in [rows, channels], its raw parameters, row, channel) of all elements.
+// f(rows) of a share of the rows.
+template <class F>
+void share_rows(const DistributionArgs& x, const F& f) {
+  parallel(x.rows * x.channels < 32 ? 1 : 64, [&](int part, int parts) { f(share_of(x.rows, part, parts)); });
+}
+// f(place in [rows, channels], its raw parameters) of all elements.
 template <class F>
 void each_element(const DistributionArgs& x, const F& f) {
-  parallel(x.rows * x.channels < 32 ? 1 : 64, [&](int part, int parts) {
-    const Range range = share_of(x.rows, part, parts);
-    for (int64_t r = range.begin; r < range.end; ++r) {
-      for (int64_t c = 0; c < x.channels; ++c) {
-        const int64_t at = r * x.channels + c;
-        f(at, x.x + at * x.parameters, r, c);
-      }
-    }
+  share_rows(x, [&](Range rows) {
+    for (int64_t at = rows.begin * x.channels; at < rows.end * x.channels; ++at)
+      f(at, x.x + at * x.parameters);
   });
 }
 
 }  // namespace
 
 void distribution_loss(const DistributionLossArgs& x) {
-  each_element(x.of, [&](int64_t at, const float* a, int64_t, int64_t) {
+  each_element(x.of, [&](int64_t at, const float* a) {
     const float y = x.target[at];
     float* da = x.dx ? x.dx + at * x.of.parameters : nullptr;
     if (y != y) {
@@ -44,16 +44,24 @@ void distribution_loss(const DistributionLossArgs& x) {
 }
 
 void distribution_parameters(const DistributionParametersArgs& x) {
-  each_element(x.of, [&](int64_t at, const float* a, int64_t, int64_t) {
+  each_element(x.of, [&](int64_t at, const float* a) {
     const double offset = x.of.offset ? double{x.of.offset[at]} : 0.0;
     math::distribution_parameters(x.of.kind, a, offset, x.of.parameters, x.y + at * x.of.parameters);
   });
 }
 
 void distribution_sample(const DistributionSampleArgs& x) {
-  each_element(x.of, [&](int64_t at, const float* a, int64_t r, int64_t c) {
-    const math::Draws draws = math::draws_of(x.seed, x.example[r], x.path[r], x.step, c);
-    x.y[at] = static_cast<float>(math::draw(x.of.kind, a, element(x.of, at, 0.0), draws));
+  share_rows(x.of, [&](Range rows) {
+    math::Philox key{};
+    for (int64_t r = rows.begin; r < rows.end; ++r) {
+      if (r == rows.begin || x.example[r] != x.example[r - 1]) key = math::draws_key(x.seed, x.example[r]);
+      for (int64_t c = 0; c < x.of.channels; ++c) {
+        const int64_t at = r * x.of.channels + c;
+        const math::Draws draws = math::draws_of(key, x.path[r], x.step, c);
+        x.y[at] = static_cast<float>(
+            math::draw(x.of.kind, x.of.x + at * x.of.parameters, element(x.of, at, 0.0), draws));
+      }
+    }
   });
 }
 

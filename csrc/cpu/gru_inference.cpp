@@ -42,7 +42,7 @@ class Gru {
   Gru(const GruInferenceArgs& args)
       : x(args),
         s(args.shape),
-        states(args.shape, args.h0, args.bounds, args.scratch),
+        states(args.shape, args.h0, args.hn, args.bounds, args.scratch),
         halves(args.shape, static_cast<char*>(args.scratch) +
                                recurrent_scratch_bytes(args.shape.sequences, args.shape.hidden)) {}
 
@@ -86,14 +86,19 @@ class Gru {
     const int lanes = lanes_left(s.hidden, unit);
     Vec bias[3];
     for (int g = 0; g < 3; ++g) bias[g] = load(x.b_hh + g * s.hidden + unit, lanes);
+    // First the gates of all rows: one after the other each row would wait for its own.
+    for (int r = 0; r < tile.rows; ++r) {
+      const float* gates = x.gates + row_of(index, tile.row + r) * 3 * s.hidden + unit;
+      Vec* gate = tile.sum[r];
+      const Vec hn = gate[2] + bias[2];
+      for (int g = 0; g < 2; ++g) gate[g] = load(gates + g * s.hidden, lanes) + (gate[g] + bias[g]);
+      gate[2] = load(gates + 2 * s.hidden, lanes);
+      math::gru_gates(gate[0], gate[1], gate[2], hn);
+    }
     for (int r = 0; r < tile.rows; ++r) {
       const int64_t i = tile.row + r;
-      const float* gates = x.gates + row_of(index, i) * 3 * s.hidden + unit;
-      const Vec hn = tile.sum[r][2] + bias[2];
-      Vec gate[3], h;
-      for (int g = 0; g < 3; ++g) gate[g] = load(gates + g * s.hidden, lanes);
-      for (int g = 0; g < 2; ++g) gate[g] = gate[g] + (tile.sum[r][g] + bias[g]);
-      math::gru_unit(gate[0], gate[1], gate[2], hn, load(states.h(index, i) + unit, lanes), h);
+      Vec h;
+      math::gru_state(tile.sum[r][1], tile.sum[r][2], load(states.h(index, i) + unit, lanes), h);
       finish(index, i, unit, h, lanes);
     }
   }
@@ -126,8 +131,8 @@ class Gru {
       Vec n =
           load(gates + 2 * s.hidden, lanes) + (tile.sum[r][0] + load(x.b_hh + 2 * s.hidden + unit, lanes));
       Vec h;
-      math::gru_unit_reset_before(load(halves.z + i * s.hidden + unit, lanes), n,
-                                  load(states.h(index, i) + unit, lanes), h);
+      math::gru_state(load(halves.z + i * s.hidden + unit, lanes), n, load(states.h(index, i) + unit, lanes),
+                      h);
       finish(index, i, unit, h, lanes);
     }
   }

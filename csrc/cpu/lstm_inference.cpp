@@ -15,17 +15,23 @@ S2S_INLINE void finish_rows(const LstmInferenceArgs& x, const States<Element>& s
                             int64_t unit, const Tile<kGates>& tile) {
   const SequenceShape& s = x.shape;
   const int lanes = lanes_left(s.hidden, unit);
+  const int64_t first = s.offsets[step_at(s, index)] - s.offsets[0] + tile.row;
+  // First the cells of all rows: one after the other each row would wait for its own.
   for (int r = 0; r < tile.rows; ++r) {
-    const int64_t i = tile.row + r, at = s.offsets[step_at(s, index)] - s.offsets[0] + i;
-    const float* gates = x.gates + at * kGates * s.hidden + unit;
-    float* c_at = x.cn + i * s.hidden + unit;
-    Vec gate[kGates];
-    for (int g = 0; g < kGates; ++g) gate[g] = tile.sum[r][g] + load(gates + g * s.hidden, lanes);
-    Vec c, h;
-    math::lstm_unit(gate[0], gate[1], gate[2], gate[3], load(c_at, lanes), c, h);
+    const float* gates = x.gates + (first + r) * kGates * s.hidden + unit;
+    float* c_at = x.cn + (tile.row + r) * s.hidden + unit;
+    Vec* gate = tile.sum[r];
+    for (int g = 0; g < kGates; ++g) gate[g] = gate[g] + load(gates + g * s.hidden, lanes);
+    Vec c;
+    math::lstm_cell(gate[0], gate[1], gate[2], gate[3], load(c_at, lanes), c);
     store(c_at, c, lanes);
-    store(x.y + at * x.y_stride + unit, h, lanes);
-    states.store_h(index, i, unit, h, lanes);
+    gate[0] = c;
+  }
+  for (int r = 0; r < tile.rows; ++r) {
+    Vec h;
+    math::lstm_state(tile.sum[r][3], tile.sum[r][0], h);
+    store(x.y + (first + r) * x.y_stride + unit, h, lanes);
+    states.store_h(index, tile.row + r, unit, h, lanes);
   }
 }
 
@@ -33,7 +39,7 @@ template <class Element>
 void run(const LstmInferenceArgs& x) {
   const SequenceShape& s = x.shape;
   const int64_t N = s.sequences, H = s.hidden, panels = (H + kLanes - 1) / kLanes;
-  const States<Element> states(s, x.h0, nullptr, x.scratch);
+  const States<Element> states(s, x.h0, x.hn, nullptr, x.scratch);
   if (x.c0 == nullptr) {
     std::memset(x.cn, 0, static_cast<size_t>(N * H) * 4);
   } else if (x.c0 != x.cn) {

@@ -39,17 +39,21 @@ void finish_tile(const MatmulArgs& x, int64_t row, int64_t column, bool add, boo
     const int64_t n = column + v * kLanes;
     if (n >= x.n) return;
     const int lanes = lanes_left(x.n, n);
-    const Vec bias = last && x.bias ? load(x.bias + n, lanes) : splat(0.0f);
-    for (int r = 0; r < ROWS; ++r) {
-      float* c = x.c + (row + r) * x.c_stride + n;
-      Vec value = sum[r][v];
-      if (add) value = load(c, lanes) + value;
-      if (last) {
-        if (x.bias) value = value + bias;
-        if (x.activation == Activation::tanh) value = math::tanh(value);
-      }
-      store(c, value, lanes);
+    float* c = x.c + row * x.c_stride + n;
+    Vec value[ROWS];
+    // A loop for each, so that what stands in one does not hold up the others.
+    for (int r = 0; r < ROWS; ++r) value[r] = sum[r][v];
+    if (add) {
+      for (int r = 0; r < ROWS; ++r) value[r] = load(c + r * x.c_stride, lanes) + value[r];
     }
+    if (last && x.bias) {
+      const Vec bias = load(x.bias + n, lanes);
+      for (int r = 0; r < ROWS; ++r) value[r] = value[r] + bias;
+    }
+    if (last && x.activation == Activation::tanh) {
+      for (int r = 0; r < ROWS; ++r) value[r] = math::tanh(value[r]);
+    }
+    for (int r = 0; r < ROWS; ++r) store(c + r * x.c_stride, value[r], lanes);
   }
 }
 

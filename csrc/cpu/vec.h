@@ -81,8 +81,28 @@ S2S_INLINE Vec fma(Vec a, Vec b, Vec c) {
 S2S_INLINE Vec select_less(Vec a, Vec b, Vec x, Vec y) {
   return {a.v < b.v ? x.v : y.v};
 }
+// a < b ? a : b, and a < b ? b : a: of a NaN, the second and the first.
+S2S_INLINE Vec minimum(Vec a, Vec b) {
+#if defined(__AVX512F__)
+  return {_mm512_maskz_min_ps(0xffff, a.v, b.v)};
+#elif defined(__AVX2__)
+  return {_mm256_min_ps(a.v, b.v)};
+#elif defined(__x86_64__)
+  return {_mm_min_ps(a.v, b.v)};
+#else
+  return select_less(a, b, a, b);
+#endif
+}
 S2S_INLINE Vec maximum(Vec a, Vec b) {
+#if defined(__AVX512F__)
+  return {_mm512_maskz_max_ps(0xffff, b.v, a.v)};
+#elif defined(__AVX2__)
+  return {_mm256_max_ps(b.v, a.v)};
+#elif defined(__x86_64__)
+  return {_mm_max_ps(b.v, a.v)};
+#else
   return select_less(a, b, b, a);
+#endif
 }
 S2S_INLINE Vec absolute(Vec a) {
   return {(NativeFloats)((NativeInts)a.v & 0x7fffffff)};

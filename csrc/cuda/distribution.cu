@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(kDistributionBlock) sample_elements(Distributi
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kDistributionBlock + threadIdx.x;
   if (at >= x.of.rows * x.of.channels) return;
   const int64_t r = at / x.of.channels, c = at % x.of.channels;
-  const math::Draws draws = math::draws_of(x.seed, x.example[r], x.path[r], x.step, c);
+  const math::Draws draws = math::draws_of(math::draws_key(x.seed, x.example[r]), x.path[r], x.step, c);
   x.y[at] =
       static_cast<float>(math::draw(x.of.kind, x.of.x + at * x.of.parameters, element(x.of, at, 0.0), draws));
 }

@@ -13,10 +13,13 @@ struct Draws {
   Philox counter;  // path, step, channel, calls so far
 };
 
-S2S_INLINE Draws draws_of(uint64_t seed, int64_t example, int32_t path, int32_t step, int64_t channel) {
+// What all numbers of an example have in common.
+S2S_INLINE Philox draws_key(uint64_t seed, int64_t example) {
   const auto id = static_cast<uint64_t>(example);
   const Philox named = {{static_cast<uint32_t>(id), static_cast<uint32_t>(id >> 32), 0x70617468u, 0u}};
-  const Philox key = philox(named, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
+  return philox(named, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
+}
+S2S_INLINE Draws draws_of(const Philox& key, int32_t path, int32_t step, int64_t channel) {
   return {key.word[0],
           key.word[1],
           {{static_cast<uint32_t>(path), static_cast<uint32_t>(step), static_cast<uint32_t>(channel), 0u}}};
@@ -39,7 +42,7 @@ S2S_INLINE double draw_normal(uint32_t u, uint32_t v) {
 }
 // Bailey 1994: the same for Student's t.
 S2S_INLINE double draw_student_t(uint32_t u, uint32_t v, double freedom) {
-  const double square = freedom * expm1_double(-2.0 / freedom * log_double(open_uniform(u)));
+  const double square = freedom * exp_minus_one(-2.0 / freedom * log_double(open_uniform(u)));
   return sqrt_double(square) * cosine_of_turn(v);
 }
 

@@ -15,9 +15,6 @@ namespace s2s::math {
 S2S_INLINE double exp_double(double x) {
   return S2S_LIBM(exp, x);
 }
-S2S_INLINE double expm1_double(double x) {
-  return S2S_LIBM(expm1, x);
-}
 S2S_INLINE double log_double(double x) {
   return S2S_LIBM(log, x);
 }
@@ -37,6 +34,10 @@ S2S_INLINE double cos_of_turn(double turn) {
 }
 S2S_INLINE double floor_double(double x) {
   return S2S_LIBM(floor, x);
+}
+// e^x - 1 for x >= 0, to 1e-11 of it.
+S2S_INLINE double exp_minus_one(double x) {
+  return x < 1e-5 ? x * (1.0 + x * (0.5 + x * (1.0 / 6.0))) : exp_double(x) - 1.0;
 }
 S2S_INLINE double absolute_double(double x) {
   return x < 0.0 ? -x : x;

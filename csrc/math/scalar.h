@@ -18,6 +18,13 @@ S2S_INLINE float absolute(float x) {
 S2S_INLINE float select_less(float a, float b, float x, float y) {
   return a < b ? x : y;
 }
+// Of a NaN, the second and the first.
+S2S_INLINE float minimum(float a, float b) {
+  return a < b ? a : b;
+}
+S2S_INLINE float maximum(float a, float b) {
+  return a < b ? b : a;
+}
 S2S_INLINE float copy_sign(float x, float sign) {
   return __builtin_copysignf(x, sign);
 }

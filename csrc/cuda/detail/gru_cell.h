@@ -158,7 +158,7 @@ struct GruBeforeCell : GruState<E, KEEP> {
       put(0, out.reset, inverse_of(in.bound));
     } else {
       out.n = in.gate[0] + part(2);
-      math::gru_unit_reset_before(in.gate[1], out.n, in.h, out.h);
+      math::gru_state(in.gate[1], out.n, in.h, out.h);
       put(0, out.h, inverse_of(in.bound));
     }
     return out;
