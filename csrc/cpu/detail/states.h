@@ -116,7 +116,7 @@ class States {
   float* bounds_;
 };
 
-// The sums of a tile's rows. What is done with them is compiled once, not for every number of rows.
+// The sums of some rows. What is done with them is compiled once, not for every number of rows.
 template <int GATES>
 struct Tile {
   int64_t row;
@@ -124,23 +124,24 @@ struct Tile {
   Vec (*sum)[GATES];  // [rows]
 };
 
-// h times panel p, tile by tile handed to finish(Tile).
+// Rows whose sums are handed on together: the gates of one row wait for each other, those of many do not.
+constexpr int64_t kTogether = 32;
+
+// h times panel p, some rows after the other handed to finish(Tile).
 template <int GATES, class Element, class F>
 S2S_INLINE void step_product(const Rows<Element>& h, int64_t rows, const void* weights, ComputeType type,
                              int64_t p, int64_t K, const F& finish) {
   const void* panel = panel_at(weights, p, type, K, GATES * kLanes);
   constexpr int kMost = rows_for<Element>(GATES) < 8 ? rows_for<Element>(GATES) : 8;
-  Vec sum[kMost][GATES];
-  int64_t first = 0;
-  const int64_t tiles = (rows + kMost - 1) / kMost;
-  for (int64_t i = 0; i < tiles; ++i) {
-    const int64_t next = rows * (i + 1) / tiles;
-    with_rows<kMost>(static_cast<int>(next - first), [&](auto height) {
+  Vec sum[kTogether][GATES];
+  for (int64_t first = 0; first < rows; first += kTogether) {
+    const int64_t count = rows - first < kTogether ? rows - first : kTogether;
+    for_tiles<kMost>(count, [&](auto height, int64_t row) {
       constexpr int ROWS = decltype(height)::value;
-      panel_product<ROWS, GATES, Element>(h, first, panel, K, reinterpret_cast<Vec(&)[ROWS][GATES]>(sum));
+      panel_product<ROWS, GATES, Element>(h, first + row, panel, K,
+                                          reinterpret_cast<Vec(&)[ROWS][GATES]>(sum[row]));
     });
-    finish(Tile<GATES>{first, static_cast<int>(next - first), sum});
-    first = next;
+    finish(Tile<GATES>{first, static_cast<int>(count), sum});
   }
 }
 
