@@ -131,9 +131,16 @@ void ThreadTeam::work(int part) {
     const int here = current_processor();
     return here >= 0 && here == seat.caller_processor.load(std::memory_order_relaxed);
   };
+  const auto gets_away = [&] {
+    return !in_the_way() || leave_processor(seat.caller_processor.load(std::memory_order_relaxed));
+  };
   for (;;) {
-    const bool away = !in_the_way() || leave_processor(seat.caller_processor.load(std::memory_order_relaxed));
-    if (!spin_for(away ? kIdle : 0, is_called)) sleep(seat, kFree);
+    bool away = gets_away();
+    if (!spin_for(away ? kIdle : 0, is_called)) {
+      sleep(seat, kFree);
+      away = gets_away();  // the system likes to wake it where the caller runs, and one long step is no time
+                           // to move
+    }
     int state = seat.state.load(std::memory_order_acquire);
     if (state == kStop) return;
     if (state == kInvited && !away && in_the_way()) {
