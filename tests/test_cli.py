@@ -387,6 +387,13 @@ TRAIN = "train --train {data}/train.tsv --out {bad}/run"
         ("translate --model {model} --suppress {bad}/words.txt", "line 2: 'z' is not in the target"),
         ("translate --model {model} --src {bad}/words.txt --target_prefix {bad}/one.txt", "taken in pairs"),
         ("translate --model {model} --target_prefix -", "cannot both be standard input"),
+        ("translate --model {model} --must_contain -", "cannot both be standard input"),
+        (
+            "translate --model {model} --src {bad}/words.txt --must_contain {bad}/words.txt",
+            "line 2: 'z' is not",
+        ),
+        ("translate --model {model} --src {bad}/words.txt --must_contain {bad}/one.txt", "fewer lines than"),
+        ("evaluate --model {model} --data {bad}/words.txt --must_contain {bad}/one.txt", "is for translate"),
         ("translate --model {model} --config {bad}/search.yaml", "Did you mean beam_size"),
         ("evaluate --model {model} --data {bad}/words.txt --target_prefix {bad}/one.txt", "is for translate"),
         ("translate --model {model} --with_score --json", "for plain lines"),
@@ -718,6 +725,12 @@ def test_translate_with_texts_that_say_how(run: Run, trained: Path, tmp_path: Pa
     alternatives = lines("--return_alternatives", "--n_best", 6, "--beam_size", 2, text="abc\n")
     assert len({line.split(" ||| ")[1][:1] for line in alternatives}) == 6
 
+    contained = lines("--must_contain", file("phrases", "F A\n\n"), "--max_length", 9)
+    assert "F A" in contained[0] and contained[1] == "F E"
+    contained = lines("--must_contain", file("phrases", "D D\tA\nB\n"), "--batch_size", 1, "--max_length", 9)
+    assert "D D" in contained[0] and "A" in contained[0] and "B" in contained[1]
+    more = run("translate", "--model", trained, "--must_contain", tmp_path / "phrases", stdin="abc\n")
+    assert more.code == 2 and len(more.lines) == 1 and "more lines than" in more.err
     for preset in SEARCH_PRESETS:
         assert lines("--search_preset", preset) == ["A B C", "F E"]
     assert lines("--search_preset", "fairseq", "--max_length", 2) == ["A", "F"]  # and an end token

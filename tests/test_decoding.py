@@ -34,6 +34,8 @@ def found_by(tree, sources, **options):
     for name in ("target_prefix", "sequence_ids"):
         if name in given:
             given[name] = [list(x) if isinstance(x, tuple) else x for x in map(given[name].get, sources)]
+    if "must_contain" in given:
+        given["must_contain"] = list(map(given["must_contain"].get, sources))
     if "allowed_outputs" in given:
         allowed = [given["allowed_outputs"].get(source) for source in sources]
         given["allowed_outputs"] = [None if one is None else Trie([list(s) for s in one]) for one in allowed]
@@ -52,6 +54,8 @@ def expected_by(tree, source, place=0, **options):
     given = dict(options)
     if "target_prefix" in given:
         given["target_prefix"] = given["target_prefix"][source]
+    if "must_contain" in given:
+        given["must_contain"] = tuple(given["must_contain"][source] or ())
     if "allowed_outputs" in given:
         allowed = given["allowed_outputs"].get(source)
         given["allowed_outputs"] = None if allowed is None else frozenset(allowed)
@@ -136,6 +140,11 @@ def searches(draw, kind, levels=(None, None, 1, 2, 3)):
     )
     if options.get("length_penalty_type", "power") == "power":
         maybe(options, draw, chance, length_penalty_beta=st.sampled_from([0.5, 5.0]))
+    inner = sorted(set(range(vocabulary)) - set(options["eos_id"]))
+    if inner:
+        phrase = st.lists(st.sampled_from(inner), min_size=1, max_size=3).map(tuple)
+        phrases = st.none() | st.lists(phrase, max_size=3)
+        maybe(options, draw, min(chance, 4), must_contain=of_sources(phrases))
     if "coverage_penalty" in options:
         options["coverage_penalty_type"] = draw(st.sampled_from(["wu", "summary"]))
     if "max_length_ratio" in options:
@@ -207,9 +216,12 @@ def test_what_always_holds(kind):
     run()
 
 
+OF_SOURCES = ("target_prefix", "allowed_outputs", "must_contain", "sequence_ids")
+
+
 def holds(h, source, options):
     o = decoding.Options(
-        **{k: v for k, v in options.items() if k not in ("target_prefix", "allowed_outputs", "sequence_ids")},
+        **{k: v for k, v in options.items() if k not in OF_SOURCES},
         source_length=LENGTHS[source],
     )
     assert len(h.token_scores) == len(h.tokens) + h.finished <= o.limit
@@ -226,12 +238,77 @@ def holds(h, source, options):
         if allowed is not None:
             beginnings = {output[:i] for output in allowed for i in range(len(output) + 1)}
             assert whole in beginnings or (h.finished and tuple(h.tokens) in allowed)
+    phrases = options.get("must_contain", {}).get(source) or ()
+    if h.finished and len(whole) > len(prefix):
+        assert all(contains(h.tokens, phrase) for phrase in phrases)
     behind = whole[len(prefix) :]
     if o.disable_unk:
         assert o.unk_id not in behind
     for banned in options.get("suppress_sequences", ()):
         for i in range(len(prefix), len(whole)):
             assert whole[max(0, i + 1 - len(banned)) : i + 1] != banned
+
+
+def contains(tokens, phrase):
+    return any(tuple(tokens[i : i + len(phrase)]) == tuple(phrase) for i in range(len(tokens)))
+
+
+@pytest.mark.parametrize("beam_size", [1, 2, 5])
+def test_phrases_are_there_whenever_there_is_room(beam_size):
+    """Also where the model would never say them; and the room need not be larger than that."""
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.lists(st.lists(st.integers(2, 7), min_size=1, max_size=3), min_size=1, max_size=3),
+        st.integers(0, 4),
+        st.integers(0, 10**6),
+    )
+    def run(phrases, room, seed):
+        tree = Tree(8, seed=seed, scale=4.0)
+        for sampling in (1, 0) if beam_size == 1 else (1,):
+            found = beam_search(
+                Step(tree, [0, 1]),
+                batch_size=2,
+                vocab_size=8,
+                bos_id=BOS,
+                eos_id=1,
+                beam_size=beam_size,
+                sampling_topk=sampling,
+                must_contain=[phrases, None],
+                max_decoding_length=sum(map(len, phrases)) + 1 + room,
+            )
+            assert all(contains(found[0][0].tokens, phrase) for phrase in phrases)
+
+    run()
+
+
+def test_a_beam_with_phrases_finds_what_a_greedy_search_does_not():
+    """They come where they cost little, not where the room for them ends."""
+    better = 0
+    for seed in range(20):
+        tree = Tree(8, seed=seed, scale=2.0)
+        options = {"must_contain": [[[5, 3]]], "max_decoding_length": 12, "length_penalty": 0}
+        scores = [
+            beam_search(
+                Step(tree, [0]), batch_size=1, vocab_size=8, bos_id=BOS, eos_id=1, beam_size=k, **options
+            )[0][0].score
+            for k in (1, 8)
+        ]
+        better += scores[1] > scores[0]
+    assert better > 15
+
+
+def test_phrases_without_room_or_probability():
+    def found(**options):
+        [[h]] = Always([-9.0, -0.1, -1.0, -np.inf]).search(beam_size=3, **options)
+        return h
+
+    short = found(must_contain=[[[2, 0, 2, 0]]], max_decoding_length=3)
+    assert (short.tokens, short.finished) == ([2, 0, 2], False)
+    never = found(must_contain=[[[3]]], max_decoding_length=4)
+    assert not never.finished and 3 not in never.tokens
+    again = found(must_contain=[[[2], [2], [2, 2]]], max_decoding_length=9)
+    assert again.finished and again.tokens == [2, 2]  # one place may be of several phrases
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -506,6 +583,11 @@ def search_all(tree, trie, count):
         ({"seed": -1}, TypeError, "seed to be an integer"),
         ({"sequence_ids": [0, 1]}, ValueError, "sequence_ids for 1 sources, got 2"),
         ({"sequence_ids": [-1]}, ValueError, "sequence_ids of at least 0"),
+        ({"must_contain": [[], []]}, ValueError, "must_contain for 1 sources, got 2"),
+        ({"must_contain": [[[]]]}, ValueError, "must_contain of at least one token each"),
+        ({"must_contain": [[[3]]]}, ValueError, "must_contain between 0 and 2, got 3"),
+        ({"must_contain": [[[2, 1]]]}, ValueError, "must_contain without end tokens, got 1"),
+        ({"must_contain": [[2]]}, TypeError, "must_contain to be a list of lists of lists"),
         ({"preset": "onmt"}, ValueError, "preset to be one of ctranslate2, .* got 'onmt'"),
         ({"end_rule": "leave"}, ValueError, "end_rule"),
         ({"end_rule": "proceed"}, ValueError, "early_stopping never with end_rule proceed"),

@@ -58,6 +58,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "min_p": 0.02,
         "sequence_ids": [7, 0, 2**40, 1],
     },
+    "phrases": {"must_contain": [[[5, 3], [7]], [[4, 4, 4]], None, []], "num_hypotheses": 2},
+    "phrases and others": {
+        "must_contain": [[[5, 3]], None, [[6]], [[8], [9, 10]]],
+        "target_prefix": PREFIXES,
+        "no_repeat_ngram_size": 2,
+        "renormalize": True,
+    },
     "as CTranslate2": {"preset": "ctranslate2", "coverage_penalty": 0.3, "no_repeat_ngram_size": 2},
     "as fairseq": {"preset": "fairseq", "max_length_ratio": 1.5},
     "as Marian": {"preset": "marian", "word_penalty": 0.2},

@@ -119,6 +119,9 @@ template <>
 constexpr const char* kTypeName<std::vector<int64_t>> = "a list of integers";
 template <>
 constexpr const char* kTypeName<std::vector<std::vector<int32_t>>> = "a list of lists of integers";
+template <>
+constexpr const char* kTypeName<std::vector<std::vector<std::vector<int32_t>>>> =
+    "a list of lists of lists of integers";
 using Automata = std::vector<std::shared_ptr<const Automaton>>;
 template <>
 constexpr const char* kTypeName<Automata> = "a Trie, an Automaton, or a list of them";
@@ -280,6 +283,7 @@ SearchOptions search_options_from_dict(const py::dict& dict) {
   read("unk_token", o.unk_token);
   read("renormalize", o.renormalize);
   read("target_prefix", o.target_prefix);
+  read("must_contain", o.must_contain);
   read("allowed_outputs", o.allowed_outputs);
   read("sampling_topk", o.sampling_topk);
   read("sampling_topp", o.sampling_topp);

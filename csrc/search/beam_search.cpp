@@ -36,6 +36,7 @@ class BeamSearch {
       const LiveRows& live = workspace_.live;
       workspace_.next.resize(0);
       workspace_.next_over.clear();
+      dense_ = nullptr;
       int32_t source = -1;
       for (int64_t begin = 0, end = 0; begin < live.size(); begin = end) {
         if (live.sources[begin] != source) workspace_.chosen.clear();
@@ -60,7 +61,15 @@ class BeamSearch {
   static int64_t continuations(const Stepper& stepper, const SearchOptions& options) {
     const auto ends = static_cast<int64_t>(options.end_tokens.size());
     const int64_t alternatives = options.return_alternatives ? options.num_hypotheses : 0;
-    return std::min(stepper.vocabulary(), std::max(options.beam_size + ends, alternatives));
+    // So many may have a bank of their own, before beam_size others of a row that are all of the same.
+    size_t wanted = 0;
+    for (const auto& phrases : options.must_contain) {
+      size_t tokens = 0;
+      for (const auto& phrase : phrases) tokens += phrase.size();
+      wanted = std::max(wanted, tokens);
+    }
+    return std::min(stepper.vocabulary(),
+                    std::max(options.beam_size + ends + static_cast<int64_t>(wanted), alternatives));
   }
 
   // The row that a source's units have in common goes on in each of them.
@@ -102,7 +111,11 @@ class BeamSearch {
     } else {
       use_candidates();
     }
-    select(source, unit, begin, end);
+    if (divides(source)) {
+      select_by_phrases(source, unit, begin, end);
+    } else {
+      select(source, unit, begin, end);
+    }
     if (workspace_.next.size() == next_begin) {  // every continuation is an end, or nothing may follow
       for (int64_t row = begin; row < end; ++row) {
         if (candidate(row, 0) == kForbidden && !is_over(row)) rank_row(workspace_.live, row, step_, unit);
@@ -178,6 +191,73 @@ class BeamSearch {
     if (proceed_ && step_ >= spread_step(options_, source)) {
       std::fill_n(places_of(unit) + place, beam_ - place, char{1});
     }
+  }
+
+  bool divides(int32_t source) const {
+    return !options_.must_contain.empty() && !options_.must_contain[source].empty() &&
+           options_.num_beam_groups == 1 && beam_ > 1 && options_.end_rule == EndRule::replace;
+  }
+
+  // The same of continuations in the order of divide_beam(). Beside the best of each row these are the tokens
+  // that its phrases want next.
+  void select_by_phrases(int32_t source, int32_t unit, int64_t begin, int64_t end) {
+    const auto& phrases = options_.must_contain[source];
+    auto& all = workspace_.continuations;
+    auto& tokens = workspace_.row_tokens;
+    all.clear();
+    for (int64_t row = begin; row < end; ++row) {
+      workspace_.history.tokens(workspace_.live.nodes[row], step_, tokens);
+      const auto wanted = phrase_progress(phrases, tokens).next;
+      const size_t first = all.size();
+      tokens.push_back(-1);
+      const auto add = [&](int32_t token, float score) {
+        tokens.back() = token;
+        all.push_back({row, token, score, workspace_.live.log_probs[row] + score,
+                       phrase_progress(phrases, tokens).needed});
+      };
+      for (int64_t i = 0; i < k_ && candidate(row, i) != kForbidden; ++i)
+        add(token_of(row, i), candidate(row, i));
+      const size_t best = all.size();
+      if (best < first + static_cast<size_t>(k_)) continue;  // there are no others
+      const auto& scores = processed(row);
+      for (const int32_t token : wanted) {
+        const auto same = [token](const Continuation& one) { return one.token == token; };
+        if (std::any_of(all.begin() + first, all.begin() + best, same)) continue;
+        const float score = scores[static_cast<size_t>(token)];
+        check_score(score, source, step_);
+        if (score != kForbidden) add(token, score);
+      }
+    }
+    divide_beam(all);
+
+    const bool last = options_.unfinished != Unfinished::last && step_ + 1 >= length_limit(options_, source);
+    auto& picked = workspace_.picked;
+    picked.clear();
+    for (int64_t place = 0; place < static_cast<int64_t>(all.size()); ++place) {
+      if (last ? place == beam_ : static_cast<int64_t>(picked.size()) == beam_) break;
+      const Continuation& one = all[static_cast<size_t>(place)];
+      if (!is_end(one.token)) {
+        picked.push_back(one);
+      } else if (place < beam_) {
+        if (place == 0) workspace_.best_ended[unit] = 1;
+        end_at(source, unit, workspace_.history.add(workspace_.live.nodes[one.row], one.token, one.score),
+               one.log_prob);
+      }
+    }
+    std::ranges::stable_sort(picked, std::ranges::greater{}, &Continuation::log_prob);
+    for (const Continuation& one : picked) {
+      const int64_t node = workspace_.history.add(workspace_.live.nodes[one.row], one.token, one.score);
+      workspace_.next.add(static_cast<int32_t>(one.row), one.token, source, unit, node, one.log_prob);
+    }
+  }
+
+  // The scores of all tokens in a row of this step, after the processors.
+  const std::vector<float>& processed(int64_t row) {
+    const int64_t V = stepper_.vocabulary();
+    if (dense_ == nullptr) dense_ = stepper_.log_probs();
+    workspace_.dense.assign(dense_ + row * V, dense_ + (row + 1) * V);
+    workspace_.processors.apply(row, workspace_.dense);
+    return workspace_.dense;
   }
 
   // A continuation with an end token.
@@ -318,7 +398,8 @@ class BeamSearch {
   const bool stay_, proceed_;
   const float* log_probs_ = nullptr;  // [rows, k]
   const int32_t* tokens_ = nullptr;
-  int64_t step_ = 0;  // tokens of every live hypothesis
+  const float* dense_ = nullptr;  // [rows, vocabulary] of this step, where they were asked for
+  int64_t step_ = 0;              // tokens of every live hypothesis
 };
 
 }  // namespace

@@ -139,6 +139,16 @@ void validate_sources(const SearchOptions& o, int64_t vocabulary, int64_t num_so
   for (const auto& prefix : o.target_prefix) {
     for (const int32_t token : prefix) require_token("target_prefix", token, vocabulary);
   }
+  if (!o.must_contain.empty()) require_count("must_contain", o.must_contain.size(), num_sources);
+  for (const auto& phrases : o.must_contain) {
+    for (const auto& phrase : phrases) {
+      require(!phrase.empty(), "must_contain of at least one token each", "none");
+      for (const int32_t token : phrase) {
+        require_token("must_contain", token, vocabulary);
+        require(!std::ranges::count(o.end_tokens, token), "must_contain without end tokens", token);
+      }
+    }
+  }
   if (o.allowed_outputs.size() > 1) require_count("allowed_outputs", o.allowed_outputs.size(), num_sources);
   for (const auto& automaton : o.allowed_outputs) {
     if (automaton && automaton->largest() >= 0) {
@@ -157,8 +167,8 @@ bool is_plain(const SearchOptions& o) {
          o.unfinished == off.unfinished && !o.force_end_token && !o.renormalize && !o.listener &&
          o.scorers.empty() && !keeps_attention(o) && !o.max_length_ratio && o.repetition_penalty == 1 &&
          o.no_repeat_ngram_size == 0 && o.suppress_sequences.empty() && !o.disable_unk &&
-         o.target_prefix.empty() && o.allowed_outputs.empty() && !o.return_alternatives &&
-         o.num_beam_groups == 1;
+         o.target_prefix.empty() && o.must_contain.empty() && o.allowed_outputs.empty() &&
+         !o.return_alternatives && o.num_beam_groups == 1;
 }
 
 int64_t units_of(const SearchOptions& o) {

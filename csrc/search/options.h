@@ -136,6 +136,13 @@ struct SearchOptions {
   // token. An unfinished one is the beginning of such. null: anything.
   std::vector<std::shared_ptr<const Automaton>> allowed_outputs;
 
+  // [num_sources] or empty: phrases that a hypothesis must contain to end, each as a whole, its prefix
+  // counted (Post & Vilar 2018; search/phrases.h). From the step on at which the steps left are just enough
+  // for all that is missing and an end token, only such tokens may follow as bring it nearer. One that still
+  // lacks some at its longest length is unfinished. With end_rule replace and one group a beam of several is
+  // divided by how much the continuations have of them.
+  std::vector<std::vector<std::vector<int32_t>>> must_contain;
+
   // Other than 1: each hypothesis is a sample, drawn token by token from the sampling_topk most probable (0:
   // from all), in this order (transformers'): scores are divided by sampling_temperature; the sampling_topk
   // best are kept; of these the most probable that together have sampling_topp; of these such as have at

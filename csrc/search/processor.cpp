@@ -42,6 +42,8 @@ std::vector<std::unique_ptr<Processor>> make_processors(const SearchOptions& o) 
   if (o.no_repeat_ngram_size > 0) all.push_back(make_no_repeat_ngram(o));
   if (o.repetition_penalty != 1) all.push_back(make_repetition_penalty(o));
   if (!o.allowed_outputs.empty()) all.push_back(make_allowed_outputs(o));
+  const auto has_some = [](const auto& phrases) { return !phrases.empty(); };
+  if (std::ranges::any_of(o.must_contain, has_some)) all.push_back(make_must_contain(o));
   if (o.force_end_token) all.push_back(make_forced_end(o));
   if (o.renormalize) all.push_back(make_renormalization(o));
   return all;

@@ -112,6 +112,7 @@ ProcessorPtr make_no_repeat_ngram(const SearchOptions& options);
 ProcessorPtr make_suppressed(const SearchOptions& options);  // suppress.cpp
 ProcessorPtr make_suppressed_sequences(const SearchOptions& options);
 ProcessorPtr make_allowed_outputs(const SearchOptions& options);  // allowed.cpp
+ProcessorPtr make_must_contain(const SearchOptions& options);     // phrases.cpp
 ProcessorPtr make_forced_end(const SearchOptions& options);       // forced_end.cpp
 ProcessorPtr make_renormalization(const SearchOptions& options);  // renormalize.cpp
 

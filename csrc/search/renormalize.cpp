@@ -15,13 +15,17 @@ class Renormalization final : public Processor {
       : min_length_(o.min_decoding_length),
         always_(o.disable_unk || !o.suppress_sequences.empty() || o.no_repeat_ngram_size > 0 ||
                 o.repetition_penalty != 1 || o.force_end_token),
-        allowed_(o.allowed_outputs) {}
+        allowed_(o.allowed_outputs),
+        phrases_(o.must_contain) {}
 
-  bool active(int64_t step) const override { return always_ || step < min_length_ || !allowed_.empty(); }
+  bool active(int64_t step) const override {
+    return always_ || step < min_length_ || !allowed_.empty() || !phrases_.empty();
+  }
 
   // Said by the options of its source alone: a row's bits do not depend on its neighbours.
   bool concerns(const RowView& row) const override {
     if (always_ || row.length < min_length_) return true;
+    if (!phrases_.empty() && !phrases_[static_cast<size_t>(row.source)].empty()) return true;
     return !allowed_.empty() && allowed_[allowed_.size() == 1 ? 0 : static_cast<size_t>(row.source)];
   }
 
@@ -39,6 +43,7 @@ class Renormalization final : public Processor {
   const int64_t min_length_;
   const bool always_;
   const std::vector<std::shared_ptr<const Automaton>> allowed_;  // of each source, or of all
+  const std::vector<std::vector<std::vector<int32_t>>> phrases_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "search/history.h"
+#include "search/phrases.h"
 #include "search/processor.h"
 
 namespace s2s {
@@ -60,6 +61,10 @@ struct SearchWorkspace {
   // place of a unit's beam [unit, beam] has held one that had just ended.
   std::vector<char> over, next_over;
   std::vector<char> places_ended;
+
+  // must_contain: continuations of a unit's rows, those that live on, and the tokens of a hypothesis.
+  std::vector<Continuation> continuations, picked;
+  std::vector<int32_t> row_tokens;
 
   // Diverse beam search: candidates after what they lose to the groups before, and what these have chosen.
   std::vector<float> diverse_log_probs;  // [rows, k]

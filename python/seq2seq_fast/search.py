@@ -89,6 +89,8 @@ class SearchOptions:
         end_token: the ids that end a hypothesis; None: the model's end token.
         target_prefix: for each source the tokens its hypotheses begin with; their log-probabilities are part
             of the score, and no other option counts before they end.
+        must_contain: for each source a list of phrases, lists of tokens: a hypothesis that lacks one does not
+            end. One that still does at its longest length is unfinished.
         allowed_outputs: the only hypotheses there may be, a `Trie` or another `Automaton`; or for each source
             one, or None.
         sampling_topk: other than 1, hypotheses are samples, drawn from the so many most probable tokens of
@@ -147,6 +149,7 @@ class SearchOptions:
     renormalize: bool = False
     end_token: int | Sequence[int] | None = None
     target_prefix: Sequence[Sequence[int]] | None = None
+    must_contain: Sequence[Sequence[Sequence[int]] | None] | None = None
     allowed_outputs: Automaton | Sequence[Automaton | None] | None = None
     sampling_topk: int = 1
     sampling_topp: float = 1.0
@@ -203,6 +206,8 @@ def native_options(options: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError(f"[search] Expected {name} to be a number, got {value!r}.")
         if name == "end_token" and value is not None:
             native["end_tokens"] = list(value) if isinstance(value, Iterable) else [value]
+        elif name == "must_contain" and value is not None:
+            native[name] = _lists([] if one is None else one for one in value)
         elif name in _LISTS and value is not None:
             native[name] = _lists(value)
         elif value is not None:

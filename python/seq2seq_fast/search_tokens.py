@@ -30,7 +30,8 @@ def options_as_ids(
     Args:
         op: whose options they are, for errors.
         options: of `SearchOptions`, in which a token may stand wherever an id may: in end_token,
-            suppress_sequences, target_prefix (None for a source without) and allowed_outputs, which may also
+            suppress_sequences, target_prefix and must_contain (None for a source without) and
+            allowed_outputs, which may also
             be the outputs themselves, or regular expressions.
         encode: gives the ids of tokens.
         num_sources: how many there are.
@@ -54,6 +55,14 @@ def options_as_ids(
         if len(prefixes) != num_sources:
             raise ValueError(f"[{op}] Expected target_prefix for {num_sources} sources, got {len(prefixes)}.")
         found["target_prefix"] = prefixes
+    if "must_contain" in found:
+        phrases = _list(op, "must_contain", found["must_contain"])
+        if len(phrases) != num_sources:
+            raise ValueError(f"[{op}] Expected must_contain for {num_sources} sources, got {len(phrases)}.")
+        found["must_contain"] = [
+            [] if one is None else _each(op, f"must_contain {i}", one, encode)
+            for i, one in enumerate(phrases)
+        ]
     if "allowed_outputs" in found:
         found["allowed_outputs"] = _automata(found["allowed_outputs"], compiled)
     if "allowed_outputs" in found and not isinstance(found["allowed_outputs"], Automaton):
@@ -99,7 +108,7 @@ def options_of_sources(options: Mapping[str, Any], places: Sequence[int] | NDArr
     """Return options for some of the sources, by their places among all; of samples these are the indices,
     where there are no others."""
     found = dict(options)
-    for name in ("target_prefix", "sequence_ids", "allowed_outputs"):
+    for name in ("target_prefix", "sequence_ids", "must_contain", "allowed_outputs"):
         value = found.get(name)
         if value is not None and not isinstance(value, Automaton):
             found[name] = [value[i] for i in places]

@@ -346,9 +346,10 @@ class Translator(Streams):
             asynchronous: return at once; each result is then one to wait for, with `result()` and `done()`.
             groups: who each source is of, a group that training knew or its `front_end.Statistics`; for a
                 model whose front end normalises by group.
-            options: others of `SearchOptions`. Tokens may stand for ids in end_token, suppress_sequences and
-                allowed_outputs, which may also be a list of outputs, or a compiled regular expression that
-                the output's text matches as a whole (see `regex`), for all sources or in a list for each.
+            options: others of `SearchOptions`. Tokens may stand for ids in end_token, suppress_sequences,
+                must_contain and allowed_outputs, which may also be a list of outputs, or a compiled regular
+                expression that the output's text matches as a whole (see `regex`), for all sources or in a
+                list for each.
 
         Returns:
             A result for each source, in their order.

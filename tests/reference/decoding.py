@@ -52,6 +52,7 @@ class Options:
     unk_id: int | None = None
     renormalize: bool = False
     target_prefix: tuple[int, ...] = ()
+    must_contain: tuple[tuple[int, ...], ...] = ()
     allowed_outputs: frozenset[tuple[int, ...]] | None = None
     sampling_topk: int = 1
     sampling_topp: float = 1.0
@@ -96,6 +97,22 @@ class Path:
         return Path((*self.tokens, token), None, (*self.scores, score))
 
 
+def lacking(phrases: tuple[tuple[int, ...], ...], tokens: tuple[int, ...]) -> tuple[int, int, set[int]]:
+    """Tokens of the phrases that are not complete, how many are enough, and those that bring that nearer."""
+    needed, longest, nearest = 0, 0, set()
+    for phrase in phrases:
+        n = len(phrase)
+        if any(tokens[i : i + n] == phrase for i in range(len(tokens) - n + 1)):
+            continue
+        has = max(k for k in range(n) if k <= len(tokens) and tokens[len(tokens) - k :] == phrase[:k])
+        needed += n
+        if has > longest:
+            longest, nearest = has, set()
+        if has == longest:
+            nearest.add(phrase[has])
+    return needed, needed - longest, nearest
+
+
 def allowed_scores(model: Any, source: int, tokens: tuple[int, ...], o: Options) -> dict[int, np.float32]:
     """The scores of the tokens that may follow."""
     raw = model.scores(source, tokens)
@@ -103,6 +120,8 @@ def allowed_scores(model: Any, source: int, tokens: tuple[int, ...], o: Options)
         forced = o.target_prefix[len(tokens)]
         return {forced: raw[forced]} if raw[forced] > -np.inf else {}
     found = {}
+    missing, needed, nearest = lacking(o.must_contain, tokens)
+    hurry = needed > 0 and missing + 1 >= o.limit - len(tokens)
     for token in range(model.vocabulary):
         longer = (*tokens, token)
         n = o.no_repeat_ngram_size
@@ -119,6 +138,8 @@ def allowed_scores(model: Any, source: int, tokens: tuple[int, ...], o: Options)
             or any(longer[-len(banned) :] == banned for banned in o.suppress_sequences)
             or (n and grams and grams[-1] in grams[:-1])
             or not known
+            or (hurry and token not in nearest)
+            or (ends and needed > 0)
             or (o.force_end_token and not ends and len(tokens) + 1 >= o.limit)
         ):
             continue
@@ -129,7 +150,7 @@ def allowed_scores(model: Any, source: int, tokens: tuple[int, ...], o: Options)
         found[token] = score
     changes = (
         len(tokens) < o.min_decoding_length, o.disable_unk, o.suppress_sequences != (), n, o.force_end_token,
-        o.repetition_penalty != 1, o.allowed_outputs is not None,
+        o.repetition_penalty != 1, o.allowed_outputs is not None, o.must_contain != (),
     )  # fmt: skip
     if o.renormalize and found and any(changes):
         most = max(found.values())
@@ -202,6 +223,16 @@ class Unit:
             candidates += [(-score_of(self.model, self.source, path, self.o), -1, i, 0, path)
                            for i, path in enumerate(kept)]  # fmt: skip
         order = sorted(candidates, key=lambda c: c[:4])
+        divides = self.o.must_contain and self.o.num_beam_groups == 1 and self.beam > 1
+        divides = divides and self.o.end_rule == "replace"
+        if divides:  # the best of each bank, then the second of each
+            banks: dict[int, int] = {}
+            ranks = []
+            for *_, path in order:
+                bank = lacking(self.o.must_contain, path.tokens)[1]
+                ranks.append((banks.get(bank, 0), bank))
+                banks[bank] = banks.get(bank, 0) + 1
+            order = [order[i] for i in sorted(range(len(order)), key=lambda i: ranks[i])]
         last = step + 1 >= self.o.limit
         if self.o.end_rule != "replace" or (last and self.o.unfinished != "last"):
             order = order[: self.beam - (len(self.finished) if self.o.end_rule == "shrink" else 0)]
@@ -209,7 +240,8 @@ class Unit:
             self.finished = [c[-1] for c in order if c[1] == -1]
         self.best_ended |= bool(order) and order[0][1] != -1 and order[0][-1].end is not None
         ended = [c[-1] for c in order[: self.beam] if c[-1].end is not None and c[1] != -1]
-        self.live = [c[-1] for c in order if c[-1].end is None][: self.beam]
+        live = [c for c in order if c[-1].end is None][: self.beam]
+        self.live = [c[-1] for c in sorted(live, key=lambda c: c[0])]
         if self.o.end_rule == "proceed":
             self.live = [
                 path if path.end is None else Path((*path.tokens, path.end), None, path.scores, True)

@@ -54,6 +54,8 @@ def run_evaluate(
         get_metric(name)  # now, not after minutes of decoding, it says which library is missing
     if not metrics:
         raise ValueError("--metrics: expected at least one.")
+    if search.must_contain is not None:
+        raise ValueError("--must_contain is for translate; evaluate has no lines in pairs.")
     if search.target_prefix is not None:
         raise ValueError("--target_prefix is for translate; evaluate has no lines in pairs.")
     model = open_model(folders, **model_options)

@@ -132,6 +132,7 @@ def translate_features(
     options: dict[str, Any],
 ) -> None:
     """Write an output for each sequence of a manifest, in their order. `options`: of the search, as ids."""
+    from .text_search import phrases_of
     from .translate import as_lines, hypothesis_record
 
     if src is None or is_standard(src):
@@ -142,6 +143,14 @@ def translate_features(
     options |= {"num_hypotheses": n_best, "return_attention": as_json and model.has_attention}
     if search.target_prefix is not None:
         options["target_prefix"] = _prefixes(model, search.target_prefix, len(sources))
+    if search.must_contain is not None:
+        phrases = list(phrases_of(model, search.must_contain))
+        if len(phrases) != len(sources):
+            raise ValueError(
+                f"{search.must_contain}: expected {len(sources)} lines, one for each sequence, "
+                f"got {len(phrases)}."
+            )
+        options["must_contain"] = phrases
     show = functools.partial(shown_tokens, target=model.target)
     with open_output(out) as stream:
         for rows in _parts(sources, batch_size, batch_type):

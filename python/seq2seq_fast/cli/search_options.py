@@ -166,6 +166,13 @@ SEARCH_OPTIONS = (
         "Regular expression that outputs match as a whole.",
     ),
     Option(
+        "must_contain",
+        "path",
+        None,
+        ("text.must_contain",),
+        "File of phrases that the outputs contain, separated by tabs, a line for each line of --src.",
+    ),
+    Option(
         "target_prefix",
         "path",
         None,
@@ -228,6 +235,7 @@ class TextSearch:
     suppress: Path | None = None
     allowed_outputs: Path | None = None
     allowed_pattern: str | None = None
+    must_contain: Path | None = None
     target_prefix: Path | None = None
     samples: bool = False
     """Each line needs its number, to be drawn by."""

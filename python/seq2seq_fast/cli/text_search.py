@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from .lines import read_lines
 from .models import FeatureModel, TextModel
 from .search_options import TextSearch
 
-__all__ = ["options_for"]
+__all__ = ["options_for", "phrases_of"]
 
 
 def options_for(text_model: TextModel | FeatureModel, search: TextSearch) -> dict[str, Any]:
@@ -38,6 +39,17 @@ def options_for(text_model: TextModel | FeatureModel, search: TextSearch) -> dic
     if search.replace_unk and text_model.model.config.reduction > 1:
         raise ValueError("--replace_unk: the memory of this model has no place for each token.")
     return options
+
+
+def phrases_of(text_model: TextModel | FeatureModel, path: Path) -> Iterator[list[list[int]]]:
+    """Yield the phrases of each line of a file, as tokens."""
+    target = text_model.target
+    for number, line in enumerate(read_lines(path), 1):
+        phrases = [target.tokenizer.tokenize(text) for text in line.split("\t")]
+        for token in itertools.chain(*phrases):
+            if token not in target.vocabulary:
+                raise ValueError(f"{path}, line {number}: {token!r} is not in the target vocabulary.")
+        yield [target.vocabulary.encode(tokens) for tokens in phrases if tokens]
 
 
 def _sequences(text_model: TextModel | FeatureModel, path: Path) -> Iterator[list[int]]:

@@ -21,7 +21,7 @@ from .features import translate_features
 from .lines import is_standard, open_output, read_lines
 from .models import FeatureModel, TextModel, open_model, open_text_model
 from .search_options import TextSearch
-from .text_search import options_for
+from .text_search import options_for, phrases_of
 
 if TYPE_CHECKING:
     from seq2seq_fast._native import Hypothesis
@@ -49,6 +49,8 @@ def run_translate(
     """Translate lines to lines, an empty line to an empty one; or the sequences of a manifest to lines."""
     if is_standard(src) and search.target_prefix is not None and is_standard(search.target_prefix):
         raise ValueError("--src and --target_prefix cannot both be standard input.")
+    if is_standard(src) and search.must_contain is not None and is_standard(search.must_contain):
+        raise ValueError("--src and --must_contain cannot both be standard input.")
     text_model = open_model(folders, **model_options)
     options = options_for(text_model, search)
     if with_attention and not text_model.has_attention:
@@ -78,8 +80,13 @@ def run_translate(
     wants_attention = (as_json and text_model.has_attention) or search.replace_unk
     options |= {"num_hypotheses": n_best, "return_attention": wants_attention}
     index = 0
+    phrases = None if search.must_contain is None else phrases_of(text_model, search.must_contain)
     with open_output(out) as stream:
         for batch in batches(tokenized, batch_size, _weight(batch_type)):
+            if phrases is not None:
+                options["must_contain"] = list(itertools.islice(phrases, len(batch)))
+                if len(options["must_contain"]) < len(batch):
+                    raise ValueError(f"{search.must_contain} has fewer lines than {src or 'standard input'}.")
             sources = text_sources(
                 text_model.model, text_model.source, text_model.target, (tokens for _, tokens, _ in batch)
             )
@@ -110,6 +117,8 @@ def run_translate(
                 stream.writelines(f"{line}\n" for line in lines)
                 index += 1
             stream.flush()
+    if phrases is not None and next(phrases, None) is not None:
+        raise ValueError(f"{search.must_contain} has more lines than {src or 'standard input'}.")
 
 
 def _with_prefixes(text_model: TextModel, src: Path | None, prefixes: Path | None) -> Iterator[Any]:
