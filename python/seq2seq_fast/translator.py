@@ -33,6 +33,7 @@ from seq2seq_fast.memory_files import MemoryFolder
 from seq2seq_fast.quantization import COMPUTE_TYPES
 from seq2seq_fast.search import given, native_options
 from seq2seq_fast.search_tokens import options_as_ids, options_of_sources, with_copies
+from seq2seq_fast.source_vocabularies import by_vocabulary, vocabulary_of_each
 from seq2seq_fast.statistics import Counters, ExecutionStats
 from seq2seq_fast.text import TextField
 from seq2seq_fast.translator_streams import Streams
@@ -55,6 +56,7 @@ __all__ = [
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 Tokens = Sequence[str] | Sequence[int] | NDArray[np.integer[Any]]
+VocabularyTokens = Iterable[str] | Iterable[int] | NDArray[np.integer[Any]]
 BatchType = Literal["examples", "tokens"]
 T = TypeVar("T")
 
@@ -297,7 +299,7 @@ class Translator(Streams):
         max_decoding_length: int | None = None,
         min_decoding_length: int | None = None,
         preset: str | None = None,
-        vocabulary: Iterable[str] | Iterable[int] | NDArray[np.integer[Any]] | None = None,
+        vocabulary: VocabularyTokens | Iterable[VocabularyTokens | None] | None = None,
         return_scores: bool = False,
         return_token_scores: bool = False,
         return_attention: bool = False,
@@ -331,7 +333,8 @@ class Translator(Streams):
             preset: "ctranslate2", "opennmt-py", "fairseq", "marian", "sockeye", "joeynmt" or "transformers":
                 search, rank and stop as that system does, with its defaults; options given beside it win.
             vocabulary: the only target tokens (or ids) that may come out, the end token apart, which always
-                may; probabilities are normalised over them. None: all.
+                may; probabilities are normalised over them. None: all. Or a list with such a list, or None,
+                for each source; sources of the same tokens are then computed together.
             return_scores: fill `scores` of the results.
             return_token_scores: fill `token_scores`.
             return_attention: fill `attention`.
@@ -433,8 +436,7 @@ class Translator(Streams):
         )
         if callback is not None:
             options["callback"] = self._listener(op, callback, copied)
-        if vocabulary is not None:
-            options["vocabulary"] = self._allowed(op, vocabulary, options.get("end_token"))
+        vocabularies = self._vocabularies(op, vocabulary, len(rows), options.get("end_token"), first_source)
         flag(op, "return_scores", return_scores)
         flag(op, "return_token_scores", return_token_scores)
         flag(op, "return_end_token", return_end_token)
@@ -442,11 +444,13 @@ class Translator(Streams):
 
         def search(part: Sequence[int]) -> list[list[Hypothesis]]:
             copies = _joined_copies([copied[i] for i in part]) if copied else None
-            given = native_options(options_of_sources(options, part))
-            return native.generate(*_joined([rows[i] for i in part]), given, copies)
+            given = options_of_sources(options, part)
+            if vocabularies is not None:
+                given["vocabulary"] = vocabularies[part[0]]
+            return native.generate(*_joined([rows[i] for i in part]), native_options(given), copies)
 
         weights = [len(row) for row in rows]
-        in_parts = self._in_parts(op, search, weights, rows, max_batch_size, batch_type)
+        in_parts = self._in_parts(op, search, weights, rows, max_batch_size, batch_type, vocabularies)
 
         def work(stop: threading.Event) -> list[TranslationResult]:
             begin = time.perf_counter()
@@ -768,19 +772,38 @@ class Translator(Streams):
             del self._patterns[next(iter(self._patterns))]
         return found
 
-    def _allowed(self, op: str, vocabulary: Any, end_token: list[int] | None) -> Ids:
+    def _vocabularies(
+        self, op: str, vocabulary: Any, num_sources: int, end_token: list[int] | None, first: int
+    ) -> list[Ids | None] | None:
+        """For each source the ids that may come out, ascending; None: all may, of a source or of each."""
+        if vocabulary is None:
+            return None
+        if not isinstance(vocabulary, np.ndarray):
+            vocabulary = _list(op, "vocabulary", vocabulary)
+        listed = vocabulary_of_each(op, vocabulary)
+        if listed is None and (num_sources or len(vocabulary)):
+            return [self._allowed(op, "vocabulary", vocabulary, end_token)] * num_sources
+        listed = listed or []
+        if len(listed) != num_sources:
+            raise ValueError(f"[{op}] Expected vocabulary for {num_sources} sources, got {len(listed)}.")
+        return [
+            None if one is None else self._allowed(op, f"vocabulary {i}", one, end_token)
+            for i, one in enumerate(listed, first)
+        ]
+
+    def _allowed(self, op: str, name: str, vocabulary: Any, end_token: list[int] | None) -> Ids:
         """The ids of a `vocabulary` and the end tokens, ascending."""
-        tokens = vocabulary if isinstance(vocabulary, np.ndarray) else _list(op, "vocabulary", vocabulary)
+        tokens = vocabulary if isinstance(vocabulary, np.ndarray) else _list(op, name, vocabulary)
         if len(tokens) == 0:
-            raise ValueError(f"[{op}] Expected vocabulary of at least one token, got none.")
+            raise ValueError(f"[{op}] Expected {name} of at least one token, got none.")
         if self.target is not None and all(isinstance(token, str) for token in tokens):
             known = self.target.vocabulary
             for token in tokens:
                 if token not in known:
-                    raise ValueError(f"[{op}] Expected vocabulary of target tokens, got {token!r}.")
+                    raise ValueError(f"[{op}] Expected {name} of target tokens, got {token!r}.")
             ids = np.array(known.encode(tokens), np.int32)
         else:
-            ids = _id_row(op, "vocabulary", tokens, self.config.target_vocab_size)
+            ids = _id_row(op, name, tokens, self.config.target_vocab_size)
         return np.union1d(ids, np.array(end_token or [self.config.eos_id], np.int32))
 
     # ---- batches
@@ -793,8 +816,10 @@ class Translator(Streams):
         rows: Sequence[NDArray[Any]],
         max_batch_size: int,
         batch_type: str,
+        vocabularies: Sequence[Ids | None] | None = None,
     ) -> Callable[[threading.Event], list[T | None]]:
-        """Return what calls `work` with the places of the rows that are not empty, a batch at a time.
+        """Return what calls `work` with the places of the rows that are not empty, a batch at a time, all
+        of one vocabulary.
 
         That returns its results in the order of the rows, None for an empty one; or raises CancelledError
         where the event is set.
@@ -802,10 +827,11 @@ class Translator(Streams):
         size = integer(op, "max_batch_size", max_batch_size, 0)
         by_tokens = choice(op, "batch_type", batch_type, ("examples", "tokens")) == "tokens"
         places = [i for i, row in enumerate(rows) if len(row)]
-        parts = [places] if places else []
+        parts: list[list[int]] = by_vocabulary(places, vocabularies) if places else []
         if size:
-            places.sort(key=lambda i: -weights[i])
-            parts = list(batches(places, size, weights.__getitem__ if by_tokens else lambda _: 1))
+            weight = weights.__getitem__ if by_tokens else lambda _: 1
+            sized = [batches(sorted(part, key=lambda i: -weights[i]), size, weight) for part in parts]
+            parts = [part for group in sized for part in group]
         workers = min(self.num_translators, len(parts))
 
         def run(stop: threading.Event) -> list[T | None]:

@@ -17,6 +17,7 @@ from seq2seq_fast.arguments import choice, flag, integer
 from seq2seq_fast.background import Background, Job
 from seq2seq_fast.batching import batches
 from seq2seq_fast.search import given
+from seq2seq_fast.source_vocabularies import vocabulary_of_each
 from seq2seq_fast.statistics import ExecutionStats
 from seq2seq_fast.tsv import read_lines
 
@@ -78,8 +79,8 @@ class Streams(ABC):
             target_prefix: one for each source, or None.
             max_batch_size: the size of a batch, at least 1.
             batch_type: what it counts: "examples", or "tokens" of the source.
-            options: the others of `translate_batch`, for all sources; a sample's index is its source's place
-                in the stream.
+            options: the others of `translate_batch`, for all sources; of `vocabulary` also a list with one
+                for each. A sample's index is its source's place in the stream.
 
         Yields:
             The result of each source.
@@ -90,17 +91,27 @@ class Streams(ABC):
             if options.get(name):
                 raise ValueError(f"[{op}] Expected no {name}.")
         batch = {"max_batch_size": max_batch_size, "batch_type": batch_type}
+        vocabulary, listed = options.pop("vocabulary", None), None
+        if vocabulary is not None:
+            vocabulary = list(vocabulary) if isinstance(vocabulary, Iterator) else vocabulary
+            listed = vocabulary_of_each(op, vocabulary)
+        items: Iterator[tuple[tuple[Any, Any], Any]] = (
+            ((pair, None) for pair in pairs)
+            if listed is None
+            else _strict_pairs(op, pairs, listed, "vocabulary")
+        )
 
-        def work(part: list[tuple[Any, Any]], begin: int) -> Work[list[TranslationResult]]:
+        def work(part: list[tuple[tuple[Any, Any], Any]], begin: int) -> Work[list[TranslationResult]]:
             given = options | batch | {"first_source": begin}
             if options.get("sampling_topk", 1) != 1:
                 given["sequence_ids"] = range(begin, begin + len(part))
-            prefixes = None if target_prefix is None else [prefix for _, prefix in part]
-            return self._translation(op, [one for one, _ in part], prefixes, **given)
+            given["vocabulary"] = vocabulary if listed is None else [one for _, one in part]
+            prefixes = None if target_prefix is None else [prefix for (_, prefix), _ in part]
+            return self._translation(op, [one for (one, _), _ in part], prefixes, **given)
 
         weight = _weight(op, max_batch_size, batch_type)
         self._running()  # raises now where there is no model
-        return self._in_order(pairs, max_batch_size, weight, work)
+        return self._in_order(items, max_batch_size, lambda item: weight(item[0]), work)
 
     def _in_order(
         self,
