@@ -11,6 +11,7 @@ import numpy.typing as npt
 from seq2seq_fast.copying import CopySource, TextSource, text_source
 from seq2seq_fast.metrics import get_metric
 from seq2seq_fast.search_tokens import options_of_sources, with_copies
+from seq2seq_fast.source_vocabularies import by_vocabulary
 from seq2seq_fast.text import TextField
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def decode(
     sources: Sequence[Sequence[int]],
     *,
     copies: Sequence[CopySource] | None = None,
+    use_vmap: bool = False,
     batch_tokens: int = BATCH_TOKENS,
     on_progress: Callable[[int], None] | None = None,
     **search: Any,
@@ -57,6 +59,7 @@ def decode(
         model: a Seq2Seq or Translator whose sources are token ids.
         sources: ids of each source; one without ids gets no hypothesis.
         copies: what each source lets the output copy, for a model that does.
+        use_vmap: as for `Translator.translate_batch`, of a Translator.
         batch_tokens: source tokens in a batch. It changes time and memory, not results.
         on_progress: called after each batch with the number of sources done so far.
         search: the options of `generate`, for all sources.
@@ -65,15 +68,21 @@ def decode(
         The hypotheses of each source, best first, in the order of the sources.
     """
     lengths = np.array([len(ids) for ids in sources], np.int64)
+    vocabularies = None
+    if use_vmap:
+        copied = None if copies is None else [one.ids for one in copies]
+        vocabularies = model.shortlisted(sources, copied, search)  # type: ignore[attr-defined]
 
     def search_rows(rows: Rows) -> list[list[Hypothesis]]:
         source = np.concatenate([np.asarray(sources[i], np.int32) for i in rows])
         if copies is not None:
             search["copies"] = np.concatenate([np.asarray(copies[i].ids, np.int32) for i in rows])
         given = options_of_sources(search, rows)
+        if vocabularies is not None:
+            given["vocabulary"] = vocabularies[rows[0]]
         return model.generate(source, lengths[rows].astype(np.int32), **given)
 
-    return _by_length(search_rows, lengths, batch_tokens, on_progress)
+    return _by_length(search_rows, lengths, batch_tokens, on_progress, vocabularies)
 
 
 def decode_features(
@@ -97,20 +106,25 @@ def _by_length(
     lengths: Rows,
     batch_tokens: int,
     on_progress: Callable[[int], None] | None,
+    vocabularies: Sequence[npt.NDArray[np.int32] | None] | None = None,
 ) -> list[list[Hypothesis]]:
-    """Call `search` with the places of sources of like length; return its results in their order."""
+    """Call `search` with the places of sources of like length and one vocabulary; return its results in their
+    order."""
     results: list[list[Hypothesis]] = [[] for _ in lengths]
     order = np.argsort(-lengths, kind="stable")  # longest first: what does not fit in memory fails at once
     order = order[lengths[order] > 0]
-    start = 0
-    while start < len(order):
-        count = max(1, batch_tokens // int(lengths[order[start]]))
-        rows = order[start : start + count]
-        for i, hypotheses in zip(rows, search(rows), strict=True):
-            results[i] = hypotheses
-        start += len(rows)
-        if on_progress is not None:
-            on_progress(start)
+    done = 0
+    for group in by_vocabulary(order.tolist(), vocabularies):
+        start = 0
+        while start < len(group):
+            count = max(1, batch_tokens // int(lengths[group[start]]))
+            rows = np.array(group[start : start + count])
+            for i, hypotheses in zip(rows, search(rows), strict=True):
+                results[i] = hypotheses
+            start += len(rows)
+            done += len(rows)
+            if on_progress is not None:
+                on_progress(done)
     return results
 
 

@@ -10,6 +10,7 @@
     *_vocabulary.json         a JSON list of tokens, the id being the place in the list
     a front end               {FrontEnd's arguments, "groups": whose statistics front_end.safetensors has}
     front_end.safetensors     float32 mean, scale [groups, features]; where there are groups
+    shortlist.safetensors     what `lexical_shortlist` says, where one was made
 
 Whatever a folder holds, loading it ends with a model or with a ValueError that names the file and the field.
 """
@@ -48,6 +49,7 @@ FORMAT_VERSION = 2
 """
 
 CONFIG, WEIGHTS, FRONT_END = "config.json", "model.safetensors", "front_end.safetensors"
+SHORTLIST = "shortlist.safetensors"
 
 Floats = NDArray[np.float32]
 StrPath = str | os.PathLike[str]
@@ -188,6 +190,8 @@ def quantize_model(folder: StrPath, out: StrPath, compute_type: str) -> None:
         raise ValueError(f"{out}: the rounded model would be written over the one it is made of.")
     parameters = dict(opened.parameters(opened.layout()))
     _save(Path(out), opened.config, parameters, opened.source, opened.target, opened.front_end, compute_type)
+    if (opened.path / SHORTLIST).is_file():
+        write_bytes(Path(out) / SHORTLIST, (opened.path / SHORTLIST).read_bytes())
 
 
 @dataclass(frozen=True)

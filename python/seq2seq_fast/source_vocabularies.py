@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["by_vocabulary", "vocabulary_of_each"]
+__all__ = ["both_of_each", "by_vocabulary", "vocabulary_of_each"]
 
 Ids = NDArray[np.int32]
 
@@ -40,6 +40,14 @@ def vocabulary_of_each(op: str, vocabulary: Any) -> list[Any] | None:
 
 def _is_list(value: Any) -> bool:
     return value is None or (isinstance(value, Iterable) and not isinstance(value, str | bytes))
+
+
+def both_of_each(one: Sequence[Ids | None], two: Sequence[Ids | None]) -> list[Ids | None]:
+    """Return for each source what both of its vocabularies have; None has all."""
+    return [
+        first if second is None else second if first is None else np.intersect1d(first, second)
+        for first, second in zip(one, two, strict=True)
+    ]
 
 
 def by_vocabulary(places: Sequence[int], vocabularies: Sequence[Ids | None] | None) -> list[list[int]]:

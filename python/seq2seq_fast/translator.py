@@ -33,7 +33,7 @@ from seq2seq_fast.memory_files import MemoryFolder
 from seq2seq_fast.quantization import COMPUTE_TYPES
 from seq2seq_fast.search import given, native_options
 from seq2seq_fast.search_tokens import options_as_ids, options_of_sources, with_copies
-from seq2seq_fast.source_vocabularies import by_vocabulary, vocabulary_of_each
+from seq2seq_fast.source_vocabularies import both_of_each, by_vocabulary, vocabulary_of_each
 from seq2seq_fast.statistics import Counters, ExecutionStats
 from seq2seq_fast.text import TextField
 from seq2seq_fast.translator_streams import Streams
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from seq2seq_fast._native import Hypothesis
     from seq2seq_fast.data import Batch
     from seq2seq_fast.decoding_session import DecodingSession, SessionModel
+    from seq2seq_fast.lexical_shortlist import LexicalShortlist
     from seq2seq_fast.model import Seq2SeqConfig
 
 __all__ = [
@@ -191,6 +192,7 @@ class Translator(Streams):
         self._closed = False
         self._patterns: dict[str, _native.Automaton] = {}
         self._fingerprint: dict[str, str] | None = None  # of sessions
+        self._shortlist: LexicalShortlist | None = None  # read when it is first asked for
         self._kept: list[list[tuple[str, Floats]]] = []  # parameters that unload_model left in memory
         self.compute_type: str
         """What matrices are multiplied in."""
@@ -300,6 +302,7 @@ class Translator(Streams):
         min_decoding_length: int | None = None,
         preset: str | None = None,
         vocabulary: VocabularyTokens | Iterable[VocabularyTokens | None] | None = None,
+        use_vmap: bool = False,
         return_scores: bool = False,
         return_token_scores: bool = False,
         return_attention: bool = False,
@@ -335,6 +338,10 @@ class Translator(Streams):
             vocabulary: the only target tokens (or ids) that may come out, the end token apart, which always
                 may; probabilities are normalised over them. None: all. Or a list with such a list, or None,
                 for each source; sources of the same tokens are then computed together.
+            use_vmap: of each source only those target tokens may come out that the lexical shortlist in the
+                model's folder has for its tokens (`lexical_model.make_shortlist`), the unknown token, and
+                what its target_prefix and must_contain have; a model that copies may copy, too. As if they
+                were its `vocabulary`; with one beside it, only what is in both.
             return_scores: fill `scores` of the results.
             return_token_scores: fill `token_scores`.
             return_attention: fill `attention`.
@@ -377,6 +384,7 @@ class Translator(Streams):
                 preset=preset,
             ),
             vocabulary=vocabulary,
+            use_vmap=use_vmap,
             return_scores=return_scores,
             return_token_scores=return_token_scores,
             return_attention=return_attention,
@@ -403,6 +411,7 @@ class Translator(Streams):
         max_batch_size: int = 0,
         batch_type: str = "examples",
         vocabulary: Any = None,
+        use_vmap: bool = False,
         return_scores: bool = False,
         return_token_scores: bool = False,
         return_attention: bool = False,
@@ -437,6 +446,10 @@ class Translator(Streams):
         if callback is not None:
             options["callback"] = self._listener(op, callback, copied)
         vocabularies = self._vocabularies(op, vocabulary, len(rows), options.get("end_token"), first_source)
+        if flag(op, "use_vmap", use_vmap):
+            copies = [one.ids for one in copied] if copied else None
+            listed = self.shortlisted(rows, copies, options, op)
+            vocabularies = listed if vocabularies is None else both_of_each(listed, vocabularies)
         flag(op, "return_scores", return_scores)
         flag(op, "return_token_scores", return_token_scores)
         flag(op, "return_end_token", return_end_token)
@@ -630,6 +643,56 @@ class Translator(Streams):
         return native.score(
             batch.source, batch.source_lengths, batch.target, batch.target_lengths, batch.copies
         )
+
+    def shortlisted(
+        self,
+        sources: Sequence[Sequence[int] | NDArray[np.integer[Any]]],
+        copies: Sequence[Sequence[int]] | None,
+        options: Mapping[str, Any],
+        op: str = "use_vmap",
+    ) -> list[Ids | None]:
+        """Return for each source the ascending ids that may come out of it with `use_vmap`: what `generate`
+        takes as `vocabulary`, of sources that have the same.
+
+        Args:
+            sources: ids; None comes of one without any.
+            copies: their copy ids, where the model copies.
+            options: of the search, as ids: what its end_token, target_prefix and must_contain have may come.
+            op: whose sources they are, for errors.
+
+        Raises:
+            ValueError: there is no shortlist, it is damaged, or the sources are features.
+        """
+        shortlist = self._read_shortlist(op)
+        size, unk_id = self.config.target_vocab_size, self.config.unk_id
+        always = list(options.get("end_token") or [self.config.eos_id])
+        if self._has_unk():
+            always.append(unk_id)
+        prefixes, phrases = options.get("target_prefix"), options.get("must_contain")
+        found: list[Ids | None] = []
+        for i, source in enumerate(sources):
+            wanted = [[] if prefixes is None else prefixes[i], *([] if phrases is None else phrases[i])]
+            copied = [] if copies is None else copies[i]
+            ids = shortlist.allowed(
+                source, always, *([t for t in tokens if t < size] for tokens in [copied, *wanted])
+            )
+            found.append(ids if len(source) else None)
+        return found
+
+    def _read_shortlist(self, op: str) -> LexicalShortlist:
+        from seq2seq_fast.lexical_shortlist import load_shortlist
+
+        if self.config.source_vocab_size == 0:
+            raise ValueError(f"[{op}] Expected use_vmap of a model whose sources are tokens.")
+        if self._shortlist is None:
+            lists = (load_shortlist(folder) for folder in self._folders)
+            self._shortlist = next((one for one in lists if one is not None), None)
+        if self._shortlist is None:
+            raise ValueError(
+                f"[{op}] Expected use_vmap of a model with a lexical shortlist, {self._folders[0].path} has "
+                "none; seq2seq-fast shortlist makes one."
+            )
+        return self._shortlist
 
     def _has_unk(self) -> bool:
         return self.target is None or self.target.vocabulary.unk_id is not None

@@ -464,6 +464,54 @@ def average(
 
 
 @app.command()
+def shortlist(
+    model: ModelDir,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Lines of source TAB target to learn from: the training data."),
+    ] = None,
+    vmap: Annotated[
+        Path | None,
+        typer.Option(
+            "--vmap", help="Instead: CTranslate2's vocabulary map, lines of source token TAB target tokens."
+        ),
+    ] = None,
+    best: Annotated[
+        int, typer.Option("--best", min=1, help="Most target tokens of a source token, the most probable.")
+    ] = 100,
+    frequent: Annotated[
+        int, typer.Option("--frequent", min=0, help="Most frequent target tokens, which are always allowed.")
+    ] = 100,
+    least_probability: Annotated[
+        float,
+        typer.Option("--least_probability", min=0.0, max=1.0, help="No less probable ones than this."),
+    ] = 1e-4,
+    iterations: Annotated[int, typer.Option("--iterations", min=1, help="Of EM.")] = 5,
+    max_pairs: Annotated[
+        int, typer.Option("--max_pairs", min=1, help="Learn from so many pairs, drawn where there are more.")
+    ] = 200_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of that draw.")] = 0,
+) -> None:
+    """Learn which target tokens may come of each source token, for translate --use_vmap.
+
+    The file is put into the model's folder.
+    """
+    from .shortlist import run_shortlist
+
+    run_shortlist(
+        model,
+        data=data,
+        vmap=vmap,
+        best=best,
+        frequent=frequent,
+        least_probability=least_probability,
+        iterations=iterations,
+        max_pairs=max_pairs,
+        seed=seed,
+    )
+
+
+@app.command()
 def info(model: ModelDir, json: Json = False) -> None:
     """Print what a model's folder holds."""
     from .info import run_info

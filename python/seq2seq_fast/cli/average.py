@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder, average_checkpoints
-from seq2seq_fast.files import load_model, save_model
+from seq2seq_fast.files import SHORTLIST, load_model, save_model
 
 from .models import model_folder
 
@@ -31,5 +32,7 @@ def run_average(run: Path, *, out: Path, last: int) -> None:
     for name, values in average_checkpoints(chosen).items():
         loaded.model.native.load_parameter(name, values)
     save_model(out, loaded.model, source=loaded.source, target=loaded.target, front_end=loaded.front_end)
+    if (model_folder(run) / SHORTLIST).is_file():
+        shutil.copyfile(model_folder(run) / SHORTLIST, out / SHORTLIST)
     steps = ", ".join(str(int(path.stem.rpartition("-")[2])) for path in chosen)
     print(f"{out}: the mean of {len(chosen)} checkpoints, of the steps {steps}.")

@@ -15,6 +15,7 @@ from .models import model_folder
 def run_info(folder: Path, *, as_json: bool) -> None:
     """Print what a model is made of."""
     from seq2seq_fast.files import WEIGHTS, ModelFolder, read_config
+    from seq2seq_fast.lexical_shortlist import load_shortlist
 
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder.")
@@ -48,6 +49,9 @@ def run_info(folder: Path, *, as_json: bool) -> None:
             **opened.front_end.settings(),
             "groups": len(opened.front_end.statistics),
         }
+    shortlist = load_shortlist(opened)
+    if shortlist is not None:
+        facts["shortlist"] = {"always": len(shortlist.always), "by_source_token": len(shortlist.targets)}
     facts["tensors"] = parameters
     show(facts, as_json=as_json)
 

@@ -144,6 +144,13 @@ SEARCH_OPTIONS = (
         "Probabilities are of the tokens that the options allow.",
     ),
     Option(
+        "use_vmap",
+        "bool",
+        False,
+        ("text.use_vmap",),
+        "Only tokens that the model's lexical shortlist has for the source.",
+    ),
+    Option(
         "replace_unk",
         "bool",
         False,
@@ -232,6 +239,7 @@ class TextSearch:
     options: dict[str, Any]
     """Of `SearchOptions`. With a preset only those that were given, so that it has the others."""
     replace_unk: bool = False
+    use_vmap: bool = False
     suppress: Path | None = None
     allowed_outputs: Path | None = None
     allowed_pattern: str | None = None

@@ -32,6 +32,10 @@ def options_for(text_model: TextModel | FeatureModel, search: TextSearch) -> dic
         if search.allowed_outputs is not None:
             raise ValueError("--allowed_pattern and --allowed_outputs cannot both be given.")
         options["allowed_outputs"] = pattern(search.allowed_pattern, **token_texts(text_model.target))
+    if search.use_vmap:
+        if isinstance(text_model, FeatureModel):
+            raise ValueError("--use_vmap: the sources of this model are feature vectors, not tokens.")
+        options["use_vmap"] = True
     if search.replace_unk and isinstance(text_model, FeatureModel):
         raise ValueError("--replace_unk: the sources of this model are feature vectors, not tokens.")
     if search.replace_unk and not text_model.has_attention:
