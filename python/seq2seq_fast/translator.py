@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -31,6 +31,7 @@ from seq2seq_fast.files import ModelFolder
 from seq2seq_fast.front_end import FrontEnd, Statistics
 from seq2seq_fast.memory_files import MemoryFolder
 from seq2seq_fast.quantization import COMPUTE_TYPES
+from seq2seq_fast.replay import log_probs_of
 from seq2seq_fast.search import given, native_options
 from seq2seq_fast.search_tokens import options_as_ids, options_of_sources, with_copies
 from seq2seq_fast.source_vocabularies import both_of_each, by_vocabulary, vocabulary_of_each
@@ -84,6 +85,10 @@ class TranslationResult:
     alignment: list[list[tuple[int, int]]]
     """For each token a pair: the place in the source that had the largest attention, and its own place. Empty
     unless return_alignment."""
+    logits: list[Floats] = field(default_factory=list)
+    """float32 [as token_scores, V], at each step the log-probability of every token: the decoder's own,
+    whatever options changed or forbade; of a model that copies, V counts the tokens that only the source has,
+    too. Empty unless return_logits_vocab."""
 
 
 @dataclass(frozen=True)
@@ -308,6 +313,7 @@ class Translator(Streams):
         return_attention: bool = False,
         return_alignment: bool = False,
         return_end_token: bool = False,
+        return_logits_vocab: bool = False,
         replace_unknowns: bool = False,
         max_input_length: int = 0,
         callback: Callable[[GenerationStepResult], bool | None] | None = None,
@@ -347,6 +353,7 @@ class Translator(Streams):
             return_attention: fill `attention`.
             return_alignment: fill `alignment`; the model must have attention.
             return_end_token: hypotheses and ids of finished outputs have the end token, last.
+            return_logits_vocab: fill `logits`; the outputs are decoded once more for it. Not of an ensemble.
             replace_unknowns: in the place of an unknown token stands the source token with the largest
                 attention; ids stay as they are.
             max_input_length: sources are cut to so many tokens (or ids, or vectors) before the end token is
@@ -390,6 +397,7 @@ class Translator(Streams):
             return_attention=return_attention,
             return_alignment=return_alignment,
             return_end_token=return_end_token,
+            return_logits_vocab=return_logits_vocab,
             replace_unknowns=replace_unknowns,
             max_input_length=max_input_length,
             callback=callback,
@@ -417,6 +425,7 @@ class Translator(Streams):
         return_attention: bool = False,
         return_alignment: bool = False,
         return_end_token: bool = False,
+        return_logits_vocab: bool = False,
         replace_unknowns: bool = False,
         max_input_length: int = 0,
         callback: Callable[[GenerationStepResult], bool | None] | None = None,
@@ -453,14 +462,24 @@ class Translator(Streams):
         flag(op, "return_scores", return_scores)
         flag(op, "return_token_scores", return_token_scores)
         flag(op, "return_end_token", return_end_token)
+        if flag(op, "return_logits_vocab", return_logits_vocab) and len(self._folders) > 1:
+            raise ValueError(f"[{op}] Expected return_logits_vocab of one model, got an ensemble.")
         replacements = self._replacements(op, source, rows) if replace_unknowns else []
+        logits: dict[int, list[Floats]] = {}
 
         def search(part: Sequence[int]) -> list[list[Hypothesis]]:
             copies = _joined_copies([copied[i] for i in part]) if copied else None
             given = options_of_sources(options, part)
             if vocabularies is not None:
                 given["vocabulary"] = vocabularies[part[0]]
-            return native.generate(*_joined([rows[i] for i in part]), native_options(given), copies)
+            joined = _joined([rows[i] for i in part])
+            found = native.generate(*joined, native_options(given), copies)
+            if return_logits_vocab:
+                size = self.config.target_vocab_size
+                widths = [size + (len(copied[i].extra) if copied else 0) for i in part]
+                again = log_probs_of(native, *joined, copies, found, widths, self.config.bos_id)
+                logits.update(zip(part, again, strict=True))
+            return found
 
         weights = [len(row) for row in rows]
         in_parts = self._in_parts(op, search, weights, rows, max_batch_size, batch_type, vocabularies)
@@ -477,6 +496,7 @@ class Translator(Streams):
                     return_end_token,
                     copied[i].extra if copied else (),
                     replacements[i] if replacements else None,
+                    logits.get(i) if return_logits_vocab else [],
                 )
                 for i, hypotheses in enumerate(in_parts(stop))
             ]
@@ -933,6 +953,7 @@ class Translator(Streams):
         end_token: bool,
         extra: Sequence[str],
         replacements: Sequence[str] | None,
+        logits: list[Floats] | None,
     ) -> TranslationResult:
         if hypotheses is None:  # of an empty source
             nothing = np.zeros(0, np.float32)
@@ -944,6 +965,7 @@ class Translator(Streams):
                 token_scores=[nothing] if token_scores else [],
                 attention=[nothing.reshape(0, 0)] if attention and self._attends else [],
                 alignment=[[]] if alignment else [],
+                logits=[np.zeros((0, self.config.target_vocab_size), np.float32)] if logits is None else [],
             )
         ids = [h.tokens for h in hypotheses]
         shown = ids
@@ -967,6 +989,7 @@ class Translator(Streams):
             token_scores=[h.token_scores for h in hypotheses] if token_scores else [],
             attention=[h.attention for h in hypotheses if h.attention is not None] if attention else [],
             alignment=[h.alignment or [] for h in hypotheses] if alignment else [],
+            logits=logits or [],
         )
 
 
