@@ -13,7 +13,7 @@ from checks import assert_says
 from seq2seq_fast import TranslationResult, Translator
 from seq2seq_fast.files import save_model
 from test_sessions import KINDS, save
-from test_translator import TARGET, make, sentences
+from test_translator import SOURCE, TARGET, make, sentences
 
 V = len(TARGET.vocabulary)
 EOS = TARGET.vocabulary.eos_id or 0
@@ -72,13 +72,26 @@ def test_tokens_have_the_bits_of_the_search(translator: Translator, search: str)
             np.testing.assert_allclose(np.exp(logits.astype(np.float64)).sum(axis=1), 1, rtol=1e-5)
 
 
+def test_a_vocabulary_that_the_search_does_not_sum_up_at_once(tmp_path: Path) -> None:
+    save_model(tmp_path, make(source_vocab_size=len(SOURCE.vocabulary), target_vocab_size=3001))
+    options = OPTIONS | {"beam_size": 3, "num_hypotheses": 3, "max_decoding_length": 12}
+    with Translator(tmp_path) as translator:
+        for result in translator.translate_batch([[4, 5, 6], [7], [8, 9]], **options):
+            assert of_tokens(result) == [scores.tobytes() for scores in result.token_scores]
+            for logits in result.logits:
+                np.testing.assert_allclose(np.exp(logits.astype(np.float64)).sum(axis=1), 1, rtol=1e-5)
+
+
 def test_they_are_those_of_a_session(translator: Translator) -> None:
     for source in sentences(3, seed=4):
         [result] = translator.translate_batch([source], **OPTIONS, beam_size=2, num_hypotheses=2)
         for ids, logits in zip(result.ids, result.logits, strict=True):
             session = translator.start([source])
             for step, token in enumerate(ids):
-                assert session.log_probs[0].tobytes() == logits[step].tobytes()
+                expected = session.log_probs[0]
+                np.testing.assert_allclose(logits[step, token], expected[token], rtol=1e-5)
+                expected[token] = logits[step, token]  # of the token that was chosen the search's number
+                assert expected.tobytes() == logits[step].tobytes()
                 session.step([token])
 
 
@@ -113,7 +126,7 @@ def test_they_are_the_model_s_own_whatever_the_options(lstm: Translator) -> None
         {"target_prefix": [["c"]]},
     ):
         [result] = lstm.translate_batch([["w1", "w2"]], **OPTIONS | {"beam_size": 1} | options)
-        assert result.logits[0][0].tobytes() == first.tobytes()
+        np.testing.assert_allclose(result.logits[0][0], first, rtol=1e-5, atol=1e-6)
     [result] = lstm.translate_batch([["w1", "w2"]], **OPTIONS, beam_size=1, vocabulary=listed)
     allowed = sorted([*listed, EOS])
     for row, score, token in zip(result.logits[0], result.token_scores[0], result.ids[0], strict=True):

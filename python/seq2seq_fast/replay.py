@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["log_probs_of"]
 
+ROUNDING = 1e-5
+
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 
@@ -29,6 +31,9 @@ def log_probs_of(
 ) -> list[list[Floats]]:
     """Return for each hypothesis float32 [steps, V], the decoder's log-probabilities at each of its steps.
 
+    A search sums its softmax up in another order than what gives all of it, so that numbers may differ in
+    their last bits. An output's own tokens have the search's, where no option made them others.
+
     Args:
         native: of one model.
         source, source_lengths, copies: what was searched.
@@ -36,7 +41,7 @@ def log_probs_of(
         widths: V of each source, with the tokens that only it lets the output copy.
         bos_id: the start token.
     """
-    every = [(i, h.tokens, len(h.tokens) + h.finished) for i, one in enumerate(found) for h in one]
+    every = [(i, h.tokens, len(h.token_scores)) for i, one in enumerate(found) for h in one]
     arrays = [np.empty((steps, widths[i]), np.float32) for i, _, steps in every]
     session = native.start(source, source_lengths, copies)
     sources = np.arange(len(source_lengths), dtype=np.int32)
@@ -56,5 +61,15 @@ def log_probs_of(
         parents = np.array([row for _, row in on], np.int32)
         log_probs = session.step(parents, np.array([every[n][1][step - 1] for n in going], np.int32))
         rows = list(range(len(on)))
+    for values, h in zip(arrays, (h for one in found for h in one), strict=True):
+        _take_over(values, h)
     each = iter(arrays)
     return [[next(each) for _ in one] for one in found]
+
+
+def _take_over(log_probs: Floats, hypothesis: Hypothesis) -> None:
+    """Give an output's own tokens the search's numbers, where these are the same but for rounding."""
+    ids = [*hypothesis.tokens, *([] if hypothesis.end_token is None else [hypothesis.end_token])]
+    place = np.arange(len(ids)), np.array(ids, np.int64)
+    ours, scores = log_probs[place], hypothesis.token_scores
+    log_probs[place] = np.where(np.abs(scores - ours) <= ROUNDING * np.maximum(1, np.abs(ours)), scores, ours)
