@@ -65,8 +65,7 @@ void finish_before(const GruArgs& x, int64_t t, int64_t row, int64_t unit, Vec (
     float* gates = x.gates + at * 3 * s.hidden + unit;
     Vec n = load(gates + 2 * s.hidden, lanes) + (sum[r][0] + load(x.b_hh + 2 * s.hidden + unit, lanes));
     Vec h;
-    math::gru_state(load(gates + s.hidden, lanes), n,
-                                load(x.h_prev + at * s.hidden + unit, lanes), h);
+    math::gru_state(load(gates + s.hidden, lanes), n, load(x.h_prev + at * s.hidden + unit, lanes), h);
     store(gates + 2 * s.hidden, n, lanes);
     store_state(x, t, i, unit, h, lanes);
   }
