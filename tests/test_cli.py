@@ -1041,6 +1041,18 @@ def test_flags_and_files_go_before_a_preset(run: Run, data: Path, tmp_path: Path
     )
 
 
+def test_a_preset_needs_no_validation(run: Run, data: Path, tmp_path: Path) -> None:
+    """What it validates by is left out; a metric of one's own is not."""
+    tiny = ("--enc_hid_size", 4, "--dec_hid_size", 4, "--word_vec_size", 4, "--train_steps", 1)
+    alone = ("train", "--preset", "g2p", "--train", data / "train.tsv", "--out", tmp_path / "run", *tiny)
+    result = run(*alone)
+    assert result.code == 0, result.err
+    assert "without --valid" in result.err and (tmp_path / "run" / "last").is_dir()
+    assert run(*alone, "--resume", "--train_steps", 2).code == 0
+    wrong = run(*alone, "--overwrite", "--valid_metric", "word_error_rate")
+    assert wrong.code == 2 and "--valid_metric word_error_rate needs pairs" in wrong.err
+
+
 def test_a_cosine_over_the_whole_run() -> None:
     sequences = [np.arange(1 + i % 3, dtype=np.int32) for i in range(10)]
     train = Dataset.from_sequences(sequences, [s.tolist() for s in sequences], eos_id=0)

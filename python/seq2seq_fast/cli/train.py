@@ -101,8 +101,12 @@ def run_train(
     Raises:
         ValueError, OSError: something is wrong with the options or the data; the message says what.
     """
-    presets = [] if preset is None else [(f"preset {preset}", load_config(preset_file(preset)))]
+    presets = [] if preset is None else [(f"preset {preset}", dict(load_config(preset_file(preset))))]
     options, out = resolve_run("train", flags, config, presets, resume=resume, overwrite=overwrite)
+    if options["valid"] is None and any(of.pop("valid_metric", None) for _, of in presets):
+        # A preset's metric is for who has pairs to decode; one's own without them is refused below.
+        options, out = resolve_run("train", flags, config, presets, resume=resume, overwrite=overwrite)
+        tell("Nothing is validated without --valid: the model will be the last one.")
     if options["train"] is None:
         raise ValueError("train needs pairs to learn from: --train FILE.tsv.")
     if threads := arguments_for("run", options).get("threads"):
