@@ -82,7 +82,7 @@ def test_what_a_forecast_holds(tmp_path: Path) -> None:
         assert found.samples.shape == (50, 6, 2) and found.parameters is None
         assert np.allclose(found.mean, found.samples.mean(axis=0), atol=1e-6)
         assert np.array_equal(found.quantiles[0.25], found.quantile(0.25))
-        assert np.array_equal(found.median, np.median(found.samples, axis=0))
+        assert np.allclose(found.median, np.median(found.samples, axis=0), rtol=1e-6, atol=1e-6)
         with pytest.raises(ValueError, match="num_samples"):
             forecaster.predict(past, num_samples=0)
 
