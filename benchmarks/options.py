@@ -17,6 +17,7 @@ import numpy as np
 
 import seq2seq_fast
 from seq2seq_fast import Seq2Seq
+from seq2seq_fast._native import Hypothesis
 from seq2seq_fast.decoding_presets import PRESETS
 from seq2seq_fast.search import Trie
 
@@ -78,11 +79,14 @@ def rows(size: Size, seconds: float, pairs: int) -> Iterator[dict[str, Any]]:
     source = tokens(size, SOURCES, 0).ravel()
     lengths = np.full(SOURCES, LENGTH, np.int32)
 
-    def search(given: Options) -> Callable[[], object]:
+    def search(given: Options) -> Callable[[], list[list[Hypothesis]]]:
         steps = {"min_decoding_length": STEPS - 1, "max_decoding_length": STEPS}
         return lambda: model.generate(source, lengths, **(given | steps))
 
     for name, without, given in options(size):
+        for call in (search(without), search(given)):
+            taken = [max(len(h.token_scores) for h in hypotheses) for hypotheses in call()]
+            assert taken == [STEPS] * SOURCES, f"{name}: searches took {taken} steps, not {STEPS} each"
         found = compare(search(given), search(without), seconds=seconds, pairs=pairs)
         costs = 1 / np.array(found.ratios)
         low, middle, high = np.percentile(costs, (25, 50, 75))

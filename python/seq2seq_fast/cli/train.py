@@ -103,7 +103,7 @@ def run_train(
     """
     presets = [] if preset is None else [(f"preset {preset}", dict(load_config(preset_file(preset))))]
     options, out = resolve_run("train", flags, config, presets, resume=resume, overwrite=overwrite)
-    if options["valid"] is None and any(of.pop("valid_metric", None) for _, of in presets):
+    if options["valid"] is None and presets and presets[0][1].pop("valid_metric", None):
         # A preset's metric is for who has pairs to decode; one's own without them is refused below.
         options, out = resolve_run("train", flags, config, presets, resume=resume, overwrite=overwrite)
         tell("Nothing is validated without --valid: the model will be the last one.")
