@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,18 @@ def config(**changes: Any) -> Seq2SeqConfig:
 def folder(tmp_path: Path) -> Path:
     save_model(tmp_path / "model", Seq2Seq(config(), seed=3), source=SOURCE, target=TARGET)
     return tmp_path / "model"
+
+
+def test_a_layout_takes_no_memory(folder: Path) -> None:
+    """A folder that claims to hold terabytes is refused before anything is made of it."""
+    path = folder / "config.json"
+    whole = json.loads(path.read_text())
+    whole["model"] |= {"encoder_hidden": 2**20, "decoder_hidden": 2**20}
+    large = Seq2SeqConfig(**whole["model"])
+    assert sum(math.prod(shape) for _, shape, *_ in large.layout()) > 2**42
+    path.write_text(json.dumps(whole))
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        load_model(folder)
 
 
 def test_a_model_comes_back(folder: Path) -> None:

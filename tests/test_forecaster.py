@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,18 @@ def test_damaged_folders(tmp_path: Path) -> None:
         Forecaster(path)
     with pytest.raises(FileNotFoundError):
         Forecaster(tmp_path / "none")
+
+
+def test_a_layout_takes_no_memory(tmp_path: Path) -> None:
+    """A folder that claims to hold terabytes is refused before anything is made of it."""
+    large = ForecastConfig(**SMALL | {"hidden": 2**20})
+    assert sum(math.prod(shape) for _, shape, *_ in large.layout()) > 2**42
+    path = folder(tmp_path)
+    whole = json.loads((path / "config.json").read_text())
+    whole["model"]["hidden"] = 2**20
+    (path / "config.json").write_text(json.dumps(whole))
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        Forecaster(path)
 
 
 def test_other_shapes_are_refused(tmp_path: Path) -> None:

@@ -122,6 +122,16 @@ void bind_forecast(py::module_& m) {
            py::arg("network"), py::arg("distribution"), py::arg("channels"), py::arg("levels"),
            py::arg("lags"), py::arg("covariates"), py::arg("skip_inputs"), py::arg("skip_outputs"),
            py::arg("compute_type") = "float32", py::arg("trainable") = true, py::arg("device") = "cpu")
+      .def_static(
+          "declared_layout",
+          [](const py::dict& network, const std::string& distribution, int64_t channels,
+             const std::vector<float>& levels, const std::vector<int64_t>& lags, int64_t covariates,
+             int64_t skip_inputs, int64_t skip_outputs) {
+            return layout_of(ForecastNetwork::declared(forecast_config_from(
+                network, distribution, channels, levels, lags, covariates, skip_inputs, skip_outputs)));
+          },
+          py::arg("network"), py::arg("distribution"), py::arg("channels"), py::arg("levels"),
+          py::arg("lags"), py::arg("covariates"), py::arg("skip_inputs"), py::arg("skip_outputs"))
       .def_property_readonly("device", [](const ForecastNetwork& self) { return name_of(self.device()); })
       .def_property_readonly("compute_type",
                              [](const ForecastNetwork& self) { return name_of(self.compute_type()); })

@@ -225,6 +225,10 @@ void bind_model(py::module_& m) {
            }),
            py::arg("config"), py::arg("compute_type") = "float32", py::arg("trainable") = true,
            py::arg("device") = "cpu")
+      .def_static(
+          "declared_layout",
+          [](const py::dict& config) { return layout_of(Network::declared(config_from(config))); },
+          py::arg("config"))
       .def_property_readonly("device", [](const Network& self) { return name_of(self.device()); })
       .def_property_readonly("compute_type", [](const Network& self) { return name_of(self.compute_type()); })
       .def("layout", [](const Network& self) { return layout_of(self.parameters()); })

@@ -14,20 +14,25 @@ namespace {
 
 constexpr const char *kHead = "head", *kSkip = "skip";
 
-Parameters declare(const ForecastConfig& config, bool trainable, Device device) {
-  config.validate();
+Parameters allocated(const ForecastConfig& config, bool trainable, Device device) {
+  Parameters all = ForecastNetwork::declared(config);
   const DeviceScope scope(device);
+  all.allocate(trainable);
+  return all;
+}
+
+}  // namespace
+
+Parameters ForecastNetwork::declared(const ForecastConfig& config) {
+  config.validate();
   Parameters all;
   Encoder::declare(all, config.network);
   Bridge::declare(all, config.network);
   Decoder::declare(all, config.network);
   Linear::declare(all, kHead, config.channels * config.parameters(), config.network.attentional_width());
   if (config.skips()) Linear::declare(all, kSkip, config.skip_outputs, config.skip_inputs);
-  all.allocate(trainable);
   return all;
 }
-
-}  // namespace
 
 void ForecastConfig::validate() const {
   const char* op = "ForecastConfig";
@@ -60,7 +65,7 @@ ForecastNetwork::ForecastNetwork(const ForecastConfig& config, bool trainable, C
     : config_(config),
       compute_type_(compute_type),
       device_(device),
-      parameters_(declare(config, trainable, device)),
+      parameters_(allocated(config, trainable, device)),
       encoder_(parameters_, config.network),
       bridge_(parameters_, config.network),
       decoder_(parameters_, config.network),

@@ -57,6 +57,8 @@ class ForecastNetwork {
  public:
   explicit ForecastNetwork(const ForecastConfig& config, bool trainable = true,
                            ComputeType compute_type = ComputeType::float32, Device device = Device::cpu());
+  // What such a network has, without memory for it.
+  static Parameters declared(const ForecastConfig& config);
 
   const ForecastConfig& config() const { return config_; }
   ComputeType compute_type() const { return compute_type_; }

@@ -15,16 +15,9 @@
 namespace s2s::model {
 namespace {
 
-Parameters declare(const Config& config, bool trainable, Device device) {
-  config.validate();
+Parameters allocated(const Config& config, bool trainable, Device device) {
+  Parameters all = Network::declared(config);
   const DeviceScope scope(device);
-  Parameters all;
-  Encoder::declare(all, config);
-  Bridge::declare(all, config);
-  Decoder::declare(all, config);
-  Output::declare(all, config);
-  CopyGate::declare(all, config);
-  CtcHead::declare(all, config);
   all.allocate(trainable);
   return all;
 }
@@ -56,11 +49,23 @@ CopyRows copy_rows(const Network& network, const ops::Packed& gate, const Memory
 
 }  // namespace
 
+Parameters Network::declared(const Config& config) {
+  config.validate();
+  Parameters all;
+  Encoder::declare(all, config);
+  Bridge::declare(all, config);
+  Decoder::declare(all, config);
+  Output::declare(all, config);
+  CopyGate::declare(all, config);
+  CtcHead::declare(all, config);
+  return all;
+}
+
 Network::Network(const Config& config, bool trainable, ComputeType compute_type, Device device)
     : config_(config),
       compute_type_(compute_type),
       device_(device),
-      parameters_(declare(config, trainable, device)) {
+      parameters_(allocated(config, trainable, device)) {
   build();
 }
 

@@ -40,6 +40,8 @@ class Network {
   explicit Network(const Config& config, bool trainable = true,
                    ComputeType compute_type = ComputeType::float32, Device device = Device::cpu());
   ~Network();
+  // What such a network has, without memory for it.
+  static Parameters declared(const Config& config);
 
   const Config& config() const { return config_; }
   ComputeType compute_type() const { return compute_type_; }

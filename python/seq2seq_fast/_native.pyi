@@ -246,6 +246,8 @@ class Model:
         trainable: bool = True,
         device: str = "cpu",
     ) -> None: ...
+    @staticmethod
+    def declared_layout(config: dict[str, Any]) -> Layout: ...
     @property
     def device(self) -> str: ...
     @property
@@ -330,6 +332,17 @@ class ForecastNetwork:
         trainable: bool = True,
         device: str = "cpu",
     ) -> None: ...
+    @staticmethod
+    def declared_layout(
+        network: dict[str, Any],
+        distribution: str,
+        channels: int,
+        levels: list[float],
+        lags: list[int],
+        covariates: int,
+        skip_inputs: int,
+        skip_outputs: int,
+    ) -> Layout: ...
     @property
     def device(self) -> str: ...
     @property

@@ -244,7 +244,7 @@ class ModelFolder:
     def layout(self) -> quantization.Layout:
         """Return the parameters the model has, checked against the weights' file: names, shapes, dtypes."""
         with self.names_errors():
-            layout = self.config.native_model(trainable=False).layout()
+            layout = self.config.layout()
         with TensorFile(self.path / WEIGHTS) as weights:
             weights.expect(
                 quantization.specs(layout, self.compute_type, quantization.column_splits(self.config))

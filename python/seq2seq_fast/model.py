@@ -143,6 +143,13 @@ class Seq2SeqConfig:
 
     def native_model(self, **options: Any) -> _native.Model:
         """Make the extension's model, all parameters zero; `options` are its own."""
+        return _native.Model(self._checked(), **options)
+
+    def layout(self) -> _native.Layout:
+        """Return the parameters of such a model, which is not made: however large, it takes no memory."""
+        return _native.Model.declared_layout(self._checked())
+
+    def _checked(self) -> dict[str, Any]:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "bool":
@@ -151,7 +158,7 @@ class Seq2SeqConfig:
                 integer("Seq2SeqConfig", field.name, value, 0, 2**31 - 1)
             elif field.type == "float" or (field.type == "float | None" and value is not None):
                 number("Seq2SeqConfig", field.name, value)
-        return _native.Model(asdict(self), **options)
+        return asdict(self)
 
 
 def _pairs(op: str, batch: Any) -> tuple[Any, Any, Any, Any]:

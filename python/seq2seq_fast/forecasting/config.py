@@ -177,6 +177,13 @@ class ForecastConfig:
 
     def native_model(self, **options: Any) -> _native.ForecastNetwork:
         """Make the extension's network, all parameters zero; `options` are its own."""
+        return _native.ForecastNetwork(*self._native_arguments(), **options)
+
+    def layout(self) -> _native.Layout:
+        """Return the parameters of such a network, which is not made: however large, it takes no memory."""
+        return _native.ForecastNetwork.declared_layout(*self._native_arguments())
+
+    def _native_arguments(self) -> tuple[Any, ...]:
         network = {
             "source_features": self.past_features,
             "target_features": len(self.lags) * self.width + self.decoder_covariates,
@@ -198,7 +205,7 @@ class ForecastConfig:
             "share_recurrence": self.share_weights,
         }
         skips = self.linear_skip
-        return _native.ForecastNetwork(
+        return (
             network,
             self.distribution,
             self.width,
@@ -207,5 +214,4 @@ class ForecastConfig:
             self.decoder_covariates,
             self.context_length if skips else 0,
             self.prediction_length if skips else 0,
-            **options,
         )

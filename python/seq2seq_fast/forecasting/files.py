@@ -86,7 +86,7 @@ def load_forecast_model(
     device = resolve_device("load_forecast_model", device, auto=True)
     config = read_forecast_config(path)
     with _names_errors(path):
-        layout = config.native_model(trainable=False).layout()
+        layout = config.layout()
     specs = {name: TensorSpec("F32", tuple(shape)) for name, shape, *_ in layout}
     with TensorFile(path / WEIGHTS) as weights:
         weights.expect(specs)
