@@ -166,9 +166,10 @@ def load_model(folder: StrPath, device: str = "cpu") -> SavedModel:
 
     device = resolve_device("load_model", device, auto=True)
     opened = ModelFolder.open(folder)
+    layout = opened.layout()  # fits the file, so that what is made next is no larger
     with opened.names_errors():
         model = Seq2Seq(opened.config, seed=None, device=device)
-    for name, values in opened.parameters(model.layout()):
+    for name, values in opened.parameters(layout):
         # Not through `parameters()`: once there are writable views, each call looks for changes in them.
         model.native.load_parameter(name, values)
     return SavedModel(model, opened.source, opened.target, opened.front_end)
