@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from checks import bits
+from seq2seq_fast import Translator
 from seq2seq_fast.files import load_model, save_model
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.text import TextField
@@ -49,8 +50,9 @@ def test_a_layout_takes_no_memory(folder: Path) -> None:
     large = Seq2SeqConfig(**whole["model"])
     assert sum(math.prod(shape) for _, shape, *_ in large.layout()) > 2**42
     path.write_text(json.dumps(whole))
-    with pytest.raises(ValueError, match=r"model\.safetensors"):
-        load_model(folder)
+    for load in (load_model, Translator):
+        with pytest.raises(ValueError, match=r"model\.safetensors"):
+            load(folder)
 
 
 def test_a_model_comes_back(folder: Path) -> None:

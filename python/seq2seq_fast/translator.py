@@ -1004,6 +1004,7 @@ def _load(
 
 
 def _empty_model(folder: ModelFolder, compute_type: str, device: str) -> _native.Model:
+    folder.layout()  # fits the file, so that what is made is no larger
     with folder.names_errors():
         return folder.config.native_model(
             compute_type=folder.compute_type if compute_type == "default" else compute_type,
