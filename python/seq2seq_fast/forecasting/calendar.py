@@ -17,14 +17,11 @@ def _since(times: Times, unit: str, step: str) -> Any:
     return (times - times.astype(f"datetime64[{unit}]")) / np.timedelta64(1, step)  # type: ignore[call-overload]
 
 
-def _month_length(times: Times) -> Any:
-    months = times.astype("datetime64[M]")
-    return ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")) / np.timedelta64(1, "D")
-
-
-def _year_length(times: Times) -> Any:
-    years = times.astype("datetime64[Y]")
-    return ((years + 1).astype("datetime64[D]") - years.astype("datetime64[D]")) / np.timedelta64(1, "D")
+def _length(times: Times, unit: str) -> Any:
+    """Days of the month ("M") or year ("Y")."""
+    begin = times.astype(f"datetime64[{unit}]")
+    end = begin + np.timedelta64(1, unit)  # type: ignore[call-overload]
+    return (end.astype("datetime64[D]") - begin.astype("datetime64[D]")) / np.timedelta64(1, "D")
 
 
 CALENDAR: dict[str, Callable[[Times], Any]] = {
@@ -32,9 +29,9 @@ CALENDAR: dict[str, Callable[[Times], Any]] = {
     "hour": lambda t: _since(t, "D", "h") / 24,
     # 1970-01-05 was a Monday.
     "weekday": lambda t: ((t - np.datetime64("1970-01-05")) / np.timedelta64(7, "D")) % 1.0,
-    "day": lambda t: _since(t, "M", "D") / _month_length(t),
+    "day": lambda t: _since(t, "M", "D") / _length(t, "M"),
     "month": lambda t: (t.astype("datetime64[M]").astype(np.int64) % 12) / 12,
-    "yearday": lambda t: _since(t, "Y", "D") / _year_length(t),
+    "yearday": lambda t: _since(t, "Y", "D") / _length(t, "Y"),
 }
 """Each feature as a part of its cycle, from 0 to below 1."""
 
