@@ -77,6 +77,32 @@ def test_project_topk(
         device.run(ops.project_topk, x, weight, None, 2, compute_type=compute_type)
 
 
+@pytest.mark.parametrize("compute_type", ["float32", "float16"])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_steps_of_many_sequences(
+    device: Device,
+    rng: np.random.Generator,
+    calls: Callable[[], int | None],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[nn.LSTM] | type[nn.GRU],
+    compute_type: str,
+) -> None:
+    """A recurrence step by step: the library's products are those that its own kernel streams weights for."""
+    steps, count, hidden = 2, 150, 430
+    layer = kind(3, hidden, compute_type=compute_type)
+    x, lengths = values(rng, steps, count, 3), np.where(np.arange(count) < 148, steps, 1).astype(np.int32)
+    monkeypatch.setenv("S2S_CUDA_RECURRENCE", "step")
+    found = []
+    for library in ("1", "0"):
+        monkeypatch.setenv("S2S_CUBLAS", library)
+        before = calls()
+        y, last = layer(x, lengths=lengths)
+        assert before is None or calls() == before + steps * (library == "1")
+        found.append([y, *(last if isinstance(last, tuple) else [last])])
+    for actual, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 if compute_type == "float32" else 2e-3)
+
+
 @pytest.mark.big
 def test_project_topk_of_more_logits_than_are_kept(device: Device, rng: np.random.Generator) -> None:
     """Some rows after the others: 300 rows of 70,000 columns are 84 MB."""

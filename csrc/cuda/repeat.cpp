@@ -1,13 +1,14 @@
 // repeat(): the host launches the steps of a loop ahead of the device and waits for none of them. A word of
 // the host's memory, to which the device writes, tells how far the device has come and when the loop has
 // ended. The first step tells how much memory a step takes; the others take theirs from one piece, in stream
-// order the same for each.
+// order the same for each, so that two steps make a graph that can be launched again and again.
 #include <mutex>
 #include <stdexcept>
 #include <vector>
 
 #include "core/spin.h"
 #include "cuda/runtime.h"
+#include "cuda/step_graph.h"
 
 namespace s2s::cuda {
 namespace {
@@ -15,6 +16,9 @@ namespace {
 // Steps that are launched and not known to be done: one that runs, one that waits for it. When the loop ends
 // the one that waits has been launched for nothing.
 constexpr int64_t kAhead = 2;
+// Steps of a graph: one may write where the one before reads, and the other way round.
+constexpr int64_t kOfGraph = 2;
+constexpr int64_t kLeastForGraph = 8;
 constexpr int kLooks = 1 << 14;  // at the word, before the stream is asked whether it works at all
 
 struct InArena {
@@ -106,11 +110,19 @@ int64_t repeat(void (*step)(void*, int32_t*), void* context, int64_t most) {
     }
     const Scratch memory(arena.used() > 0 ? arena.used() : 1);
     arena.close(memory.as<void>());
-    for (int64_t i = 1; i < most && wanted(word, i); ++i) {
+    const auto next = [&] {
       arena.rewind();
       const InArena inside(arena);
       step(context, word.address());
+    };
+    int64_t i = 1;
+    if (most - i >= kLeastForGraph) {
+      const StepGraph graph([&] {
+        for (int64_t k = 0; k < kOfGraph; ++k) next();
+      });
+      for (; graph.made() && i + kOfGraph <= most && wanted(word, i); i += kOfGraph) graph.launch();
     }
+    for (; i < most && wanted(word, i); ++i) next();
     return wait_for(word, most).steps;
   } catch (...) {
     cudaStreamSynchronize(current_stream());  // what was launched may still write to the word

@@ -20,6 +20,7 @@ RecurrentShape shape_of(const Cell& cell, const Walk& walk) {
                   team_pitch(cell, p) * static_cast<int>(sizeof(TeamOperand<Element>)),
                   (p == 0 ? kHeldGroups<Element, 0> : 0) * kPersistentWarps * kGroupRows<Element>};
     s.unit_bytes += static_cast<int64_t>(Cell::kGates[p]) * depth * static_cast<int64_t>(sizeof(Element));
+    s.library = s.library || asks_library(cell, p, walk.sequences);
   }
   return s;
 }

@@ -26,6 +26,7 @@ struct RecurrentShape {
   int element_bytes;   // of the weights; 4, 2 or 1
   int64_t unit_bytes;  // of one unit's weights, all phases
   RecurrentPhase phase[2];
+  bool library = false;  // there is one that can make the products of route "step"
 };
 
 struct Chip {
@@ -51,6 +52,8 @@ namespace plan {
 constexpr double kLaunch = 3.4;  // from one step's kernel to the next, its latencies included
 constexpr double kStepBytes[2] = {1.9e6, 2.8e6};  // of weights that a step's kernel streams, for eight
                                                   // sequences: of up to 16 bits, of float32
+constexpr double kLibraryLaunch = 12;             // its product, and the kernels before and after it
+constexpr double kLibraryRate[2] = {1e8, 1.5e7};  // multiplications: of 16 bits, of float32
 constexpr double kPersistentLaunch = 10;          // beyond a kernel's, with what clears or places operands
 constexpr double kLoadBytesEach = 3e4;            // weights into one block, at the start
 constexpr double kHandOver = 0.35;                // of a phase
@@ -126,10 +129,25 @@ inline double products(const RecurrentShape& s, int64_t units, int64_t rows) {
   return time;
 }
 
+// One phase of a step for so many sequences, of `products` = weight rows times depth: by a kernel that
+// streams the weights for every eight of them, and by the library.
+inline double streamed_phase(double rows, double products, int element_bytes) {
+  const double tiles = static_cast<double>(ceil_div(static_cast<int64_t>(rows), kTile));
+  return kLaunch + tiles * products * element_bytes / kStepBytes[element_bytes == 4];
+}
+inline double library_phase(double rows, double products, int element_bytes) {
+  return kLibraryLaunch + rows * products / kLibraryRate[element_bytes == 4];
+}
+
 inline double step_cost(const RecurrentShape& s) {
-  const double weights = static_cast<double>(s.hidden * s.unit_bytes),
-               tiles = static_cast<double>(ceil_div(s.rows, kTile));
-  return s.places * (s.phases * kLaunch + tiles * weights / kStepBytes[s.element_bytes == 4]);
+  double cost = 0;
+  for (int i = 0; i < s.phases; ++i) {
+    const double products = static_cast<double>(s.hidden) * s.phase[i].gates * s.phase[i].depth;
+    const double streamed = streamed_phase(s.rows, products, s.element_bytes);
+    const double made = s.library ? library_phase(s.rows, products, s.element_bytes) : streamed;
+    cost += made < streamed ? made : streamed;
+  }
+  return s.places * cost;
 }
 
 // A step of a team with `rows` sequences, `tile` at a time.

@@ -1,8 +1,13 @@
 // Route "step": one kernel per phase of a step, the product and what becomes of it fused. Works for every
 // shape. A block owns some units and streams their weights; blockIdx.y shares tiles of kTileRows sequences.
+// Where there are so many sequences that the weights would be read again and again, the library makes the
+// product (products.h), and a kernel what becomes of it.
 #pragma once
 
+#include "cuda/detail/library.h"
+#include "cuda/detail/products.h"
 #include "cuda/detail/recurrent_operands.h"
+#include "cuda/detail/recurrent_plan.h"
 
 namespace s2s::cuda {
 
@@ -50,12 +55,25 @@ struct StepOperands {
   int from_pitch, to_pitch;
 };
 
+// Unit u of sequence i, of whose product `sum` has the gates.
+template <int PHASE, class Cell, class T>
+__device__ __forceinline__ void finish_unit(const Cell& cell, const StepOperands<T>& operands,
+                                            const Step& step, int i, int u, const float* sum,
+                                            const typename Cell::Inputs& inputs) {
+  const auto put = [&](int run, float value, float inverse) {
+    if (operands.to)
+      operands.to[int64_t{i} * operands.to_pitch + cell.template put_column<PHASE>(run) + u] =
+          operand_of<T>(value, inverse);
+  };
+  const auto outputs = cell.template finish<PHASE>(step, i, u, sum, inputs, put);
+  cell.template keep<PHASE>(step, i, u, inputs, outputs);
+}
+
 template <class Cell, int PHASE>
 __global__ void __launch_bounds__(kStepThreads, 3)
     recurrent_step(const Cell cell, const StepOperands<OperandOf<typename Cell::Element>> operands,
                    const Step step, const int units) {
   simt::wait_for_earlier();
-  using T = OperandOf<typename Cell::Element>;
   constexpr int kGates = Cell::kGates[PHASE];
   S2S_DYNAMIC_SHARED(float, sums);  // [kTileRows][units * kGates]
   const int u0 = static_cast<int>(blockIdx.x) * units, mine = min(units, cell.hidden - u0),
@@ -72,17 +90,71 @@ __global__ void __launch_bounds__(kStepThreads, 3)
                                          operands.from_pitch, u0 * kGates};
     if (products > first) tile_product(source, weights, min(kTileRows, products - first), sums);
     __syncthreads();
-    if (finishes) {
-      const auto put = [&](int run, float value, float inverse) {
-        if (operands.to)
-          operands.to[int64_t{i} * operands.to_pitch + cell.template put_column<PHASE>(run) + u] =
-              operand_of<T>(value, inverse);
-      };
-      const auto outputs =
-          cell.template finish<PHASE>(step, i, u, sums + r * weights + (u - u0) * kGates, inputs, put);
-      cell.template keep<PHASE>(step, i, u, inputs, outputs);
-    }
+    if (finishes)
+      finish_unit<PHASE>(cell, operands, step, i, u, sums + r * weights + (u - u0) * kGates, inputs);
     __syncthreads();
+  }
+}
+
+constexpr int kFinishUnits = 256;
+
+template <class Cell, int PHASE>
+__global__ void __launch_bounds__(kFinishUnits)
+    finish_step(const Cell cell, const StepOperands<OperandOf<typename Cell::Element>> operands,
+                const Step step, const float* sums) {
+  constexpr int kGates = Cell::kGates[PHASE];
+  const int64_t at = int64_t{blockIdx.x} * kFinishUnits + threadIdx.x;
+  const int i = static_cast<int>(at / cell.hidden), u = static_cast<int>(at % cell.hidden);
+  if (i >= step.rows) return;
+  finish_unit<PHASE>(cell, operands, step, i, u, sums + at * kGates, cell.template load<PHASE>(step, i, u));
+}
+
+template <class Cell>
+constexpr bool kLibraryCell = !Cell::kBackward && Cell::kSegments == 1 && sizeof(typename Cell::Element) > 1;
+
+// Whether so many sequences go to the library.
+template <class Cell>
+bool asks_library(const Cell& cell, int phase, int rows) {
+  if constexpr (kLibraryCell<Cell>) {
+    constexpr int kBytes = sizeof(typename Cell::Element);
+    const int64_t gates = int64_t{cell.hidden} * Cell::kGates[phase], depth = cell.matrix[phase][0].depth;
+    const double products = static_cast<double>(gates) * static_cast<double>(depth);
+    return wants_library(ComputeType::float32, rows, gates, depth) &&
+           plan::library_phase(rows, products, kBytes) < plan::streamed_phase(rows, products, kBytes) &&
+           has_library();
+  } else {
+    return false;
+  }
+}
+
+// False: the library cannot, or shall not.
+template <int PHASE, class Cell, class T>
+bool launch_library_step(const Cell& cell, const StepOperands<T>& operands, const Step& step) {
+  if constexpr (!kLibraryCell<Cell>) {
+    return false;
+  } else {
+    using Element = typename Cell::Element;
+    if (!asks_library(cell, PHASE, step.rows)) return false;
+    const Matrix& matrix = cell.matrix[PHASE][0];
+    const int64_t gates = int64_t{cell.hidden} * Cell::kGates[PHASE];
+    const Activations states{operands.from,
+                             operands.from_pitch,
+                             1,
+                             step.rows,
+                             matrix.depth,
+                             0.0f,
+                             aligned(operands.from, operands.from_pitch)};
+    const Scratch sums(static_cast<size_t>(step.rows * gates) * sizeof(float));
+    const auto weights = weights_of<Element>(matrix.packed, matrix.depth, gates);
+    const bool made = with_library(states, weights, [&](LibraryProduct product) {
+      product.c = sums.as<float>(), product.c_stride = gates;
+      return library_matmul(product);
+    });
+    if (!made) return false;
+    launch(finish_step<Cell, PHASE>,
+           {.grid = blocks(ceil_div(int64_t{step.rows} * cell.hidden, kFinishUnits)), .block = kFinishUnits},
+           cell, operands, step, sums.as<float>());
+    return true;
   }
 }
 
@@ -90,7 +162,7 @@ template <int PHASE, class Cell, class T>
 void launch_step(const Cell& cell, const StepOperands<T>& operands, const Step& step, int processors) {
   constexpr int kGates = Cell::kGates[PHASE];
   const int finished = finished_rows_of<Cell, PHASE>(step);
-  if (finished == 0) return;
+  if (finished == 0 || launch_library_step<PHASE>(cell, operands, step)) return;
   // A warp streams one weight row where few sequences share it, else four (recurrent_dot.h).
   const int most = kStepThreads / 32 * (finished <= 2 ? 1 : 4) / kGates;
   const int units = most < kMostStepUnits ? most : kMostStepUnits;
