@@ -89,3 +89,18 @@ def test_not_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S2S_DEVICE_LOOP", "1")
     with pytest.raises(RuntimeError, match="NaN at step 0"):
         model.generate(np.array([4, 5], np.int32), np.array([2], np.int32), beam_size=2)
+
+
+def test_many_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many that several threads replay what the device computed, each for its own sources."""
+    model = _model("attention")
+    rng = np.random.default_rng(2)
+    lengths = rng.integers(1, 5, 130, dtype=np.int32)
+    source = rng.integers(4, 20, lengths.sum(), dtype=np.int32)
+    found = {}
+    for where in ("0", "1"):
+        monkeypatch.setenv("S2S_DEVICE_LOOP", where)
+        found[where] = model.generate(source, lengths, beam_size=3, num_hypotheses=2, max_decoding_length=14)
+    assert len(found["1"]) == len(lengths)
+    for on_host, on_device in zip(found["0"], found["1"], strict=True):
+        assert [(h.tokens, h.score) for h in on_host] == [(h.tokens, h.score) for h in on_device]

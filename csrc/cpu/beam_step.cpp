@@ -47,6 +47,15 @@ void advance(const BeamStepArgs& x, int64_t source, int64_t step) {
   }
 }
 
+void move_rows(const BeamStepArgs& x, int64_t source) {
+  for (int64_t m = 0; m < x.move_count; ++m) {
+    const RowMove& move = x.moves[m];
+    for (int64_t r = source * x.beam; r < (source + 1) * x.beam; ++r)
+      std::memcpy(move.to + r * move.width, move.from + x.parents[r] * move.width,
+                  static_cast<size_t>(move.width) * sizeof(float));
+  }
+}
+
 }  // namespace
 
 void beam_step(const BeamStepArgs& x) {
@@ -58,7 +67,9 @@ void beam_step(const BeamStepArgs& x) {
   bool any = false;
   for (int64_t source = 0; source < x.sources; ++source) {
     if (x.live[source] > 0) advance(x, source, step);
-    any = any || x.live[source] > 0;
+    if (x.live[source] == 0) continue;
+    move_rows(x, source);
+    any = true;
   }
   *x.step = *x.done = static_cast<int32_t>(any ? step + 1 : -(step + 1));
 }

@@ -32,8 +32,9 @@ void pack_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int
   });
 }
 
+// A product along k from `k0` on is added to what c has, the first piece to what the caller wants.
 template <int ROWS>
-void finish_tile(const MatmulArgs& x, int64_t row, int64_t column, bool add, bool last,
+void finish_tile(const MatmulArgs& x, int64_t row, int64_t column, int64_t k0, bool last,
                  Vec (&sum)[ROWS][kPanelVecs]) {
   for (int v = 0; v < kPanelVecs; ++v) {
     const int64_t n = column + v * kLanes;
@@ -43,7 +44,10 @@ void finish_tile(const MatmulArgs& x, int64_t row, int64_t column, bool add, boo
     Vec value[ROWS];
     // A loop for each, so that what stands in one does not hold up the others.
     for (int r = 0; r < ROWS; ++r) value[r] = sum[r][v];
-    if (add) {
+    if (k0 == 0 && x.table.rows) {
+      const auto at = [&](int r) { return x.table.rows + x.table.index[row + r] * x.table.stride + n; };
+      for (int r = 0; r < ROWS; ++r) value[r] = load(at(r), lanes) + value[r];
+    } else if (k0 > 0 || x.accumulate) {
       for (int r = 0; r < ROWS; ++r) value[r] = load(c + r * x.c_stride, lanes) + value[r];
     }
     if (last && x.bias) {
@@ -62,7 +66,7 @@ template <class Element>
 void multiply(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
   for (int64_t k0 = 0; k0 < x.k || k0 == 0; k0 += kBlockK) {
     const int64_t depth = x.k - k0 < kBlockK ? x.k - k0 : kBlockK;
-    const bool add = x.accumulate || k0 > 0, last = k0 + depth >= x.k;
+    const bool last = k0 + depth >= x.k;
     for (int64_t first = m0; first < m1; first += kBlockM) {
       const int64_t rows = m1 - first < kBlockM ? m1 - first : kBlockM;
       const Rows<Element> a{x.a + first * x.a_row_stride + k0, x.a_row_stride};
@@ -72,7 +76,7 @@ void multiply(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p
         for_tiles<kMaxRows>(rows, [&](auto height, int64_t row) {
           Vec sum[decltype(height)::value][kPanelVecs];
           panel_product<decltype(height)::value, kPanelVecs, Element>(a, row, panel, depth, sum);
-          finish_tile(x, first + row, p * kPanelWidth, add, last, sum);
+          finish_tile(x, first + row, p * kPanelWidth, k0, last, sum);
         });
       }
     }
@@ -84,7 +88,7 @@ void multiply_copied(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, in
   alignas(64) float copied[kCopiedM * kBlockK];
   for (int64_t k0 = 0; k0 < x.k || k0 == 0; k0 += kBlockK) {
     const int64_t depth = x.k - k0 < kBlockK ? x.k - k0 : kBlockK;
-    const bool add = x.accumulate || k0 > 0, last = k0 + depth >= x.k;
+    const bool last = k0 + depth >= x.k;
     for (int64_t first = m0; first < m1; first += kCopiedM) {
       const int64_t rows = m1 - first < kCopiedM ? m1 - first : kCopiedM;
       pack_rows(x, first, rows, k0, depth, copied);
@@ -95,7 +99,7 @@ void multiply_copied(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, in
           constexpr int H = decltype(height)::value;
           Vec sum[H][kPanelVecs];
           tile<H>(copied + row * depth, 1, H, panel, depth, sum);
-          finish_tile(x, first + row, p * kPanelWidth, add, last, sum);
+          finish_tile(x, first + row, p * kPanelWidth, k0, last, sum);
         });
       }
     }
@@ -110,7 +114,7 @@ void multiply_int8(const MatmulArgs& x, const Rows<int8_t>& a, int64_t m0, int64
     for_tiles<max_rows_int8(kPanelVecs)>(m1 - m0, [&](auto height, int64_t row) {
       Vec sum[decltype(height)::value][kPanelVecs];
       panel_product<decltype(height)::value, kPanelVecs, int8_t>(a, m0 + row, panel, x.k, sum);
-      finish_tile(x, m0 + row, p * kPanelWidth, x.accumulate, true, sum);
+      finish_tile(x, m0 + row, p * kPanelWidth, 0, true, sum);
     });
   }
 }

@@ -1,7 +1,8 @@
 // Forward in two kernels: the scores, each by a warp, and the context, a strip of 128 columns by a block that
-// makes the weights it needs from the scores. Backward in four or five: the gradients of the weights and of
-// the scores, then those of the queries, which are sums over a source, and those of the source, which are
-// sums over its queries (detail/attention.h, detail/attention_backward.h).
+// makes the weights it needs from the scores; or, where there are few queries, both in one. Backward in four
+// or five: the gradients of the weights and of the scores, then those of the queries, which are sums over a
+// source, and those of the source, which are sums over its queries (detail/attention.h,
+// detail/attention_backward.h).
 #include "cuda/detail/attention_backward.h"
 #include "cuda/table.h"
 #include "ops/attention.h"
@@ -82,23 +83,27 @@ void launch_mlp_query_gradient(MlpQueryGradient x) {
 
 void attention(const AttentionArgs& x) {
   if (x.rows == 0) return;
+  PairSums score = {.pairs = pairs_of(x),
+                    .width = x.key_width,
+                    .a = x.query,
+                    .a_stride = x.query_stride,
+                    .b = x.energy,
+                    .keys = x.keys,
+                    .own_keys = x.own_keys};
+  WeightedSums sum = {.pairs = pairs_of(x),
+                      .width = x.value_width,
+                      .values = x.values,
+                      .out = x.context,
+                      .out_stride = x.context_stride,
+                      .weights = x.weights};
+  if (takes_both(sum)) {
+    x.energy ? launch_scores_and_sums<MlpTerm>(score, sum) : launch_scores_and_sums<DotTerm>(score, sum);
+    return;
+  }
   const Scratch scores(static_cast<size_t>(x.rows * x.weights_stride) * sizeof(float));
-  const PairSums score = {.pairs = pairs_of(x),
-                          .width = x.key_width,
-                          .a = x.query,
-                          .a_stride = x.query_stride,
-                          .b = x.energy,
-                          .keys = x.keys,
-                          .out = scores.as<float>(),
-                          .own_keys = x.own_keys};
+  score.out = scores.as<float>(), sum.factors = scores.as<float>();
   x.energy ? launch_pair_sums<MlpTerm>(score) : launch_pair_sums<DotTerm>(score);
-  launch_weighted_sums<true>({.pairs = pairs_of(x),
-                              .width = x.value_width,
-                              .factors = scores.as<float>(),
-                              .values = x.values,
-                              .out = x.context,
-                              .out_stride = x.context_stride,
-                              .weights = x.weights});
+  launch_weighted_sums<true>(sum);
 }
 
 void attention_backward(const AttentionBackwardArgs& g) {

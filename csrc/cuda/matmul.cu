@@ -1,5 +1,6 @@
 // detail/products.h says which of the products below is taken. A block has some columns and up to eight rows,
 // or a tile.
+#include "cuda/detail/gather.h"
 #include "cuda/detail/library.h"
 #include "cuda/detail/products.h"
 #include "cuda/table.h"
@@ -16,10 +17,14 @@ struct Result {
   const float* bias;
   Activation activation;
   bool accumulate;
+  RowTable table;
 
   __device__ __forceinline__ void add(int64_t row, int64_t column, float value) const {
     float* to = c + row * stride + column;
-    if (accumulate) value = *to + value;
+    if (table.rows)
+      value = table.rows[table.index[row] * table.stride + column] + value;
+    else if (accumulate)
+      value = *to + value;
     *to = bias ? value + bias[column] : value;
   }
   __device__ __forceinline__ void activate(int64_t row, int64_t column) const {
@@ -30,17 +35,19 @@ struct Result {
 
 template <class Element>
 __global__ void __launch_bounds__(kFewThreads, 2)
-    multiply_few_rows(Activations a, Weights<Element> b, int block_rows, Result result) {
-  simt::wait_for_earlier();
+    multiply_few_rows(Activations a, Weights<Element> b, int block_rows, Result result, bool early) {
+  if (!early) simt::wait_for_earlier();
   S2S_DYNAMIC_SHARED(char, shared);
   const int64_t first = int64_t{blockIdx.y} * block_rows;
   FewRows<Element> few(a, b, first, static_cast<int>(min(a.rows - first, int64_t{block_rows})), shared);
   const int columns = few_rows_columns<Element>(a.K);
-  few.multiply(int64_t{blockIdx.x} * columns, b.N, int64_t{gridDim.x} * columns,
-               [&](int row, int64_t column, float sum) {
-                 result.add(first + row, column, sum);
-                 result.activate(first + row, column);
-               });
+  const int64_t begin = int64_t{blockIdx.x} * columns, stride = int64_t{gridDim.x} * columns;
+  few.ask(begin, b.N);
+  if (early) simt::wait_for_earlier();
+  few.multiply(begin, b.N, stride, [&](int row, int64_t column, float sum) {
+    result.add(first + row, column, sum);
+    result.activate(first + row, column);
+  });
 }
 
 // Tiles of one column lie side by side in the grid: they read the same weights.
@@ -82,7 +89,7 @@ void few_rows(const Activations& a, const Weights<Element>& b, const Result& res
   launch(
       multiply_few_rows<Element>,
       {.grid = grid, .block = kFewThreads, .shared = few_rows_shared<Element>(rows, a.K), .overlaps = true},
-      a, b, rows, result);
+      a, b, rows, result, weights_stand());
 }
 
 template <class Tile, class Element>
@@ -108,9 +115,13 @@ bool library(const Activations& a, const Weights<Element>& b, const Result& resu
 }
 
 template <class Element>
-void multiply(const MatmulArgs& x, const Activations& a, const Result& result) {
+void multiply(const MatmulArgs& x, const Activations& a, Result result) {
   const Weights<Element> b = weights_of<Element>(x.b, x.k, x.n);
   if (x.m <= few_rows_limit(x.type, x.n)) return few_rows(a, b, result);
+  if (x.table.rows) {  // a copy costs little beside this product
+    gather({x.m, x.n, x.table.rows, x.table.stride, x.table.index, x.c, x.c_stride});
+    result.table.rows = nullptr, result.accumulate = true;
+  }
   if constexpr (sizeof(Element) > 1) {
     if (wants_library(x.type, x.m, x.n, x.k) && library(a, b, result)) return;
   }
@@ -138,7 +149,7 @@ void matmul(const MatmulArgs& x) {
                       static_cast<int>(x.k),
                       x.least_bound,
                       x.a_k_stride == 1 && aligned(x.a, x.a_row_stride)};
-  const Result result{x.c, x.c_stride, x.bias, x.activation, x.accumulate};
+  const Result result{x.c, x.c_stride, x.bias, x.activation, x.accumulate, x.table};
   with_element(x.type, [&](auto* element) {
     multiply<std::remove_const_t<std::remove_pointer_t<decltype(element)>>>(x, a, result);
   });

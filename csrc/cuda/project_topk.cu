@@ -17,8 +17,9 @@ constexpr int kFewPitch = kRecordColumns + kPitchRest;
 
 template <class Element>
 __global__ void __launch_bounds__(kFewThreads, 2)
-    few_rows_topk(Activations a, Weights<Element> b, int block_rows, const float* bias, Records records) {
-  simt::wait_for_earlier();
+    few_rows_topk(Activations a, Weights<Element> b, int block_rows, const float* bias, Records records,
+                  bool early) {
+  if (!early) simt::wait_for_earlier();
   S2S_DYNAMIC_SHARED(char, shared);
   float* logits = reinterpret_cast<float*>(shared);
   const int64_t first = int64_t{blockIdx.y} * block_rows;
@@ -26,14 +27,19 @@ __global__ void __launch_bounds__(kFewThreads, 2)
   FewRows<Element> few(a, b, first, rows, shared + rows * kFewPitch * sizeof(float));
   int64_t tile = blockIdx.x * records.range_tiles;
   const int64_t end = min(tile + records.range_tiles, records.tiles);
+  const int stride = few_rows_columns<Element>(a.K);
+  const auto end_of = [&](int64_t column) { return min(column + kRecordColumns, b.N); };
+  few.ask(tile * kRecordColumns, end_of(tile * kRecordColumns));
+  if (early) simt::wait_for_earlier();
   for (; tile < end; ++tile) {
     const int64_t column = tile * kRecordColumns;
-    const int width = static_cast<int>(min(b.N - column, int64_t{kRecordColumns}));
-    few.multiply(column, column + width, few_rows_columns<Element>(a.K), [&](int row, int64_t n, float sum) {
+    const int width = static_cast<int>(end_of(column) - column);
+    few.multiply(column, column + width, stride, [&](int row, int64_t n, float sum) {
       logits[row * kFewPitch + static_cast<int>(n - column)] = bias ? sum + bias[n] : sum;
     });
+    if (tile + 1 < end) few.ask(column + kRecordColumns, end_of(column + kRecordColumns));
     __syncthreads();
-    record_tile<1>(logits, kFewPitch, rows, width, first, tile, records);
+    record_tile<1>(logits, kFewPitch, rows, width, first, tile, records, lists_of(records, first, tile));
     __syncthreads();
   }
 }
@@ -59,7 +65,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
 #pragma unroll 1
     for (int t = 0; t < kTiles && tile + t < end; ++t) {
       const int width = static_cast<int>(min(b.N - column - t * kRecordColumns, int64_t{kRecordColumns}));
-      record_tile<8>(logits + t * kRecordColumns, kPitch, rows, width, first, tile + t, records);
+      record_tile<8>(logits + t * kRecordColumns, kPitch, rows, width, first, tile + t, records,
+                     lists_of(records, first, tile + t));
     }
     __syncthreads();
   }
@@ -97,19 +104,26 @@ __device__ __forceinline__ void stage_logits(const Logits& from, int64_t row, in
 
 __global__ void __launch_bounds__(kReadThreads, 3) logits_topk(Logits logits, Records records) {
   S2S_SHARED(float4[kReadRows * kFewPitch / kQuad], staged);
+  S2S_SHARED(Key[kReadRows * kMergedBest],
+             near);  // the lists, if they fit: they change with nearly every tile
   float* tile_logits = reinterpret_cast<float*>(staged);
   const int64_t row = int64_t{blockIdx.x} * kReadRows;
   const int rows = static_cast<int>(min(logits.rows - row, int64_t{kReadRows}));
-  int64_t tile = blockIdx.y * records.range_tiles;
-  const int64_t end = min(tile + records.range_tiles, records.tiles);
-  for (; tile < end; ++tile) {
+  const int64_t begin = blockIdx.y * records.range_tiles,
+                end = min(begin + records.range_tiles, records.tiles);
+  const Lists kept = lists_of(records, logits.first + row, begin);
+  const bool fit = records.length <= kMergedBest;
+  const Lists lists = fit ? Lists{near, records.length} : kept;
+  for (int64_t tile = begin; tile < end; ++tile) {
     const int64_t column = tile * kRecordColumns;
     stage_logits(logits, row, rows, column, tile_logits);
     __syncthreads();
     const int width = static_cast<int>(min(logits.N - column, int64_t{kRecordColumns}));
-    record_tile<8>(tile_logits, kFewPitch, rows, width, logits.first + row, tile, records);
+    record_tile<8>(tile_logits, kFewPitch, rows, width, logits.first + row, tile, records, lists);
     __syncthreads();
   }
+  for (int i = static_cast<int>(threadIdx.x); fit && i < rows * records.length; i += kReadThreads)
+    kept.of(i / records.length)[i % records.length] = near[i];
 }
 
 // The records of a product whose blocks have `block_rows` rows and `block_columns` columns at a time, in one
@@ -152,7 +166,7 @@ void few_rows(const ProjectTopkArgs& x, const Activations& a, const Weights<Elem
           .block = kFewThreads,
           .shared = rows * kFewPitch * sizeof(float) + few_rows_shared<Element>(rows, a.K),
           .overlaps = true},
-         a, b, rows, x.bias, memory.records);
+         a, b, rows, x.bias, memory.records, weights_stand());
   memory.merge(x);
 }
 

@@ -85,6 +85,10 @@ void order(void* earlier, void* later) {
   check(waits);
 }
 
+bool weights_stand() {
+  return arena && arena->closed();
+}
+
 void use_arena(Arena* a) {
   arena = a;
 }

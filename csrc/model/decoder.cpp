@@ -168,7 +168,11 @@ void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepa
                             const std::vector<State>& last, const Dropout& dropout) const {
   const int64_t H = config_.decoder_hidden;
   const Tensor h = rows.hc.columns(0, H), context = rows.hc.columns(H, config_.memory_width());
-  if (packed.input_table.defined()) {
+  const bool adds_table = packed.input_table.defined() && feed.defined();
+  if (adds_table) {
+    ops::matmul(feed, packed.feed, rows.cells[0].gates,
+                {.table = packed.input_table, .index = rows.ids, .bounded = true});
+  } else if (packed.input_table.defined()) {
     ops::embedding(rows.ids, packed.input_table, rows.cells[0].gates);
   } else {
     if (config_.tokens_out()) {
@@ -184,7 +188,7 @@ void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepa
     const Tensor& y = top ? h : rows.outputs.empty() ? rows.inputs[l] : rows.outputs[l];
     const Tensor& recurred = rows.sums.empty() ? y : rows.sums[l];
     if (l > 0) Cell::input_product(packed.cells[l], rows.inputs[l - 1], bounded, rows.cells[l].gates);
-    if (l == 0 && feed.defined())
+    if (l == 0 && feed.defined() && !adds_table)
       ops::matmul(feed, packed.feed, rows.cells[0].gates, {.accumulate = true, .bounded = true});
     cell(l).recur(packed.cells[l], ragged, false, rows.cells[l], initial[l], recurred, last[l],
                   zoneout_names(dropout, rows.names, l));
@@ -195,8 +199,8 @@ void Decoder::forward_block(const Packed& packed, const Context::Prepared& prepa
     ops::dropout(y, rows.inputs[l], rows.names.example, rows.names.time, op, dropout.mask(op));
   }
   if (prepared.combined.defined()) {
-    ops::gather_rows(prepared.combined, rows.example, rows.combined);
-    ops::matmul(h, packed.combine, rows.combined, {.activation = Activation::tanh, .accumulate = true});
+    ops::matmul(h, packed.combine, rows.combined,
+                {.activation = Activation::tanh, .table = prepared.combined, .index = rows.example});
   } else {
     context_.forward(prepared, h, rows.example, rows.covered, context, rows.weights, rows.query);
     combine_.forward(packed.combine, rows.hc, rows.combined, Activation::tanh,

@@ -1,11 +1,13 @@
 #include "model/device_search.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <utility>
 #include <vector>
 
+#include "core/threads.h"
 #include "model/candidates.h"
 #include "ops/beam_step.h"
 #include "ops/rows.h"
@@ -106,6 +108,23 @@ class Loop {
       move(first, step_rows_.example);
     }
     if (config.input_feeding) feed_ = Tensor::zeros({rows_, config.feed_width()});
+    if (beam_ > 1) make_moves();
+  }
+
+  // What belongs to a row: its states, and its output where that is fed.
+  void make_moves() {
+    std::vector<RowMove> all;
+    const auto add = [&](const Tensor& from, const Tensor& to) {
+      all.push_back({from.f32(), to.f32(), from.dim(1)});
+    };
+    for (size_t l = 0; l < written_.size(); ++l) {
+      add(written_[l].h, initial_[l].h);
+      if (written_[l].c.defined()) add(written_[l].c, initial_[l].c);
+    }
+    if (feed_.defined()) add(step_rows_.attentional, feed_);
+    const size_t place = moves_.add(all);
+    moves_.bring();
+    args_.moves = moves_.at<RowMove>(place), args_.move_count = static_cast<int64_t>(all.size());
   }
 
   void make_search(const SearchOptions& o, const Shortlist* shortlist) {
@@ -136,7 +155,6 @@ class Loop {
     tokens_ = a.add(rows_, network_.config().bos_id);
     example_ = a.add(source_of);
     a.bring();
-    parents_ = a.view(parents, rows_);
 
     args_.scales = a.at<double>(scale), args_.sums = a.at<double>(sums);
     args_.scratch = a.at<double>(scratch), args_.best = a.at<double>(best);
@@ -144,7 +162,7 @@ class Loop {
     args_.end_tokens = a.at<int32_t>(ends), args_.ends = static_cast<int64_t>(o.end_tokens.size());
     args_.step = a.at<int32_t>(step), args_.arrived = a.at<int32_t>(arrived);
     args_.live = a.at<int32_t>(live), args_.finished = a.at<int32_t>(finished);
-    args_.ranks = a.at<int32_t>(ranks), args_.parents = parents_.i32();
+    args_.ranks = a.at<int32_t>(ranks), args_.parents = a.at<int32_t>(parents);
     args_.tokens = a.at<int32_t>(tokens_);
   }
 
@@ -164,13 +182,9 @@ class Loop {
                                      written_, {});
     Output::best(output_, step_rows_.attentional, best_log_probs_, best_columns_);
     ops::beam_step(args_, current_device());
-    if (beam_ == 1) {
-      std::swap(initial_, written_);
-      if (feed_.defined()) feed_ = step_rows_.attentional;
-      return;
-    }
-    move(written_, parents_);
-    if (feed_.defined()) ops::gather_rows(step_rows_.attentional, parents_, feed_);
+    if (beam_ > 1) return;
+    std::swap(initial_, written_);
+    if (feed_.defined()) feed_ = step_rows_.attentional;
   }
 
   const Network& network_;
@@ -182,17 +196,19 @@ class Loop {
   const Ragged ragged_;
   Decoder::Rows step_rows_;
   std::vector<State> initial_, written_;
-  Arrays arrays_;
+  Arrays arrays_, moves_;
   size_t tokens_ = 0, example_ = 0;  // places in arrays_
-  Tensor feed_, parents_, best_log_probs_, best_columns_, kept_;
+  Tensor feed_, best_log_probs_, best_columns_, kept_;
   BeamStepArgs args_{};
 };
 
-// What the device computed, as if it were computed now. Of each source the live rows come first.
+// What the device computed of the sources from `first` on, as if it were computed now. Of each source the
+// live rows come first.
 class Replay final : public Stepper {
  public:
-  Replay(int64_t vocabulary, int64_t beam, const Tensor& kept, std::span<const int32_t> shortlist)
-      : vocabulary_(vocabulary), beam_(beam), kept_(kept), shortlist_(shortlist) {}
+  Replay(int64_t vocabulary, int64_t beam, const Tensor& kept, std::span<const int32_t> shortlist,
+         int64_t first)
+      : vocabulary_(vocabulary), beam_(beam), first_(first), kept_(kept), shortlist_(shortlist) {}
 
   int64_t vocabulary() const override { return vocabulary_; }
 
@@ -212,7 +228,7 @@ class Replay final : public Stepper {
     for (int64_t r = 0; r < rows; ++r) {
       place =
           r > 0 && sources_[static_cast<size_t>(r)] == sources_[static_cast<size_t>(r - 1)] ? place + 1 : 0;
-      const int64_t row = sources_[static_cast<size_t>(r)] * beam_ + place;
+      const int64_t row = (first_ + sources_[static_cast<size_t>(r)]) * beam_ + place;
       const int64_t at = 2 * step_ * given + row * best;
       take_allowed({1, best, kept_.f32() + at, kept_.i32() + at + given}, shortlist_, processors.forbidden(),
                    k, log_probs + r * k, tokens + r * k);
@@ -223,12 +239,40 @@ class Replay final : public Stepper {
   const float* log_probs() override { throw std::logic_error("[search] A replay has no dense scores."); }
 
  private:
-  const int64_t vocabulary_, beam_;
+  const int64_t vocabulary_, beam_, first_;
   const Tensor kept_;  // [steps, 2, rows, best]: log-probabilities, then columns
   const std::span<const int32_t> shortlist_;
   std::vector<int32_t> sources_;  // of each live row
   int64_t step_ = -1;
 };
+
+constexpr int64_t kRowsOfPart = 2048;  // rows, of all steps, that a second thread pays for
+constexpr int kMostParts = 64;
+
+// The search over what the device computed, some sources to each thread.
+SearchResults replay(int64_t vocabulary, int64_t sources, const Tensor& kept,
+                     std::span<const int32_t> shortlist, const SearchOptions& options,
+                     SearchWorkspace& workspace) {
+  const auto search = [&](Range of, SearchWorkspace& buffers) {
+    Replay stepper(vocabulary, options.beam_size, kept, shortlist, of.begin);
+    return s2s::generate(stepper, of.end - of.begin, options, buffers);
+  };
+  const int64_t rows = kept.dim(0) * kept.dim(2), parts = std::min(sources, rows / kRowsOfPart);
+  if (parts < 2) return search({0, sources}, workspace);
+  SearchResults all(static_cast<size_t>(sources));
+  std::atomic<bool> failed = false;
+  parallel(static_cast<int>(std::min<int64_t>(parts, kMostParts)), [&](int part, int of) {
+    const Range mine = share_of(sources, part, of);
+    try {
+      SearchWorkspace own;
+      SearchResults found = search(mine, part == 0 ? workspace : own);
+      std::ranges::move(found, all.begin() + mine.begin);
+    } catch (...) {
+      failed = true;
+    }
+  });
+  return failed ? search({0, sources}, workspace) : all;  // the error of the first source that has one
+}
 
 }  // namespace
 
@@ -245,9 +289,9 @@ SearchResults search_on_device(const Network& network, const std::shared_ptr<con
       options.vocabulary ? &workspace.shortlist.of_vocabulary(packed, *options.vocabulary) : nullptr;
   Loop loop(network, *packed, source, options, shortlist);
   const int64_t steps = loop.run();
-  Replay replay(network.config().target_vocab_size, options.beam_size, loop.kept(steps),
-                shortlist ? std::span<const int32_t>(shortlist->ids) : std::span<const int32_t>());
-  return s2s::generate(replay, loop.sources(), options, workspace.search);
+  return replay(network.config().target_vocab_size, loop.sources(), loop.kept(steps),
+                shortlist ? std::span<const int32_t>(shortlist->ids) : std::span<const int32_t>(), options,
+                workspace.search);
 }
 
 }  // namespace s2s::model

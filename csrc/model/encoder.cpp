@@ -192,9 +192,9 @@ Memory Encoder::forward(const Packed& packed, const Source& source, const Dropou
       x = windows(x, longer, level.ragged, windows_[k]);
     }
     const Tensor y = Tensor::empty({level.ragged.rows(), config_.memory_width()});
-    RecurrentStack::States initial(static_cast<size_t>(stack.layers * stack.directions()),
-                                   State::zeros(stack.cell, N)),
-        last;
+    const RecurrentStack::States initial(static_cast<size_t>(stack.layers * stack.directions()),
+                                         saved ? State::zeros(stack.cell, N) : State{});
+    RecurrentStack::States last;
     stacks_[k].forward(packed.stacks[k], level.ragged, x, initial, y, last, dropout, level.names,
                        kDropEncoderLayer, saved ? &level.stack : nullptr);
     add_last(level, stacks_[k], last, memory);
@@ -209,8 +209,12 @@ Memory Encoder::forward(const Packed& packed, const Source& source, const Dropou
   const std::vector<int32_t> lengths = lengths_of(level.ragged);
   memory.offsets = flat_offsets(lengths.data(), N);
   memory.longest = level.ragged.steps();
-  memory.states = Tensor::empty(x.shape());
-  ops::gather_rows(x, ragged_rows(level.ragged), memory.states);
+  if (N == 1) {
+    memory.states = x;  // in the caller's order already
+  } else {
+    memory.states = Tensor::empty(x.shape());
+    ops::gather_rows(x, ragged_rows(level.ragged), memory.states);
+  }
   if (!config_.recurs()) {
     memory.last.push_back({Tensor::empty({N, config_.memory_width()}), Tensor()});
     ops::segment_mean(memory.states, memory.offsets, memory.last[0].h);

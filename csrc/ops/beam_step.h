@@ -1,12 +1,20 @@
 // beam_step: one step of the beam search of many sources: of every live row's best continuations the next
 // live rows, by the rules of search/beam_search.cpp. A beam of one is greedy search. A source has `beam`
 // rows; the first live[s] of them live, best first. The others are computed along and never looked at: they
-// continue the source's first row with an end token. Once no source lives, a step does nothing.
+// continue the source's first row with an end token. What belongs to the rows of a source that lives on moves
+// along with them. Once no source lives, a step does nothing.
 #pragma once
 
 #include "core/tensor.h"
 
 namespace s2s {
+
+// An array whose rows follow their hypotheses: to[r] = from[parents[r]].
+struct RowMove {
+  const float* from;  // [sources * beam, width]
+  float* to;          // likewise; another array
+  int64_t width;
+};
 
 struct BeamStepArgs {
   int64_t sources, beam, k;
@@ -32,6 +40,9 @@ struct BeamStepArgs {
   // What was given, kept for a search on the host to replay: [max_length, 2, sources * beam, k], of each step
   // the log-probabilities and then the columns, as int32.
   float* kept;
+
+  const RowMove* moves;  // [move_count], where the rest lies
+  int64_t move_count;
 };
 
 namespace ops {

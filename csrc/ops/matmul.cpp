@@ -51,7 +51,7 @@ void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptio
         a.dim(1), ".");
   expect(op, "c", c, {a.dim(0), b.shape.n});
   if (options.bias.defined()) expect(op, "bias", options.bias, {b.shape.n});
-  const Device device = common_device(op, {&a, &b.data, &c, &options.bias});
+  const Device device = common_device(op, {&a, &b.data, &c, &options.bias, &options.table});
   MatmulArgs args{};
   args.m = a.dim(0), args.n = b.shape.n, args.k = b.shape.k;
   args.a = a.f32(), args.a_row_stride = a.row_stride(), args.a_k_stride = 1;
@@ -59,6 +59,14 @@ void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptio
   args.c = c.f32(), args.c_stride = c.row_stride();
   args.bias = options.bias.defined() ? options.bias.f32() : nullptr;
   args.activation = options.activation, args.accumulate = options.accumulate, args.downward = b.turn();
+  Tensor index;
+  if (options.table.defined()) {
+    expect(op, "table", options.table, {options.table.dim(0), b.shape.n});
+    expect(op, "index", options.index, {args.m}, DType::i32);
+    expect_ids(op, "index", options.index, options.table.dim(0));
+    index = options.index.to(device);
+    args.table = {options.table.f32(), options.table.row_stride(), index.i32()};
+  }
   if (args.type == ComputeType::int8) {
     args.least_bound = options.bounded ? 1.0f : 0.0f;
     args.scratch = scratch_on(device, quantized_bytes(args.m, args.k));

@@ -1,4 +1,4 @@
-// matmul: c = activation(a b + bias), or of that added to c.  b is packed once and used often.
+// matmul: c = activation(a b + bias), or of that added to c or to rows of a table.  b is packed once and used often.
 // Every element of c is one sum over k, taken in an order that depends on k alone: neither on the other rows
 // nor on threads. With int8 weights the rows of a are quantised, each by a scale of its own, and the sums are
 // exact integers, equal on every instruction set; a row with NaN or infinity gives NaN.
@@ -27,6 +27,13 @@ struct PackArgs {
   void* packed;                // packed_bytes(shape)
 };
 
+// Rows by index: row m is rows[index[m] * stride ..].
+struct RowTable {
+  const float* rows;  // null: none
+  int64_t stride;
+  const int32_t* index;
+};
+
 struct MatmulArgs {
   int64_t m, n, k;
   const float* a;  // a[m][k] = a[m * a_row_stride + k * a_k_stride]; a_k_stride = 1 but for float32
@@ -38,6 +45,7 @@ struct MatmulArgs {
   const float* bias;  // [n] or null
   Activation activation;
   bool accumulate;
+  RowTable table;     // added to, in the place of c
   bool downward;      // walk the panels from the last to the first
   float least_bound;  // int8: rows of a are quantised by their largest magnitude, at least this
   void* scratch;      // int8: quantized_bytes(m, k)
@@ -87,6 +95,8 @@ struct MatmulOptions {
   Tensor bias{};
   Activation activation = Activation::none;
   bool accumulate = false;
+  // Row m of the product is added to row index[m] of the table (not together with `accumulate`).
+  Tensor table{}, index{};
   // The rows of a are states: int8 takes them to lie in [-1, 1], and one that does not by its largest
   // magnitude.
   bool bounded = false;

@@ -62,25 +62,20 @@ struct PairSums {
   int64_t a_stride;
   const float* b = nullptr;  // likewise; a stride of 0: one row for all
   int64_t b_stride = 0;
-  const float* keys;  // [sum S, width], or with own_keys [rows, longest, width]
-  float* out;         // [rows, longest]
+  const float* keys;     // [sum S, width], or with own_keys [rows, longest, width]
+  float* out = nullptr;  // [rows, longest]
   bool own_keys = false;
   bool aligned = false;
 };
 
-// A warp has kKeys rows of a source and the queries of a run; the grid is the queries by chunks of the
-// source.
+// By a warp: out[q][s] for the run of queries that begins with `row` and the kKeys rows of their source from
+// `first` on.
 template <class Term>
-__global__ void __launch_bounds__(kStripBlock) pair_sums(PairSums x) {
-  simt::wait_for_earlier();
+__device__ __forceinline__ void pair_sums_from(const PairSums& x, int64_t row, int queries,
+                                               const Source& source, int first, float* out,
+                                               int64_t out_stride) {
   constexpr int K = Term::kKeys, Q = Term::kQueries;
-  const int64_t row = blockIdx.x;
-  const int queries = run_from<Q>(x.pairs, row);
-  if (queries == 0) return;
-  const Source source = source_of(x.pairs, x.pairs.example[row]);
-  const int lane = threadIdx.x % kWarp, first = (blockIdx.y * kStripWarps + threadIdx.x / kWarp) * K;
-  if (first >= source.length) return;
-
+  const int lane = threadIdx.x % kWarp;
   static_assert(Q == 1 || !Term::kOwnKeys);
   const int64_t first_key = Term::kOwnKeys && x.own_keys ? row * x.pairs.longest : source.begin;
   const float* keys[K];  // past the last one: the last one again
@@ -92,28 +87,51 @@ __global__ void __launch_bounds__(kStripBlock) pair_sums(PairSums x) {
     float4 key[K];
 #pragma unroll
     for (int k = 0; k < K; ++k) key[k] = load_quad(keys[k] + c, left, x.aligned);
+    float4 a[Q], b[Term::kReadsB ? Q : 1] = {};  // all on their way before the first is used
+#pragma unroll
+    for (int q = 0; q < Q; ++q) {
+      const int64_t at = row + min(q, queries - 1);
+      a[q] = load_quad(x.a + at * x.a_stride + c, left, x.aligned);
+      if constexpr (Term::kReadsB) b[q] = load_quad(x.b + at * x.b_stride + c, left, x.aligned);
+    }
 #pragma unroll
     for (int q = 0; q < Q; ++q) {
       if (q >= queries) break;
-      float4 a = load_quad(x.a + (row + q) * x.a_stride + c, left, x.aligned), b = {};
-      if (Term::kReadsB) b = load_quad(x.b + (row + q) * x.b_stride + c, left, x.aligned);
 #pragma unroll
       for (int k = 0; k < K; ++k) {
         float& sum = sums[q * K + k];
-        each([&](float& av, float& bv, float& kv) { sum = Term::add(av, bv, kv, sum); }, a, b, key[k]);
+        each([&](float& av, float& bv, float& kv) { sum = Term::add(av, bv, kv, sum); }, a[q],
+             b[Term::kReadsB ? q : 0], key[k]);
       }
     }
   }
   const float sum = warp_sums(sums);
   constexpr int kLanesOfSum = kWarp / (Q * K);
   const int q = lane / kLanesOfSum / K, s = first + lane / kLanesOfSum % K;
-  if (lane % kLanesOfSum == 0 && q < queries && s < source.length)
-    x.out[(row + q) * x.pairs.longest + s] = sum;
+  if (lane % kLanesOfSum == 0 && q < queries && s < source.length) out[q * out_stride + s] = sum;
+}
+
+// A warp has kKeys rows of a source and the queries of a run; the grid is the queries by chunks of the
+// source.
+template <class Term>
+__global__ void __launch_bounds__(kStripBlock) pair_sums(PairSums x) {
+  simt::wait_for_earlier();
+  const int64_t row = blockIdx.x;
+  const int queries = run_from<Term::kQueries>(x.pairs, row);
+  if (queries == 0) return;
+  const Source source = source_of(x.pairs, x.pairs.example[row]);
+  const int first = (blockIdx.y * kStripWarps + strip_warp()) * Term::kKeys;
+  if (first >= source.length) return;
+  pair_sums_from<Term>(x, row, queries, source, first, x.out + row * x.pairs.longest, x.pairs.longest);
+}
+
+inline bool quads_of(const PairSums& x) {
+  return aligned(x.a, x.a_stride) && aligned(x.keys, x.width) && (!x.b || aligned(x.b, x.b_stride));
 }
 
 template <class Term>
 void launch_pair_sums(PairSums x) {
-  x.aligned = aligned(x.a, x.a_stride) && aligned(x.keys, x.width) && (!x.b || aligned(x.b, x.b_stride));
+  x.aligned = quads_of(x);
   const dim3 grid(blocks(x.pairs.rows), blocks(ceil_div(x.pairs.longest, kStripWarps * Term::kKeys)));
   launch(pair_sums<Term>, {.grid = grid, .block = kStripBlock, .overlaps = true}, x);
 }
@@ -121,28 +139,28 @@ void launch_pair_sums(PairSums x) {
 struct WeightedSums {
   Pairs pairs;
   int64_t width;
-  const float* factors;  // [rows, longest]
-  const float* values;   // [sum S, width]
-  float* out;            // [rows, width]
+  const float* factors = nullptr;  // [rows, longest]
+  const float* values;             // [sum S, width]
+  float* out;                      // [rows, width]
   int64_t out_stride;
   float* weights = nullptr;  // [rows, longest] out, zero past the source's length, where SOFTMAX
   bool aligned = false;
 };
 
-// out = sum over the source of weights_s values_s, where the weights are the factors or, SOFTMAX, their
-// softmax. A block has a run of queries and a strip of the values; a warp every eighth of them, after it has
-// made the weights of one query for all.
+inline bool quads_of(const WeightedSums& x) {
+  return aligned(x.values, x.width) && aligned(x.out, x.out_stride);
+}
+
+// By a block: a strip of the sums of a run of queries that begins with `row`; the first of their factors lie
+// `stride` apart. A warp makes the weights of one query, then it takes every eighth of the values.
 template <bool SOFTMAX>
-__global__ void __launch_bounds__(kStripBlock) weighted_sums(WeightedSums x) {
-  simt::wait_for_earlier();
+__device__ __forceinline__ void weighted_sums_of(const WeightedSums& x, int64_t row, int queries,
+                                                 const Source& source, const float* run_factors,
+                                                 int64_t stride) {
   constexpr int kQueries = kStripWarps, kTile = 128;
-  const int64_t row = blockIdx.x;
-  const int queries = run_from<kQueries>(x.pairs, row);
-  if (queries == 0) return;
-  const Source source = source_of(x.pairs, x.pairs.example[row]);
   const int lane = threadIdx.x % kWarp, warp = strip_warp();
   const bool has_query = warp < queries;
-  const float* factors = x.factors + (row + warp) * x.pairs.longest;
+  const float* factors = run_factors + warp * stride;
   float* weights = SOFTMAX && blockIdx.y == 0 ? x.weights + (row + warp) * x.pairs.longest : nullptr;
 
   float top = -INFINITY, inverse = 0.0f;
@@ -189,11 +207,57 @@ __global__ void __launch_bounds__(kStripBlock) weighted_sums(WeightedSums x) {
   }
 }
 
+// out = sum over the source of weights_s values_s, where the weights are the factors or, SOFTMAX, their
+// softmax. A block has a run of queries and a strip of the values.
+template <bool SOFTMAX>
+__global__ void __launch_bounds__(kStripBlock) weighted_sums(WeightedSums x) {
+  simt::wait_for_earlier();
+  const int64_t row = blockIdx.x;
+  const int queries = run_from<kStripWarps>(x.pairs, row);
+  if (queries == 0) return;
+  weighted_sums_of<SOFTMAX>(x, row, queries, source_of(x.pairs, x.pairs.example[row]),
+                            x.factors + row * x.pairs.longest, x.pairs.longest);
+}
+
+// Both at once, for few queries with short sources: every block of a run makes all its scores.
+constexpr int kNearScores = 256;  // of a query, in shared memory
+
+template <class Term>
+__global__ void __launch_bounds__(kStripBlock, 1) scores_and_sums(PairSums score, WeightedSums sum) {
+  simt::wait_for_earlier();
+  S2S_SHARED(float[kStripWarps][kNearScores], scores);
+  const int64_t row = blockIdx.x;
+  const int queries = run_from<kStripWarps>(sum.pairs, row);
+  if (queries == 0) return;
+  const Source source = source_of(sum.pairs, sum.pairs.example[row]);
+  for (int q = 0; q < queries; q += Term::kQueries) {
+#pragma unroll 1
+    for (int first = strip_warp() * Term::kKeys; first < source.length; first += kStripWarps * Term::kKeys)
+      pair_sums_from<Term>(score, row + q, min(queries - q, Term::kQueries), source, first, scores[q],
+                           kNearScores);
+  }
+  __syncthreads();
+  weighted_sums_of<true>(sum, row, queries, source, scores[0], kNearScores);
+}
+
 template <bool SOFTMAX>
 void launch_weighted_sums(WeightedSums x) {
-  x.aligned = aligned(x.values, x.width) && aligned(x.out, x.out_stride);
+  x.aligned = quads_of(x);
   launch(weighted_sums<SOFTMAX>,
          {.grid = strips(x.pairs.rows, x.width), .block = kStripBlock, .overlaps = true}, x);
+}
+
+// Whether making the scores for each strip costs less than a launch.
+inline bool takes_both(const WeightedSums& x) {
+  return x.pairs.longest <= kNearScores &&
+         x.pairs.rows * ceil_div(x.width, kStripColumns) <= 2 * int64_t{multiprocessors()};
+}
+
+template <class Term>
+void launch_scores_and_sums(PairSums score, WeightedSums sum) {
+  score.aligned = quads_of(score), sum.aligned = quads_of(sum);
+  launch(scores_and_sums<Term>,
+         {.grid = strips(sum.pairs.rows, sum.width), .block = kStripBlock, .overlaps = true}, score, sum);
 }
 
 }  // namespace s2s::cuda

@@ -25,13 +25,17 @@ struct Site {
 #endif
 };
 
+// Whether kernels may read packed weights before the kernels ahead have ended: in a loop's second step and
+// later, since a first step is behind the kernels that packed them (repeat.cpp).
+bool weights_stand();
+
 struct Launch {
   dim3 grid, block;
   size_t shared = 0;         // bytes of dynamic shared memory
   unsigned cluster = 1;      // blocks of a cluster, along x
   bool cooperative = false;  // all blocks are on the device at once: they may wait for each other
-  bool overlaps = false;     // begins before the kernel ahead has ended: its first statement is
-                             // simt::wait_for_earlier()
+  bool overlaps = false;     // begins before the kernel ahead has ended: what it does before
+                             // simt::wait_for_earlier(), its first statement, needs weights_stand()
   Site site = {};
 };
 

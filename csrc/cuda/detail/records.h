@@ -44,21 +44,37 @@ struct Records {
   __device__ Key* list(int64_t row, int64_t range) const { return lists + (row * ranges + range) * length; }
 };
 
-// A warp adds one row's `width` logits, the first of column `first`, to its range's list.
+// A warp puts the keys that enter a list, of which it has two a lane, into it: few do, after the first tile.
+__device__ inline void insert_into(Key* list, int length, const Key (&key)[2]) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  Key kept = lane < length ? list[lane] : 0;
+  const Key last = __shfl_sync(kAllLanes, kept, length - 1);
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    for (unsigned some = __ballot_sync(kAllLanes, key[i] > last); some; some &= some - 1) {
+      const Key enters = __shfl_sync(kAllLanes, key[i], __ffs(static_cast<int>(some)) - 1);
+      const int place = __popc(__ballot_sync(kAllLanes, kept > enters));
+      const Key above = __shfl_up_sync(kAllLanes, kept, 1);
+      if (lane >= place) kept = lane == place ? enters : above;
+    }
+  }
+  if (lane < length) list[lane] = kept;
+}
+
+// A warp adds one row's `width` logits, the first of column `first`, to its range's list; `fresh`: there is
+// nothing in it. A list with more than 32 keys is always fresh.
 __device__ inline void merge_into(Key* list, int length, bool fresh, const float* logits, int width,
                                   int64_t first) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  Key key[3];
+  Key key[2];
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const int c = lane + 32 * i;
     key[i] = c < width ? key_of(logits[c], first + c) : 0;
   }
-  key[2] = !fresh && lane < length ? list[lane] : 0;
-  __syncwarp();
   Key kept = 0;
-  for (int i = 0; i < length; ++i) {
-    const Key mine = max(key[0], max(key[1], key[2])), best = warp_max(mine);
+  for (int i = 0; fresh && i < length; ++i) {
+    const Key best = warp_max(max(key[0], key[1]));
 #pragma unroll
     for (Key& k : key) k = k == best ? 0 : k;
     if (lane == i % 32) kept = best;
@@ -66,7 +82,21 @@ __device__ inline void merge_into(Key* list, int length, bool fresh, const float
       if (lane <= i % 32) list[i / 32 * 32 + lane] = kept;
     }
   }
+  if (!fresh) insert_into(list, length, key);
   __syncwarp();
+}
+
+// Where a block keeps the lists of its rows while it walks over a range.
+struct Lists {
+  Key* first;
+  int64_t stride;  // from one row's to the next
+
+  __device__ __forceinline__ Key* of(int row) const { return first + row * stride; }
+};
+
+// In the records themselves.
+__device__ __forceinline__ Lists lists_of(const Records& records, int64_t first_row, int64_t tile) {
+  return {records.list(first_row, tile / records.range_tiles), records.ranges * records.length};
 }
 
 // A block's tile of logits, rows `pitch` apart (pitch % 32 == 16: no two lanes meet in a bank), of which
@@ -75,10 +105,9 @@ __device__ inline void merge_into(Key* list, int length, bool fresh, const float
 // beside a tile's sums its registers would not be enough.
 template <int GROUP>
 [[gnu::noinline]] __device__ void record_tile(const float* logits, int pitch, int rows, int width,
-                                              int64_t first_row, int64_t tile, Records records) {
+                                              int64_t first_row, int64_t tile, Records records, Lists lists) {
   const int lane = static_cast<int>(threadIdx.x) % 32, member = lane / 4, part = lane % 4;
   const int warp = static_cast<int>(threadIdx.x) / 32, warps = static_cast<int>(blockDim.x) / 32;
-  const int64_t range = tile / records.range_tiles;
   const bool fresh = tile % records.range_tiles == 0;
 #pragma unroll 1
   for (int base = warp * GROUP; base < rows; base += warps * GROUP) {
@@ -109,13 +138,12 @@ template <int GROUP>
       const int64_t at = first_row + base + member;
       records.largest[at * records.tiles + tile] = top;
       records.sums[at * records.tiles + tile] = sum;
-      const Key last = fresh ? 0 : records.list(at, range)[records.length - 1];
+      const Key last = fresh ? 0 : lists.of(base + member)[records.length - 1];
       enters = last == 0 || ordered(top) > last >> 32;
     }
     for (unsigned some = __ballot_sync(kAllLanes, enters); some; some &= some - 1) {
       const int r = base + (__ffs(static_cast<int>(some)) - 1) / 4;
-      merge_into(records.list(first_row + r, range), records.length, fresh, logits + r * pitch, width,
-                 tile * kRecordColumns);
+      merge_into(lists.of(r), records.length, fresh, logits + r * pitch, width, tile * kRecordColumns);
     }
   }
 }
@@ -123,13 +151,18 @@ template <int GROUP>
 constexpr int kMergeThreads = 256;
 
 // Each row's records -> the result, by a block. heads [rows, ranges]: scratch.
-__global__ void __launch_bounds__(kMergeThreads)
+__global__ void __launch_bounds__(kMergeThreads, 4)
     merge_records(Records records, int* heads, int best, float* values, int32_t* indices) {
   simt::wait_for_earlier();
   S2S_SHARED(Key[2][kMergeThreads / 32], of_warp);
   const int64_t row = blockIdx.x;
   const int thread = static_cast<int>(threadIdx.x);
   values += row * best, indices += row * best;
+
+  const bool single = records.ranges <= kMergeThreads, has_range = single && thread < records.ranges;
+  const Key* own = records.list(row, has_range ? thread : 0);
+  Key offer = has_range ? own[0] : 0, next = has_range && records.length > 1 ? own[1] : 0;
+  int at = 1;  // next's place
 
   const float* largest = records.largest + row * records.tiles;
   const float* sums = records.sums + row * records.tiles;
@@ -145,13 +178,17 @@ __global__ void __launch_bounds__(kMergeThreads)
   }
   const float log_total = math::log(total);
 
-  // Each thread offers the best of its own ranges; whose offer is taken looks for the next.
+  // Each thread offers the best of its own ranges; whose offer is taken looks for the next. With a range
+  // each, it has that one already.
   heads += row * records.ranges;
-  for (int64_t i = thread; i < records.ranges; i += kMergeThreads) heads[i] = 0;
-  Key offer = 0, taken = 0;
+  for (int64_t i = thread; !single && i < records.ranges; i += kMergeThreads) heads[i] = 0;
+  Key taken = 0;
   int64_t from = -1;
   for (int i = 0; i < best; ++i) {
-    if (offer == taken) {
+    if (single && i > 0 && offer == taken) {
+      offer = next;
+      next = ++at < records.length ? own[at] : 0;
+    } else if (!single && offer == taken) {
       if (from >= 0) ++heads[from];
       offer = 0;
       for (int64_t r = thread; r < records.ranges; r += kMergeThreads) {
