@@ -1,7 +1,7 @@
-// matmul: c = activation(a b + bias), or of that added to c or to rows of a table.  b is packed once and used often.
-// Every element of c is one sum over k, taken in an order that depends on k alone: neither on the other rows
-// nor on threads. With int8 weights the rows of a are quantised, each by a scale of its own, and the sums are
-// exact integers, equal on every instruction set; a row with NaN or infinity gives NaN.
+// matmul: c = activation(a b + bias), or of that added to c or to rows of a table.  b is packed once and used
+// often. Every element of c is one sum over k, taken in an order that depends on k alone: neither on the
+// other rows nor on threads. With int8 weights the rows of a are quantised, each by a scale of its own, and
+// the sums are exact integers, equal on every instruction set; a row with NaN or infinity gives NaN.
 #pragma once
 
 #include <atomic>
