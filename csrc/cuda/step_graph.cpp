@@ -9,26 +9,31 @@ bool StepGraph::begin() {
 }
 void StepGraph::end(bool) {}
 void StepGraph::launch() const {}
+void StepGraph::give_back() noexcept {}
 
 }  // namespace s2s::cuda
 
 #else
 
 #include <cstdlib>
+#include <mutex>
 #include <string_view>
+#include <vector>
 
 namespace s2s::cuda {
 namespace {
 
-// Kept until the thread ends, and longer: CUDA may be gone before it.
-struct Kept {
-  int device = -1;
-  cudaStream_t stream = nullptr;
-  cudaGraphExec_t graph = nullptr;
+// As many as searches ran at once, never destroyed: CUDA may be gone before them.
+struct Pool {
+  std::mutex mutex;
+  std::vector<StepGraph::Lent> free;
 };
-thread_local Kept kept;
+Pool& pool() {
+  static Pool& all = *new Pool;
+  return all;
+}
 
-// No error: the caller does without.
+// An error that is none: the caller does without.
 void forget() {
   cudaGetLastError();
 }
@@ -39,28 +44,37 @@ bool allowed() {
   return !text || std::string_view(text) != "0";
 }
 
-// This thread's, on the current device; the default stream cannot capture.
-cudaStream_t capture_stream() {
-  int device = 0;
-  check(cudaGetDevice(&device));
-  if (device != kept.device) {
-    if (kept.graph) cudaGraphExecDestroy(kept.graph);
-    if (kept.stream) cudaStreamDestroy(kept.stream);
-    kept = {device, nullptr, nullptr};
-    if (cudaStreamCreateWithFlags(&kept.stream, cudaStreamNonBlocking) != cudaSuccess) forget();
+// On the current device; its stream is null where none can be had.
+StepGraph::Lent borrow() {
+  StepGraph::Lent lent;
+  check(cudaGetDevice(&lent.device));
+  {
+    const std::lock_guard lock(pool().mutex);
+    std::vector<StepGraph::Lent>& free = pool().free;
+    for (auto at = free.rbegin(); at != free.rend(); ++at) {
+      if (at->device != lent.device) continue;
+      lent = *at;
+      free.erase(at.base() - 1);
+      return lent;
+    }
   }
-  return kept.stream;
+  if (cudaStreamCreateWithFlags(&lent.stream, cudaStreamNonBlocking) != cudaSuccess) {
+    forget();
+    lent.stream = nullptr;
+  }
+  return lent;
 }
 
-// This thread's last graph with other arguments, if it has the same kernels; else a new one.
-cudaGraphExec_t executable(cudaGraph_t graph) {
+// The graph that was lent with other arguments, if it has the same kernels; else a new one; null: neither.
+cudaGraphExec_t executable(cudaGraphExec_t last, cudaGraph_t graph) {
   cudaGraphExecUpdateResultInfo about = {};
-  if (kept.graph && cudaGraphExecUpdate(kept.graph, graph, &about) == cudaSuccess) return kept.graph;
-  if (kept.graph) cudaGraphExecDestroy(kept.graph);
+  if (last && cudaGraphExecUpdate(last, graph, &about) == cudaSuccess) return last;
+  if (last) cudaGraphExecDestroy(last);
   forget();
-  if (cudaGraphInstantiate(&kept.graph, graph, 0) == cudaSuccess) return kept.graph;
+  cudaGraphExec_t made = nullptr;
+  if (cudaGraphInstantiate(&made, graph, 0) == cudaSuccess) return made;
   forget();
-  return kept.graph = nullptr;
+  return nullptr;
 }
 
 }  // namespace
@@ -68,26 +82,38 @@ cudaGraphExec_t executable(cudaGraph_t graph) {
 bool StepGraph::begin() {
   if (!allowed()) return false;
   before_ = current_stream();
-  const cudaStream_t own = capture_stream();
-  if (!own || cudaStreamBeginCapture(own, cudaStreamCaptureModeRelaxed) != cudaSuccess) {
+  lent_ = borrow();  // the default stream cannot capture
+  if (!lent_.stream || cudaStreamBeginCapture(lent_.stream, cudaStreamCaptureModeRelaxed) != cudaSuccess) {
     forget();
     return false;
   }
-  use_stream(own);
+  use_stream(lent_.stream);
   return true;
 }
 
 void StepGraph::end(bool wanted) {
   use_stream(before_);
   cudaGraph_t graph = nullptr;
-  const cudaError_t error = cudaStreamEndCapture(kept.stream, &graph);
-  if (error == cudaSuccess && graph && wanted) ready_ = executable(graph);
+  if (cudaStreamEndCapture(lent_.stream, &graph) != cudaSuccess) forget();
+  if (graph && wanted) {
+    lent_.graph = executable(static_cast<cudaGraphExec_t>(lent_.graph), graph);
+    made_ = lent_.graph != nullptr;
+  }
   if (graph) cudaGraphDestroy(graph);
-  if (error != cudaSuccess) forget();
 }
 
 void StepGraph::launch() const {
-  check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(ready_), current_stream()));
+  check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(lent_.graph), current_stream()));
+}
+
+void StepGraph::give_back() noexcept {
+  if (!lent_.stream) return;
+  const std::lock_guard lock(pool().mutex);
+  try {
+    pool().free.push_back(lent_);
+  } catch (...) {  // no memory for it: lost
+  }
+  lent_.stream = nullptr;
 }
 
 }  // namespace s2s::cuda

@@ -1,8 +1,6 @@
 // A few steps of a loop as a CUDA graph, which the host launches in one go.
 #pragma once
 
-#include <cstdint>
-
 #include "cuda/runtime.h"
 
 namespace s2s::cuda {
@@ -18,19 +16,34 @@ class StepGraph {
       f();
     } catch (...) {
       end(false);
+      give_back();
       throw;
     }
     end(true);
   }
-  bool made() const { return ready_ != nullptr; }
+  ~StepGraph() { give_back(); }
+  StepGraph(const StepGraph&) = delete;
+  StepGraph& operator=(const StepGraph&) = delete;
+
+  bool made() const { return made_; }
   void launch() const;
+
+  // A stream that captures, and the last graph that was made with it: lent to one StepGraph after the other,
+  // which gives the graph its own arguments.
+  struct Lent {
+    int device = -1;
+    cudaStream_t stream = nullptr;
+    void* graph = nullptr;
+  };
 
  private:
   bool begin();
   void end(bool wanted);
+  void give_back() noexcept;
 
+  Lent lent_;
   cudaStream_t before_ = nullptr;  // the current stream, while another one captures
-  void* ready_ = nullptr;          // the thread's
+  bool made_ = false;
 };
 
 }  // namespace s2s::cuda
