@@ -47,7 +47,7 @@ def install() -> None:
     replace(optim.Optimizer, "step", functools.partial(on_device, in_place=True))
     for kind in (_native.Layer, _native.Model):
         for name, member in vars(kind).items():
-            if not name.startswith("_") and callable(member) and name != "layout":
+            if not name.startswith("_") and callable(member) and "layout" not in name:
                 replace(kind, name, in_step)
     # "auto" takes an emulated device, too.
     device.cuda_status = lambda: "ready: " + DEVICE  # type: ignore[assignment]
