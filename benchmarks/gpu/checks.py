@@ -49,7 +49,6 @@ class _Running:
 # Seconds on an H100, of the files that take longest: they begin first, so that none of them is what all wait
 # for at the end.
 LONG = {
-    "tests/test_forecaster.py": 120,
     "tests/ops/test_optimizers.py": 22,
     "tests/test_network.py": 18,
     "tests/ops/test_compute_types.py": 17,

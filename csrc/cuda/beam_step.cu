@@ -8,7 +8,6 @@
 namespace s2s::cuda {
 namespace {
 
-constexpr unsigned kAll = kAllLanes;
 constexpr int kMoveThreads = 256;
 constexpr int kNearRows = 128, kNearGiven = 1024, kNearEnds = 64, kNearMoves = 64;
 
@@ -26,7 +25,8 @@ __device__ Head better(Head a, Head b) {
 __device__ Head best_of_warp(Head mine) {
 #pragma unroll
   for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-    const Head other{__shfl_xor_sync(kAll, mine.sum, distance), __shfl_xor_sync(kAll, mine.row, distance)};
+    const Head other{__shfl_xor_sync(kAllLanes, mine.sum, distance),
+                     __shfl_xor_sync(kAllLanes, mine.row, distance)};
     mine = better(mine, other);
   }
   return mine;
@@ -50,7 +50,7 @@ __device__ void advance(const BeamStepArgs& x, int64_t first, int64_t step, int6
     head = best_of_warp(head);
     if (head.row < 0) break;
     const bool mine = head.row % kWarp == lane;
-    const int rank = __shfl_sync(kAll, mine ? x.ranks[head.row] : 0, head.row % kWarp);
+    const int rank = __shfl_sync(kAllLanes, mine ? x.ranks[head.row] : 0, head.row % kWarp);
     const int32_t token = math::beam_token(x, x.columns[head.row * x.k + rank]);
     if (!math::beam_ends(x, token)) {
       if (lane == 0) {
@@ -70,7 +70,7 @@ __device__ void advance(const BeamStepArgs& x, int64_t first, int64_t step, int6
     survivors = static_cast<int>(math::beam_survivors(x, 0, step, chosen));
     x.live[0] = survivors;
   }
-  survivors = __shfl_sync(kAll, survivors, 0);
+  survivors = __shfl_sync(kAllLanes, survivors, 0);
   __syncwarp();  // the first lane's sums
   for (int64_t i = lane; i < x.beam; i += kWarp) {
     if (i < survivors) {
@@ -86,7 +86,7 @@ __device__ void advance(const BeamStepArgs& x, int64_t first, int64_t step, int6
 __device__ void count_step(const BeamStepArgs& x, int64_t step, int lane) {
   int any = 0;
   for (int64_t source = lane; source < x.sources; source += kWarp) any |= x.live[source] > 0;
-  any = __any_sync(kAll, any);
+  any = __any_sync(kAllLanes, any);
   if (lane == 0) *x.step = *x.done = static_cast<int32_t>(any ? step + 1 : -(step + 1));
 }
 
@@ -94,7 +94,7 @@ __device__ bool arrives_last(int32_t* arrived, int lane) {
   __syncwarp();
   unsigned before = 0;
   if (lane == 0) before = simt::add_acq_rel(reinterpret_cast<unsigned*>(arrived), 1);
-  before = __shfl_sync(kAll, before, 0);
+  before = __shfl_sync(kAllLanes, before, 0);
   __syncwarp();
   if (before + 1 < gridDim.x) return false;
   if (lane == 0) *arrived = 0;

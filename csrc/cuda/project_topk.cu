@@ -104,8 +104,8 @@ __device__ __forceinline__ void stage_logits(const Logits& from, int64_t row, in
 
 __global__ void __launch_bounds__(kReadThreads, 3) logits_topk(Logits logits, Records records) {
   S2S_SHARED(float4[kReadRows * kFewPitch / kQuad], staged);
-  S2S_SHARED(Key[kReadRows * kMergedBest],
-             near);  // the lists, if they fit: they change with nearly every tile
+  // The lists, if they fit: they change with nearly every tile.
+  S2S_SHARED(Key[kReadRows * kMergedBest], near);
   float* tile_logits = reinterpret_cast<float*>(staged);
   const int64_t row = int64_t{blockIdx.x} * kReadRows;
   const int rows = static_cast<int>(min(logits.rows - row, int64_t{kReadRows}));

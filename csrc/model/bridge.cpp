@@ -61,11 +61,10 @@ std::vector<State> Bridge::forward(const Packed& packed, const Memory& memory) c
   std::vector<State> initial;
   for (size_t l = 0; l < static_cast<size_t>(config_.decoder_layers); ++l) {
     const State& from = memory.last[source_layer(l)];
-    const bool copies = config_.bridge == BridgeKind::copy;
     State state = State::empty(cell, memory.sequences());
-    if (copies || config_.bridge == BridgeKind::zero) {
-      copy_state(copies ? from : State{}, state);
-    } else if (config_.bridge == BridgeKind::dense) {
+    if (config_.bridge != BridgeKind::dense) {
+      copy_state(config_.bridge == BridgeKind::copy ? from : State{}, state);
+    } else {
       h_[l].forward(packed.h[l], from.h, state.h, Activation::tanh);
       if (state.c.defined()) c_[l].forward(packed.c[l], source_of_c(from), state.c, Activation::tanh, false);
     }

@@ -67,9 +67,10 @@ __device__ __forceinline__ void backoff() {
   __nanosleep(20);
 }
 
-// The first statement of a kernel that is launched with .overlaps: lets the next kernel's blocks come, then
-// waits until the kernels ahead in the stream have ended and what they wrote is seen. All threads say it,
-// those with nothing to do as well: the next kernel waits for this one alone.
+// The first statement of a kernel that is launched with .overlaps, but for asking for weights (launch.h):
+// lets the next kernel's blocks come, then waits until the kernels ahead in the stream have ended and what
+// they wrote is seen. All threads say it, those with nothing to do as well: the next kernel waits for this
+// one alone.
 __device__ __forceinline__ void wait_for_earlier() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
