@@ -17,7 +17,7 @@ from seq2seq_fast import Seq2SeqConfig
 from . import machine
 
 FLOAT = 4  # bytes
-LSTM_GATES = 4
+GATES = {"lstm": 4, "gru": 3}
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,13 @@ def layer(gates: int, hidden: int, batch: int, time: int, *, backward: bool) -> 
 
 @dataclass(frozen=True)
 class Weights:
-    """How many weights each product of the network has. One LSTM layer a side, general attention."""
+    """How many weights each product of the network has: any encoder, one layer of decoder, general or mlp
+    attention, input feeding."""
 
     encoder_input: int
     encoder_recurrent: int
     keys: int
+    query: int  # mlp attention's product with the decoder's state
     cell_input: int
     cell_recurrent: int  # of the state and of the attentional vector that is fed back
     combine: int
@@ -63,33 +65,41 @@ class Weights:
     def of(cls, config: Seq2SeqConfig) -> Weights:
         directions = 2 if config.bidirectional else 1
         memory, hidden = directions * config.encoder_hidden, config.decoder_hidden
-        encoder = directions * LSTM_GATES * config.encoder_hidden
+        encoder = directions * GATES[config.encoder_cell] * config.encoder_hidden
+        decoder = GATES[config.decoder_cell] * hidden
+        mlp = config.attention_score == "mlp"
+        keys = (mlp and config.attention_dim) or hidden
+        width = config.target_embedding_dim if config.tie_output else hidden
         return cls(
-            encoder_input=encoder * config.source_embedding_dim,
-            encoder_recurrent=encoder * config.encoder_hidden,
-            keys=hidden * memory,
-            cell_input=LSTM_GATES * hidden * config.target_embedding_dim,
-            cell_recurrent=LSTM_GATES * hidden * 2 * hidden,
-            combine=hidden * (hidden + memory),
-            output=hidden * config.target_vocab_size,
-            attention=hidden + memory,
+            encoder_input=encoder * (config.source_embedding_dim + (config.encoder_layers - 1) * memory),
+            encoder_recurrent=encoder * config.encoder_layers * config.encoder_hidden,
+            keys=keys * memory,
+            query=keys * hidden if mlp else 0,
+            cell_input=decoder * config.target_embedding_dim,
+            cell_recurrent=decoder * (hidden + width),
+            combine=width * (hidden + memory),
+            output=width * config.target_vocab_size,
+            attention=keys + memory,
         )
 
     def per_source_token(self) -> int:
         return self.encoder_input + self.encoder_recurrent + self.keys
 
     def per_target_token(self, source_length: int) -> int:
-        step = self.cell_input + self.cell_recurrent + self.combine + self.output
+        step = self.cell_input + self.cell_recurrent + self.query + self.combine + self.output
         return step + source_length * self.attention
 
 
-def training_step(config: Seq2SeqConfig, parameters: int, batch: int, length: int) -> Work:
-    """Forward, backward, clipping and Adam on `batch` pairs of `length` tokens a side."""
+def training_step(
+    config: Seq2SeqConfig, parameters: int, batch: int, source_length: int, target_length: int
+) -> Work:
+    """Forward, backward, clipping and Adam on `batch` pairs of so many tokens."""
     w = Weights.of(config)
-    products = batch * length * (w.per_source_token() + w.per_target_token(length))
-    recurrent = w.encoder_recurrent + w.cell_recurrent + w.combine
+    products = source_length * w.per_source_token() + target_length * w.per_target_token(source_length)
+    recurrent = source_length * w.encoder_recurrent
+    recurrent += target_length * (w.cell_recurrent + w.query + w.combine)
     once = w.encoder_input + w.keys + w.cell_input + w.output
-    read = 2 * (length * recurrent + once)  # forward and backward
+    read = 2 * (recurrent + once)  # forward and backward
     adam = 7 * parameters  # weight, gradient and two moments read; weight and moments written
-    logits = 3 * batch * length * config.target_vocab_size  # written, read, their gradient written
-    return Work(3 * 2.0 * products, FLOAT * float(read + adam + logits), FLOAT * 4.0 * parameters)
+    logits = 3 * batch * target_length * config.target_vocab_size  # written, read, their gradient written
+    return Work(3 * 2.0 * batch * products, FLOAT * float(read + adam + logits), FLOAT * 4.0 * parameters)

@@ -41,15 +41,15 @@ SMALL = Size(vocabulary=80, hidden=256)
 LARGE = Size(vocabulary=8000, hidden=512)
 
 
-def both(size: Size) -> tuple[Seq2Seq, TorchSeq2Seq]:
+def both(config: Seq2SeqConfig) -> tuple[Seq2Seq, TorchSeq2Seq]:
     """Fresh networks with the same weights."""
-    ours = Seq2Seq(size.config, seed=RNG_SEED)
-    peer = TorchSeq2Seq(size.config)
+    ours = Seq2Seq(config, seed=RNG_SEED)
+    peer = TorchSeq2Seq(config)
     peer.load(ours.parameters())
     return ours, peer
 
 
-def tokens(size: Size, rows: int, seed: int, length: int = LENGTH) -> np.ndarray:
+def tokens(vocabulary: int, rows: int, seed: int, length: int = LENGTH) -> np.ndarray:
     """int32 [rows, length] of ordinary tokens."""
     rng = np.random.default_rng(seed)
-    return rng.integers(FIRST_TOKEN, size.vocabulary, (rows, length), dtype=np.int32)
+    return rng.integers(FIRST_TOKEN, vocabulary, (rows, length), dtype=np.int32)

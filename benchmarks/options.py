@@ -35,9 +35,9 @@ Options = dict[str, Any]
 def options(size: Size) -> Iterator[tuple[str, Options, Options]]:
     """Of each line its name, and the options of the search without and with it."""
     plain: Options = {"beam_size": BEAM}
-    few = np.unique(tokens(size, 1, 1, size.vocabulary // 8)).tolist()
-    phrases = tokens(size, SOURCES, 2, 2)[:, None].tolist()  # one of two tokens each
-    trie = Trie(tokens(size, ENTRIES, 4, STEPS - 1).tolist())
+    few = np.unique(tokens(size.vocabulary, 1, 1, size.vocabulary // 8)).tolist()
+    phrases = tokens(size.vocabulary, SOURCES, 2, 2)[:, None].tolist()  # one of two tokens each
+    trie = Trie(tokens(size.vocabulary, ENTRIES, 4, STEPS - 1).tolist())
     lines: list[tuple[str, Options]] = [
         ("num_hypotheses 5", {"num_hypotheses": BEAM}),
         ("patience 2", {"patience": 2.0}),
@@ -53,7 +53,7 @@ def options(size: Size) -> Iterator[tuple[str, Options, Options]]:
         ("suppress_sequences", {"suppress_sequences": [[7], [8, 9]]}),
         ("renormalize, disable_unk", {"disable_unk": True, "renormalize": True}),
         ("end_token, two", {"end_token": [2, 3]}),
-        ("target_prefix of 3", {"target_prefix": tokens(size, SOURCES, 3, 3).tolist()}),
+        ("target_prefix of 3", {"target_prefix": tokens(size.vocabulary, SOURCES, 3, 3).tolist()}),
         ("must_contain", {"must_contain": phrases}),
         ("allowed_outputs, 100,000 entries", {"allowed_outputs": trie}),
         (f"vocabulary of {len(few) + 1}", {"vocabulary": [2, *few]}),
@@ -76,7 +76,7 @@ def options(size: Size) -> Iterator[tuple[str, Options, Options]]:
 
 def rows(size: Size, seconds: float, pairs: int) -> Iterator[dict[str, Any]]:
     model = Seq2Seq(size.config, seed=RNG_SEED)
-    source = tokens(size, SOURCES, 0).ravel()
+    source = tokens(size.vocabulary, SOURCES, 0).ravel()
     lengths = np.full(SOURCES, LENGTH, np.int32)
 
     def search(given: Options) -> Callable[[], list[list[Hypothesis]]]:

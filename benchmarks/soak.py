@@ -152,6 +152,19 @@ def resident_bytes() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def memory_grew(memory: Sequence[tuple[float, int]]) -> bool:
+    """Of (share of the run, bytes): compare what there was after the warm-up with the end, and print both."""
+    early = [size for at, size in memory if 0.1 <= at < 0.3]
+    late = [size for at, size in memory if at >= 0.8]
+    if not early or not late:
+        return False
+    before, after = float(np.median(early)), float(np.median(late))
+    grew = after - before > SPARE_BYTES
+    print(f"memory: {before / 2**20:.1f} MiB after the warm-up, {after / 2**20:.1f} MiB at the end", end="")
+    print(": it grew" if grew else "")
+    return grew
+
+
 def run(arguments: argparse.Namespace, translator: Translator) -> bool:
     """Serve for the minutes asked for; print what was seen; return whether all was well."""
     requests = kinds(translator, seed=3)
@@ -192,15 +205,7 @@ def run(arguments: argparse.Namespace, translator: Translator) -> bool:
     wrong = [line for outcome in outcomes for line in outcome.wrong]
     for line in wrong[:10]:
         print(f"wrong: {line}")
-    early = [size for at, size in memory if 0.1 <= at < 0.3]
-    late = [size for at, size in memory if at >= 0.8]
-    if wrong or not early or not late:
-        return not wrong
-    before, after = float(np.median(early)), float(np.median(late))
-    grew = after - before > SPARE_BYTES
-    print(f"memory: {before / 2**20:.1f} MiB after the warm-up, {after / 2**20:.1f} MiB at the end", end="")
-    print(": it grew" if grew else "")
-    return not grew
+    return not wrong and not memory_grew(memory)
 
 
 def main() -> None:

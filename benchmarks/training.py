@@ -1,4 +1,4 @@
-"""A whole training step: forward, backward, clipping, Adam. Here batch 64, 20 tokens a side."""
+"""A whole training step: forward, backward, clipping, Adam."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from seq2seq_fast.optim import Adam
 
 from . import limits, networks
 from .agreement import assert_close
-from .networks import LARGE, LENGTH, SMALL, Size
 from .rows import Case
+from .shapes import RECIPES, SIZES, Shape
 from .timing import medians
 from .torch_peer import TorchSeq2Seq
 
-BATCH = 64
 LEARNING_RATE = 1e-4
 MAX_NORM = 5.0
-GOAL = 1.3  # both sizes, two threads
+COPIED = 0.25  # of the targets, in a network that copies
 
 
 def _adam(parameters: list[torch.nn.Parameter]) -> torch.optim.Adam:
@@ -50,17 +49,17 @@ def _step(optimizer: torch.optim.Optimizer) -> None:
 
 
 class _Peer:
-    def __init__(self, network: TorchSeq2Seq, source: np.ndarray, target: np.ndarray) -> None:
+    def __init__(self, network: TorchSeq2Seq, *inputs: np.ndarray) -> None:
         self.network = network.train()
         device = next(network.parameters()).device
-        self.source, self.target = (torch.from_numpy(t).long().to(device) for t in (source, target))
+        self.inputs = [torch.from_numpy(tokens).long().to(device) for tokens in inputs]
         self.optimizer = _adam(list(network.parameters()))
 
     def forward_backward(self) -> float:
         """The summed loss; the gradients are of the mean over target tokens, as ours."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.network(self.source, self.target)
-        (loss / self.target.numel()).backward()
+        loss = self.network(*self.inputs)
+        (loss / self.inputs[1].numel()).backward()
         return float(loss.detach())
 
     def step(self) -> float:
@@ -70,25 +69,43 @@ class _Peer:
         return loss
 
 
-def step(
-    size: Size,
-    *,
-    rows: int = BATCH,
-    length: int = LENGTH,
-    device: str = "cpu",
-    torch_device: str = "cpu",
-    tolerance: float = 1e-4,
-) -> Case:
+def _pairs(shape: Shape) -> tuple[np.ndarray, ...]:
+    """int32 source [N, S] and target [N, T], each ending with <eos>; of a network that copies also copy ids
+    [N, S]: every second token of the source is none of the target vocabulary."""
+    config = shape.config
+    source = networks.tokens(config.source_vocab_size, shape.rows, 2, shape.source_length)
+    target = networks.tokens(config.target_vocab_size, shape.rows, 3, shape.target_length)
+    copies = networks.tokens(config.target_vocab_size, shape.rows, 4, shape.source_length)
+    copies[:, ::2] = config.target_vocab_size + np.arange(copies[:, ::2].shape[1])
+    if config.copy_attention:
+        rng = np.random.default_rng(5)
+        places = rng.integers(0, shape.source_length, target.shape)
+        copied = np.take_along_axis(copies, places, axis=1)
+        target = np.where(rng.random(target.shape) < COPIED, copied, target)
+    target[:, -1] = config.eos_id
+    return (source, target, copies) if config.copy_attention else (source, target)
+
+
+def _batch(source: np.ndarray, target: np.ndarray, copies: np.ndarray | None = None) -> Batch:
+    lengths = [np.full(len(side), side.shape[1], np.int32) for side in (source, target)]
+    return Batch(
+        source.ravel(),
+        lengths[0],
+        target.ravel(),
+        lengths[1],
+        np.arange(len(source), dtype=np.int64),
+        None if copies is None else copies.ravel(),
+    )
+
+
+def step(shape: Shape, *, device: str = "cpu", torch_device: str = "cpu", tolerance: float = 1e-4) -> Case:
     """device, torch_device: ours and the peer's, whose batch lies on its device; ours comes from the host."""
-    model, network = networks.both(size)
+    model, network = networks.both(shape.config)
     model = model.to(device)
     network.to(torch_device)
-    source = networks.tokens(size, rows, 2, length)
-    target = networks.tokens(size, rows, 3, length)
-    target[:, -1] = model.config.eos_id
-    lengths = np.full(rows, length, dtype=np.int32)
-    batch = Batch(source.ravel(), lengths, target.ravel(), lengths, np.arange(rows, dtype=np.int64))
-    peer = _Peer(network, source, target)
+    pairs = _pairs(shape)
+    batch = _batch(*pairs)
+    peer = _Peer(network, *pairs)
     optimizer = Adam(lr=LEARNING_RATE)
 
     def ours() -> float:
@@ -104,21 +121,28 @@ def step(
         gradients = {name: to_host(values) for name, values in model.gradients().items()}
         for name, parameter in network.named().items():
             assert parameter.grad is not None
-            assert_close(name, gradients[name], parameter.grad.cpu(), 10 * tolerance)
+            expected = parameter.grad.cpu().reshape(gradients[name].shape)
+            assert_close(name, gradients[name], expected, 10 * tolerance)
         for _ in range(3):  # the losses of later steps agree only if clipping and Adam do
             assert_close("loss after an update", ours(), peer.step(), tolerance)
 
     return Case(
         suite="training",
-        name=f"training step, {size.name}, batch {rows}",
+        name=f"training step, {shape.name}, batch {shape.rows}",
         ours=ours,
         peer=peer.step,
         check=check,
-        work=limits.training_step(size.config, sum(p.numel() for p in network.parameters()), rows, length),
-        goal=GOAL,
+        work=limits.training_step(
+            shape.config,
+            sum(p.numel() for p in network.parameters()),
+            shape.rows,
+            shape.source_length,
+            shape.target_length,
+        ),
+        goal=shape.goal,
     )
 
 
 def cases() -> Iterator[Case]:
-    yield step(SMALL)
-    yield step(LARGE)
+    for shape in (*SIZES, *RECIPES):
+        yield step(shape)

@@ -515,20 +515,24 @@ def test_a_vocabulary_for_a_call(translator: Translator) -> None:
 
 
 @pytest.mark.cpu_only("a process of its own, on the CPU")
-def test_the_soak_runs() -> None:
-    """A second of what runs for ten minutes before a release: mixed requests from eight threads."""
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("soak", ("--minutes", "0.02")), ("stream", ("--lines", "20000"))],
+    ids=["soak", "stream"],
+)
+def test_what_watches_memory_runs(name: str, size: tuple[str, str]) -> None:
+    """A second of what runs for long before a release: mixed requests of eight threads, a long stream."""
     root = Path(__file__).parent.parent
-    if not (root / "benchmarks" / "soak.py").is_file():
+    if not (root / "benchmarks" / f"{name}.py").is_file():
         pytest.skip("the benchmarks are not beside the tests")
-    command = [sys.executable, "-m", "benchmarks.soak", "--minutes", "0.02", "--hidden", "32"]
     # Under AddressSanitizer freed memory must not be set aside, or it counts as growth.
     sanitizer = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=0:thread_local_quarantine_size_kb=0"
     done = subprocess.run(
-        [*command, "--inter_threads", "2"],
+        [sys.executable, "-m", f"benchmarks.{name}", *size, "--hidden", "32", "--inter_threads", "2"],
         cwd=root,
         capture_output=True,
         text=True,
         env=os.environ | {"ASAN_OPTIONS": sanitizer},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "sources a second" in done.stdout
+    assert "a second" in done.stdout

@@ -84,7 +84,7 @@ class GraphedSearch:
             tokens = (index % vocabulary).flatten()
             self._score.copy_(score)
             self._history.index_copy_(0, self._position, torch.stack((parent, tokens)).unsqueeze(0))
-            state = tuple(s.index_select(0, parent) for s in state)  # type: ignore[assignment]
+            state = tuple(s.index_select(0, parent) for s in state)
         for mine, new in zip(self._state, state, strict=True):
             mine.copy_(new)
         self._tokens.copy_(tokens)

@@ -106,7 +106,7 @@ def of(cell: Cell, rates: Rates) -> Limit:
 def _training(cell: TrainingCell, rates: Rates) -> Limit:
     config = Size(cell.vocabulary, cell.hidden).config
     parameters = sum(_sizes(cell))
-    work = network_limits.training_step(config, parameters, cell.batch, cell.length)
+    work = network_limits.training_step(config, parameters, cell.batch, cell.length, cell.length)
     compute, memory = work.operations / rates.product("float32"), work.bytes / rates.memory
     return Limit(max(compute, memory), "compute" if compute >= memory else "memory")
 

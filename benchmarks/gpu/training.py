@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import training
 from ..networks import Size
+from ..shapes import Shape
 from .cells import TrainingCell
 from .place import DEVICE, Place
 from .store import Row
@@ -17,9 +18,7 @@ def run(cell: TrainingCell, place: Place, effort: Effort) -> Row:
     AssertionError: losses or gradients differ.
     """
     case = training.step(
-        Size(cell.vocabulary, cell.hidden),
-        rows=cell.batch,
-        length=cell.length,
+        Shape.of(Size(cell.vocabulary, cell.hidden), cell.batch, cell.length),
         device=DEVICE,
         torch_device=str(place.torch_device),
         tolerance=1e-3,

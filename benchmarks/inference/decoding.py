@@ -78,7 +78,7 @@ class Problem:
         network = TorchSeq2Seq(size.config).eval().requires_grad_(False)
         # Fresh weights give nearly equal scores, and rounding would choose. Sharper ones take the same time.
         network.decoder.output.weight *= 16
-        return cls(cell, networks.tokens(size, cell.batch, seed=4), network)
+        return cls(cell, networks.tokens(size.vocabulary, cell.batch, seed=4), network)
 
     def reference(self) -> Found:
         return _search(self.network, self)()

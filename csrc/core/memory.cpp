@@ -3,6 +3,9 @@
 #if !defined(_WIN32)
 #include <pthread.h>
 #endif
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include <map>
 #include <mutex>
@@ -27,12 +30,23 @@ struct Pool {
   MemoryStats stats{0, 0, 0};
 };
 
-// nullptr where there is no memory. (Not std::aligned_alloc, which Windows has not.)
-void* system_allocate(size_t bytes) {
-  return ::operator new(bytes, std::align_val_t{kAlignment}, std::nothrow);
+constexpr size_t kHugePage = 1 << 21;
+
+std::align_val_t alignment_of(size_t bytes) {
+  return std::align_val_t{bytes < kHugePage ? kAlignment : kHugePage};
 }
-void system_free(void* block) {
-  ::operator delete(block, std::align_val_t{kAlignment});
+
+// nullptr where there is no memory. (Not std::aligned_alloc, which Windows has not.) Large blocks lie in huge pages
+// where the system has them, so that products that walk far apart rows seldom wait for an address.
+void* system_allocate(size_t bytes) {
+  void* block = ::operator new(bytes, alignment_of(bytes), std::nothrow);
+#if defined(__linux__)
+  if (block && bytes >= kHugePage) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+  return block;
+}
+void system_free(void* block, size_t bytes) {
+  ::operator delete(block, alignment_of(bytes));
 }
 
 // Never destroyed: tensors may outlive static destruction. The lock is held over a fork, so that the child
@@ -56,7 +70,7 @@ void give_back(void* block, size_t size) {
     p.free_blocks[size].push_back(block);
     p.stats.kept += static_cast<int64_t>(size);
   } catch (const std::bad_alloc&) {  // no room to keep it
-    system_free(block);
+    system_free(block, size);
   }
 }
 
@@ -105,7 +119,7 @@ void release_memory() {
   Pool& p = pool();
   std::lock_guard<std::mutex> lock(p.mutex);
   for (auto& [size, blocks] : p.free_blocks) {
-    for (void* block : blocks) system_free(block);
+    for (void* block : blocks) system_free(block, size);
     p.stats.kept -= static_cast<int64_t>(size * blocks.size());
   }
   p.free_blocks.clear();
