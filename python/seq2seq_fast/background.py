@@ -10,7 +10,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from seq2seq_fast.translator import TranslationResult
+    from seq2seq_fast.translation_results import TranslationResult
 
 __all__ = ["AsyncTranslationResult", "Background", "Job"]
 

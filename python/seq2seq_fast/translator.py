@@ -11,9 +11,9 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -37,6 +37,17 @@ from seq2seq_fast.search_tokens import options_as_ids, options_of_sources, with_
 from seq2seq_fast.source_vocabularies import both_of_each, by_vocabulary, vocabulary_of_each
 from seq2seq_fast.statistics import Counters, ExecutionStats
 from seq2seq_fast.text import TextField
+from seq2seq_fast.translation_results import GenerationStepResult, ScoringResult, TranslationResult
+from seq2seq_fast.translator_models import check_same_text, load, parameters
+from seq2seq_fast.translator_rows import (
+    as_list,
+    cut,
+    feature_row,
+    id_row,
+    joined,
+    joined_copies,
+    token_row,
+)
 from seq2seq_fast.translator_streams import Streams
 
 if TYPE_CHECKING:
@@ -63,60 +74,6 @@ BatchType = Literal["examples", "tokens"]
 T = TypeVar("T")
 
 MOST_THREADS, MOST_PATTERNS = 256, 64
-
-
-@dataclass(frozen=True)
-class TranslationResult:
-    """The outputs for one source, best first: between 1 and num_hypotheses of them."""
-
-    hypotheses: list[list[str]]
-    """Tokens, without start and end token. Ids in decimal where the model has no target vocabulary."""
-    ids: list[list[int]]
-    """The tokens' ids; of a model that copies, copy ids (see `copying`)."""
-    finished: list[bool]
-    """False for an output that was cut off at max_decoding_length."""
-    scores: list[float]
-    """What ranks them, log-probability / length ** length_penalty; empty unless return_scores."""
-    token_scores: list[Floats]
-    """float32 [tokens], the log-probability of each token; of a finished output the end token's too, last.
-    Empty unless return_token_scores."""
-    attention: list[Floats]
-    """float32 [as token_scores, source length]; empty unless return_attention, or without attention."""
-    alignment: list[list[tuple[int, int]]]
-    """For each token a pair: the place in the source that had the largest attention, and its own place. Empty
-    unless return_alignment."""
-    logits: list[Floats] = field(default_factory=list)
-    """float32 [as token_scores, V], at each step the log-probability of every token: the decoder's own,
-    whatever options changed or forbade; of a model that copies, V counts the tokens that only the source has,
-    too. Empty unless return_logits_vocab."""
-
-
-@dataclass(frozen=True)
-class ScoringResult:
-    """How probable a given target is."""
-
-    tokens: list[str]
-    """The target's tokens and the end token. Ids in decimal where the model has no target vocabulary."""
-    log_probs: Floats
-    """float32 [tokens], the log-probability of each; NaN where the source is empty."""
-
-
-@dataclass(frozen=True)
-class GenerationStepResult:
-    """A token that is certain to be in an output, while the search goes on."""
-
-    step: int
-    """Its place in the output."""
-    batch_id: int
-    """The source's place in the call."""
-    token_id: int
-    hypothesis_id: int
-    """Which of the source's samples; else 0, the best output."""
-    token: str
-    """In decimal where the model has no target vocabulary."""
-    log_prob: float
-    is_last: bool
-    """Nothing comes behind it. An end token is told, too."""
 
 
 class Translator(Streams):
@@ -179,7 +136,7 @@ class Translator(Streams):
         self._folders = [ModelFolder.open(one) for one in paths]
         first = self._folders[0]
         for folder in self._folders[1:]:
-            _check_same_text(first, folder)
+            check_same_text(first, folder)
         self.config: Seq2SeqConfig = first.config
         """The first model's."""
         self.source: TextField | None = first.source
@@ -218,7 +175,7 @@ class Translator(Streams):
             to_cpu: keep the parameters in the host's memory, so that no file is read to load it again.
         """
         if flag("unload_model", "to_cpu", to_cpu) and self._native is not None:
-            self._kept = [list(_parameters(folder, self._wanted_type)) for folder in self._folders]
+            self._kept = [list(parameters(folder, self._wanted_type)) for folder in self._folders]
         self._native = None
         _native.release_memory()
 
@@ -234,8 +191,8 @@ class Translator(Streams):
             return
         kept: list[Any] = self._kept or [None] * len(self._folders)
         models = [
-            _load(folder, self._wanted_type, self.device, parameters)
-            for folder, parameters in zip(self._folders, kept, strict=True)
+            load(folder, self._wanted_type, self.device, held)
+            for folder, held in zip(self._folders, kept, strict=True)
         ]
         self.compute_type = models[0].compute_type
         self._native = _native.Translator(
@@ -406,7 +363,7 @@ class Translator(Streams):
         )
         if not flag("translate_batch", "asynchronous", asynchronous):
             return work(threading.Event())
-        source = _list("translate_batch", "source", source)
+        source = as_list("translate_batch", "source", source)
         job = self._background.submit(work)
         return [AsyncTranslationResult(job, place) for place in range(len(source))]
 
@@ -436,10 +393,10 @@ class Translator(Streams):
         """Check a call of `translate_batch` and return its work, which ends early once the event is set.
         `first_source`: what errors call the first one."""
         native = self._opened()
-        source = _list(op, "source", source)
+        source = as_list(op, "source", source)
         most = integer(op, "max_input_length", max_input_length, 0)
         if most:
-            source = [_cut(one, most) for one in source]
+            source = [cut(one, most) for one in source]
         rows = self._source_rows(op, source, first_source, groups)
         wants_attention = (
             flag(op, "return_attention", return_attention)
@@ -468,16 +425,16 @@ class Translator(Streams):
         logits: dict[int, list[Floats]] = {}
 
         def search(part: Sequence[int]) -> list[list[Hypothesis]]:
-            copies = _joined_copies([copied[i] for i in part]) if copied else None
+            copies = joined_copies([copied[i] for i in part]) if copied else None
             given = options_of_sources(options, part)
             if vocabularies is not None:
                 given["vocabulary"] = vocabularies[part[0]]
-            joined = _joined([rows[i] for i in part])
-            found = native.generate(*joined, native_options(given), copies)
+            inputs = joined([rows[i] for i in part])
+            found = native.generate(*inputs, native_options(given), copies)
             if return_logits_vocab:
                 size = self.config.target_vocab_size
                 widths = [size + (len(copied[i].extra) if copied else 0) for i in part]
-                again = log_probs_of(native, *joined, copies, found, widths, self.config.bos_id)
+                again = log_probs_of(native, *inputs, copies, found, widths, self.config.bos_id)
                 logits.update(zip(part, again, strict=True))
             return found
 
@@ -564,7 +521,7 @@ class Translator(Streams):
     ) -> Callable[[threading.Event], list[ScoringResult]]:
         """Check a call of `score_batch` and return its work."""
         native = self._opened()
-        source = _list(op, "source", source)
+        source = as_list(op, "source", source)
         rows = self._source_rows(op, source, groups=groups)
         copied = self._copied(op, source, rows)
         targets = self._target_rows(op, target, copied)
@@ -572,9 +529,9 @@ class Translator(Streams):
             raise ValueError(f"[{op}] Expected target for {len(rows)} sources, got {len(targets)}.")
 
         def score(part: Sequence[int]) -> list[Floats]:
-            right, lengths = _joined([targets[i] for i in part])
-            copies = _joined_copies([copied[i] for i in part]) if copied else None
-            scores = native.score(*_joined([rows[i] for i in part]), right, lengths, copies)
+            right, lengths = joined([targets[i] for i in part])
+            copies = joined_copies([copied[i] for i in part]) if copied else None
+            scores = native.score(*joined([rows[i] for i in part]), right, lengths, copies)
             return np.split(scores, np.cumsum(lengths)[:-1])
 
         weights = [max(len(row), len(right)) for row, right in zip(rows, targets, strict=True)]
@@ -612,7 +569,7 @@ class Translator(Streams):
 
         op = "start"
         native = self._opened()
-        sources = _list(op, "source", source)
+        sources = as_list(op, "source", source)
         rows = self._source_rows(op, sources)
         for i, row in enumerate(rows):
             if not len(row):
@@ -620,10 +577,10 @@ class Translator(Streams):
         if not rows:
             raise ValueError(f"[{op}] Expected at least one source, got none.")
         copied = self._copied(op, sources, rows)
-        copies = _joined_copies(copied) if copied else None
-        joined, lengths = _joined(rows)
-        encoded = SessionSource(joined, lengths, copies, [list(one.extra) for one in copied])
-        return DecodingSession.begin(native.start(joined, lengths, copies), self._session_model(), encoded)
+        copies = joined_copies(copied) if copied else None
+        values, lengths = joined(rows)
+        encoded = SessionSource(values, lengths, copies, [list(one.extra) for one in copied])
+        return DecodingSession.begin(native.start(values, lengths, copies), self._session_model(), encoded)
 
     def restore(self, saved: bytes) -> DecodingSession:
         """Return the session whose `DecodingSession.save` gave these bytes, in this process or another.
@@ -735,30 +692,30 @@ class Translator(Streams):
 
     def _source_rows(self, op: str, source: Any, first: int = 0, groups: Any = None) -> list[NDArray[Any]]:
         """The sources as int32 [S] or float32 [S, C] each."""
-        sources, config = _list(op, "source", source), self.config
+        sources, config = as_list(op, "source", source), self.config
         by_group = self.front_end is not None and self.front_end.normalization == "group"
         if groups is not None:
             if not by_group:
                 raise ValueError(f"[{op}] Expected no groups: this model does not normalise by group.")
-            groups = _list(op, "groups", groups)
+            groups = as_list(op, "groups", groups)
             if len(groups) != len(sources):
                 raise ValueError(f"[{op}] Expected groups for {len(sources)} sources, got {len(groups)}.")
         elif by_group:
             raise ValueError(f"[{op}] Expected groups, as this model normalises by group; got none.")
         if config.source_vocab_size:
             return [
-                _token_row(op, f"source {i}", tokens, self.source, config.source_vocab_size)
+                token_row(op, f"source {i}", tokens, self.source, config.source_vocab_size)
                 for i, tokens in enumerate(sources, first)
             ]
         front_end = self.front_end
         if front_end is None:
             return [
-                _feature_row(op, f"source {i}", x, config.source_features)
+                feature_row(op, f"source {i}", x, config.source_features)
                 for i, x in enumerate(sources, first)
             ]
         rows = []
         for i, x in enumerate(sources):
-            row = _feature_row(op, f"source {first + i}", x, front_end.features)
+            row = feature_row(op, f"source {first + i}", x, front_end.features)
             if not len(row):
                 rows.append(np.zeros((0, front_end.width), np.float32))
                 continue
@@ -791,8 +748,8 @@ class Translator(Streams):
         field = None if self.target is None else replace(self.target, eos=False)
         size = self.config.target_vocab_size
         rows = []
-        for i, tokens in enumerate(_list(op, "target", target)):
-            row = _token_row(op, f"target {i}", tokens, field, size)
+        for i, tokens in enumerate(as_list(op, "target", target)):
+            row = token_row(op, f"target {i}", tokens, field, size)
             # Tokens, not ids: those that only the source has are copied from it.
             if i < len(copied) and self.target is not None and len(row) and isinstance(tokens[0], str):
                 row = np.array(copied[i].target_ids(tokens, self.target.vocabulary), np.int32)
@@ -827,11 +784,11 @@ class Translator(Streams):
         size = self.config.target_vocab_size
 
         def encode(name: str, tokens: Any) -> list[int]:
-            tokens = tokens if isinstance(tokens, np.ndarray) else _list(op, name, tokens)
+            tokens = tokens if isinstance(tokens, np.ndarray) else as_list(op, name, tokens)
             if len(tokens) == 0:
                 return []
             if self.target is None or not all(isinstance(token, str) for token in tokens):
-                return [int(i) for i in _id_row(op, name, tokens, size)]
+                return [int(i) for i in id_row(op, name, tokens, size)]
             for token in tokens:
                 if token not in self.target.vocabulary:
                     raise ValueError(f"[{op}] Expected {name} of target tokens, got {token!r}.")
@@ -862,7 +819,7 @@ class Translator(Streams):
         if vocabulary is None:
             return None
         if not isinstance(vocabulary, np.ndarray):
-            vocabulary = _list(op, "vocabulary", vocabulary)
+            vocabulary = as_list(op, "vocabulary", vocabulary)
         listed = vocabulary_of_each(op, vocabulary)
         if listed is None and (num_sources or len(vocabulary)):
             return [self._allowed(op, "vocabulary", vocabulary, end_token)] * num_sources
@@ -876,7 +833,7 @@ class Translator(Streams):
 
     def _allowed(self, op: str, name: str, vocabulary: Any, end_token: list[int] | None) -> Ids:
         """The ids of a `vocabulary` and the end tokens, ascending."""
-        tokens = vocabulary if isinstance(vocabulary, np.ndarray) else _list(op, name, vocabulary)
+        tokens = vocabulary if isinstance(vocabulary, np.ndarray) else as_list(op, name, vocabulary)
         if len(tokens) == 0:
             raise ValueError(f"[{op}] Expected {name} of at least one token, got none.")
         if self.target is not None and all(isinstance(token, str) for token in tokens):
@@ -886,7 +843,7 @@ class Translator(Streams):
                     raise ValueError(f"[{op}] Expected {name} of target tokens, got {token!r}.")
             ids = np.array(known.encode(tokens), np.int32)
         else:
-            ids = _id_row(op, name, tokens, self.config.target_vocab_size)
+            ids = id_row(op, name, tokens, self.config.target_vocab_size)
         return np.union1d(ids, np.array(end_token or [self.config.eos_id], np.int32))
 
     # ---- batches
@@ -993,133 +950,7 @@ class Translator(Streams):
         )
 
 
-def _load(
-    folder: ModelFolder, compute_type: str, device: str, kept: Sequence[tuple[str, Floats]] | None
-) -> _native.Model:
-    """The model; `kept`: its parameters, where they need not be read."""
-    model = _empty_model(folder, compute_type, device)
-    for name, values in folder.parameters(model.layout(), model.compute_type) if kept is None else kept:
-        model.load_parameter(name, values)
-    return model
-
-
-def _empty_model(folder: ModelFolder, compute_type: str, device: str) -> _native.Model:
-    folder.layout()  # fits the file, so that what is made is no larger
-    with folder.names_errors():
-        return folder.config.native_model(
-            compute_type=folder.compute_type if compute_type == "default" else compute_type,
-            trainable=False,
-            device=device,
-        )
-
-
-def _parameters(folder: ModelFolder, compute_type: str) -> Iterator[tuple[str, Floats]]:
-    model = _empty_model(folder, compute_type, "cpu")
-    return folder.parameters(model.layout(), model.compute_type)
-
-
-def _check_same_text(first: ModelFolder, other: ModelFolder) -> None:
-    """Refuse an ensemble whose members mean different things by the same ids."""
-    for side in ("source", "target"):
-        one, two = getattr(first, side), getattr(other, side)
-        if one is not None and two is not None and (one.vocabulary, one.eos) != (two.vocabulary, two.eos):
-            raise ValueError(
-                f"[Translator] Expected models of one {side} vocabulary, {other.path} has another than "
-                f"{first.path}."
-            )
-
-    if not _same_front_end(first.front_end, other.front_end):
-        raise ValueError(
-            f"[Translator] Expected models of one front end, {other.path} has another than {first.path}."
-        )
-
-
-def _same_front_end(one: FrontEnd | None, two: FrontEnd | None) -> bool:
-    """Whether features come out the same."""
-    if one is None or two is None:
-        return one is two
-    return one.settings() == two.settings() and {
-        name: statistics.to_bytes() for name, statistics in one.statistics.items()
-    } == {name: statistics.to_bytes() for name, statistics in two.statistics.items()}
-
-
 def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _list(op: str, name: str, value: Any) -> list[Any]:
-    if type(value) is list:
-        return value
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise TypeError(f"[{op}] Expected {name} as a list, got {type(value).__name__}.")
-    return list(value)
-
-
-def _cut(one: Any, most: int) -> Any:
-    return one[:most] if hasattr(one, "__getitem__") else list(one)[:most]
-
-
-def _token_row(op: str, what: str, tokens: Any, field: TextField | None, size: int) -> Ids:
-    """Tokens or ids as int32 [length]; `what` names them in errors."""
-    if isinstance(tokens, np.ndarray):
-        return _id_row(op, what, tokens, size)
-    tokens = _list(op, what, tokens)
-    if not tokens:
-        return np.zeros(0, np.int32)
-    if not isinstance(tokens[0], str):
-        return _id_row(op, what, tokens, size)
-    for position, token in enumerate(tokens):
-        if not isinstance(token, str):
-            kind = type(token).__name__
-            raise TypeError(f"[{op}] Expected {what} of tokens only, got {kind} at position {position}.")
-    if field is None:
-        raise ValueError(f"[{op}] Expected {what} as ids: the model was saved without that vocabulary.")
-    try:
-        return np.array(field.tokens_to_ids(tokens), np.int32)
-    except ValueError as error:
-        raise ValueError(f"[{op}] In {what}: {error}") from None
-
-
-def _id_row(op: str, what: str, values: Any, size: int) -> Ids:
-    """Ids below `size` as int32 [length]."""
-    try:
-        ids = np.asarray(values)
-    except ValueError:
-        raise ValueError(f"[{op}] Expected {what} of shape [length], got a list of lists.") from None
-    if ids.ndim != 1:
-        raise ValueError(f"[{op}] Expected {what} of shape [length], got {list(ids.shape)}.")
-    if not len(ids):
-        return np.zeros(0, np.int32)
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"[{op}] Expected {what} as tokens or ids, got dtype {ids.dtype}.")
-    wrong = (ids < 0) | (ids >= size)
-    if wrong.any():
-        position = int(wrong.argmax())
-        raise ValueError(
-            f"[{op}] Expected {what} of ids from 0 to {size - 1}, got {ids[position]} at position {position}."
-        )
-    return ids.astype(np.int32)
-
-
-def _feature_row(op: str, what: str, features: Any, width: int) -> Floats:
-    """Features as float32 [S, C]."""
-    if not isinstance(features, np.ndarray) or features.dtype != np.float32:
-        kind = features.dtype if isinstance(features, np.ndarray) else type(features).__name__
-        raise TypeError(f"[{op}] Expected {what} as float32 [length, {width}], got {kind}.")
-    if features.ndim != 2 or features.shape[1] != width:
-        raise ValueError(f"[{op}] Expected {what} of shape [length, {width}], got {list(features.shape)}.")
-    if not np.isfinite(features).all():
-        raise ValueError(f"[{op}] Expected {what} to be finite, got NaN or infinity.")
-    return features
-
-
-def _joined_copies(copied: Sequence[CopySource]) -> Ids:
-    return np.concatenate([np.asarray(one.ids, np.int32) for one in copied])
-
-
-def _joined(rows: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], Ids]:
-    """The rows one after the other, and their lengths."""
-    lengths = np.array([len(row) for row in rows], np.int32)
-    return rows[0] if len(rows) == 1 else np.concatenate(rows), lengths

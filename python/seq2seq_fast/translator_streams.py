@@ -23,7 +23,7 @@ from seq2seq_fast.tsv import read_lines
 
 if TYPE_CHECKING:
     from seq2seq_fast.text import TextField
-    from seq2seq_fast.translator import GenerationStepResult, ScoringResult, TranslationResult
+    from seq2seq_fast.translation_results import GenerationStepResult, ScoringResult, TranslationResult
 
 __all__ = ["Streams"]
 
