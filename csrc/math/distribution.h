@@ -24,9 +24,14 @@ struct Element {
   int64_t n;            // raw parameters
 };
 
-S2S_INLINE double positive(double x) {
+template <class D>
+S2S_INLINE D positive_of(D x) {
+  const auto c = [&](double v) { return constant_double(v, x); };
   // log1p would be twice as slow, and is as good only without the 1e-4.
-  return (x > 30.0 ? x : log_double(1.0 + exp_double(x))) + 1e-4;
+  return select_less(c(30.0), x, x, log_double(c(1.0) + exp_double(x))) + c(1e-4);
+}
+S2S_INLINE double positive(double x) {
+  return positive_of(x);
 }
 S2S_INLINE double positive_slope(double x) {  // of positive()
   return 1.0 / (1.0 + exp_double(-x));

@@ -33,17 +33,25 @@ S2S_INLINE double open_uniform(uint32_t word) {  // in (0, 1)
   return (word + 0.5) * 0x1p-32;
 }
 
-S2S_INLINE double cosine_of_turn(uint32_t word) {
-  return cos_of_turn(open_uniform(word));
-}
-// Box & Muller 1958.
-S2S_INLINE double draw_normal(uint32_t u, uint32_t v) {
-  return sqrt_double(-2.0 * log_double(open_uniform(u))) * cosine_of_turn(v);
+// Box & Muller 1958; u and v of open_uniform.
+template <class D>
+S2S_INLINE D draw_normal(D u, D v) {
+  return sqrt_double(constant_double(-2.0, u) * log_double(u)) * cos_of_turn(v);
 }
 // Bailey 1994: the same for Student's t.
-S2S_INLINE double draw_student_t(uint32_t u, uint32_t v, double freedom) {
-  const double square = freedom * exp_minus_one(-2.0 / freedom * log_double(open_uniform(u)));
-  return sqrt_double(square) * cosine_of_turn(v);
+template <class D>
+S2S_INLINE D draw_student_t(D u, D v, D freedom) {
+  const D square = freedom * exp_minus_one(constant_double(-2.0, u) / freedom * log_double(u));
+  return sqrt_double(square) * cos_of_turn(v);
+}
+// Of the raw scale a1, and of Student's t the raw degrees of freedom a2: what lies beside the location.
+template <class D>
+S2S_INLINE D normal_deviation(D u, D v, D a1) {
+  return positive_of(a1) * draw_normal(u, v);
+}
+template <class D>
+S2S_INLINE D student_t_deviation(D u, D v, D a1, D a2) {
+  return positive_of(a1) * draw_student_t(u, v, constant_double(2.0, u) + positive_of(a2));
 }
 
 // Marsaglia & Tsang 2000, with scale 1.
@@ -56,7 +64,7 @@ S2S_INLINE double draw_gamma(double shape, Draws& draws) {
   const double d = shape - 1.0 / 3.0, c = 1.0 / sqrt_double(9.0 * d);
   for (int tries = 0; tries < 64; ++tries) {  // each succeeds with a probability above 0.95
     const Philox words = next(draws);
-    const double x = draw_normal(words.word[0], words.word[1]), t = 1.0 + c * x;
+    const double x = draw_normal(open_uniform(words.word[0]), open_uniform(words.word[1])), t = 1.0 + c * x;
     if (t <= 0.0) continue;
     const double v = t * t * t;
     if (log_double(open_uniform(words.word[2])) < 0.5 * x * x + d - d * v + d * log_double(v)) {
@@ -79,8 +87,8 @@ S2S_INLINE double draw_poisson(double rate, Draws& draws) {
   }
   if (rate > 1e6) {
     const Philox words = next(draws);
-    const double k = floor_double(rate + sqrt_double(rate) * draw_normal(words.word[0], words.word[1]) + 0.5);
-    return k;
+    const double normal = draw_normal(open_uniform(words.word[0]), open_uniform(words.word[1]));
+    return floor_double(rate + sqrt_double(rate) * normal + 0.5);
   }
   const double b = 0.931 + 2.53 * sqrt_double(rate), a = -0.059 + 0.02483 * b;
   const double inverse_alpha = 1.1239 + 1.1328 / (b - 3.4), most = 0.9277 - 3.6224 / (b - 2.0);
@@ -117,11 +125,11 @@ S2S_INLINE double draw(Distribution kind, const float* a, const Element& e, Draw
     return draw_poisson(draw_gamma(1.0 / alpha, draws) * alpha * mean, draws) / e.scale;
   }
   const Philox words = next(draws);
-  if (kind == Distribution::quantiles) return draw_quantile(a, e, open_uniform(words.word[0])) + e.offset;
-  const double unit = kind == Distribution::normal
-                          ? draw_normal(words.word[0], words.word[1])
-                          : draw_student_t(words.word[0], words.word[1], 2.0 + positive(a[2]));
-  return a[0] + e.offset + positive(a[1]) * unit;
+  const double u = open_uniform(words.word[0]), v = open_uniform(words.word[1]);
+  if (kind == Distribution::quantiles) return draw_quantile(a, e, u) + e.offset;
+  return a[0] + e.offset +
+         (kind == Distribution::normal ? normal_deviation(u, v, double{a[1]})
+                                       : student_t_deviation(u, v, double{a[1]}, double{a[2]}));
 }
 
 }  // namespace s2s::math

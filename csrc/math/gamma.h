@@ -1,6 +1,7 @@
-// log and its like in double on host and device, and ln gamma(x) and its derivative for x > 0 by Stirling's
-// series (Abramowitz & Stegun 6.1.41, 6.3.18), after x has been shifted to at least 8: an error below 1e-13.
-// The C library's lgamma writes a global variable, and so is not for threads.
+// log and its like in double on host and device (vectors bring their own: cpu/detail/doubles.h), and ln
+// gamma(x) and its derivative for x > 0 by Stirling's series (Abramowitz & Stegun 6.1.41, 6.3.18), after x
+// has been shifted to at least 8: an error below 1e-13. The C library's lgamma writes a global variable, and
+// so is not for threads.
 #pragma once
 
 #include "math/scalar.h"
@@ -35,9 +36,18 @@ S2S_INLINE double cos_of_turn(double turn) {
 S2S_INLINE double floor_double(double x) {
   return S2S_LIBM(floor, x);
 }
-// e^x - 1 for x >= 0, to 1e-11 of it.
-S2S_INLINE double exp_minus_one(double x) {
-  return x < 1e-5 ? x * (1.0 + x * (0.5 + x * (1.0 / 6.0))) : exp_double(x) - 1.0;
+S2S_INLINE double constant_double(double x, double) {
+  return x;
+}
+S2S_INLINE double select_less(double a, double b, double x, double y) {
+  return a < b ? x : y;
+}
+// e^x - 1 for x >= 0, to 1e-9 of it.
+template <class D>
+S2S_INLINE D exp_minus_one(D x) {
+  const auto c = [&](double v) { return constant_double(v, x); };
+  const D near = x * (c(1.0) + x * (c(0.5) + x * c(1.0 / 6.0)));
+  return select_less(x, c(1e-5), near, exp_double(x) - c(1.0));
 }
 S2S_INLINE double absolute_double(double x) {
   return x < 0.0 ? -x : x;

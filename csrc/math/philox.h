@@ -22,8 +22,9 @@ struct Words {
 };
 using Philox = Words<uint32_t>;
 
-template <class T>
-S2S_INLINE Words<T> philox(Words<T> counter, uint32_t key0, uint32_t key1) {
+// Key is uint32_t, or T.
+template <class T, class Key>
+S2S_INLINE Words<T> philox(Words<T> counter, Key key0, Key key1) {
   for (int round = 0; round < 10; ++round) {
     T high0, low0, high2, low2;
     multiply_wide(0xD2511F53u, counter.word[0], high0, low0);

@@ -94,6 +94,20 @@ Decoder::Packed Decoder::pack_for_inference(ComputeType type) const {
   return packed;
 }
 
+void Decoder::split_input(Packed& packed, int64_t fed, ComputeType type) const {
+  // Bytes quantise a whole row by one scale.
+  if (config_.input_feeding || type == ComputeType::int8 || fed == config_.decoder_input()) return;
+  packed.feed = cell(0).pack_input(0, fed, type);
+  packed.known = cell(0).pack_input(fed, config_.decoder_input() - fed, type);
+}
+
+Tensor Decoder::known_product(const Packed& packed, const Tensor& columns) const {
+  const CellConfig& first = cell(0).config();
+  const Tensor product = Tensor::empty({columns.dim(0), first.gates() * first.hidden});
+  ops::matmul(columns, packed.known, product, {.bias = packed.cells[0].input_bias});
+  return product;
+}
+
 Decoder::Rows Decoder::Rows::slice(int64_t begin, int64_t count) const {
   Rows part;
   part.ids = ids.rows(begin, count);

@@ -27,11 +27,17 @@ class Decoder {
     ops::Packed feed, combine;
     ops::Packed combine_context;  // inference only: a context that is the same at every step has its product
                                   // once (Decoder::prepare); `combine` is h's columns, then
+    ops::Packed known;  // inference only, of vectors: their last columns' weights, then `feed` is the others'
     Tensor input_table;  // [V, G * H], inference only: the first layer's input product of every token
   };
   Packed pack(ComputeType type = ComputeType::float32) const;
   // With the input table, where it is not too large: a step then reads one row of it instead of a matrix.
   Packed pack_for_inference(ComputeType type) const;
+
+  // Of a decoder of vectors: those columns but the first `fed` are known ahead, so that their product, made
+  // for many rows at once, can stand in an input_table. Without effect where that is not to be had.
+  void split_input(Packed& packed, int64_t fed, ComputeType type) const;
+  Tensor known_product(const Packed& packed, const Tensor& columns) const;  // [rows, G * H], with the bias
 
   // The rows of one or many steps: what a step computes, and what backward needs of it.
   struct Rows {
@@ -58,7 +64,8 @@ class Decoder {
   Context::Prepared prepare(const Context::Packed& context, const Packed& packed, const Memory& memory) const;
 
   // One block: rows.ids and rows.example are given, the rest of `rows` and `last` is written. feed: a_{t-1}
-  // of each row, or undefined at the first step. `initial` and `last` must not share memory.
+  // of each row, or undefined at the first step; of a split input, its first columns. `initial` and `last`
+  // must not share memory.
   void forward_block(const Packed& packed, const Context::Prepared& prepared, const Ragged& ragged,
                      const Rows& rows, const Tensor& feed, const std::vector<State>& initial,
                      const std::vector<State>& last, const Dropout& dropout) const;

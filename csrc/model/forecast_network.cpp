@@ -79,12 +79,11 @@ ForecastNetwork::ForecastNetwork(const ForecastConfig& config, bool trainable, C
 }
 
 ForecastNetwork::Packed ForecastNetwork::pack(ComputeType type, bool inference) const {
-  return {encoder_.pack(type),
-          bridge_.pack(type),
-          decoder_.context().pack(type),
-          inference ? decoder_.pack_for_inference(type) : decoder_.pack(type),
-          head_.pack(type),
-          config_.skips() ? skip_.pack() : ops::Packed{}};
+  Decoder::Packed decoder = inference ? decoder_.pack_for_inference(type) : decoder_.pack(type);
+  if (inference && !config_.lags.empty())
+    decoder_.split_input(decoder, static_cast<int64_t>(config_.lags.size()) * config_.channels, type);
+  return {encoder_.pack(type), bridge_.pack(type), decoder_.context().pack(type),
+          std::move(decoder),  head_.pack(type),   config_.skips() ? skip_.pack() : ops::Packed{}};
 }
 
 std::shared_ptr<const ForecastNetwork::Packed> ForecastNetwork::packed() const {

@@ -32,6 +32,7 @@ struct ForecastNetwork::Paths {
   Tensor window, path, example, itself;  // [R] of a row: its window, path, example's id; 0, 1, 2, ...
   Tensor raw;                            // without lags: [T N, D P] time-major
   Tensor offset, scale, covariates;      // [T N, D] time-major, [N, D], [T N, C] time-major
+  Tensor covariate_gates;                // [T N, G H] time-major: what they add to the first layer's gates
   Tensor known;                          // [N history, D]
   Memory memory;
   std::vector<State> encoded;
@@ -45,6 +46,7 @@ class ForecastNetwork::PathBlock {
       : network_(network),
         config_(network.config_),
         all_(paths),
+        packed_(paths.packed.decoder),
         count_(count),
         channels_(config_.channels),
         history_(config_.history()),
@@ -84,7 +86,7 @@ class ForecastNetwork::PathBlock {
     }
     const Decoder& decoder = network_.decoder_;
     rows_ = decoder.make_rows(count_, all_.memory.longest, {}, false);
-    rows_.example = window_;
+    rows_.example = rows_.ids = window_;
     if (config_.network.coverage) {
       Context::fill_places(all_.memory, window_.to(Device::cpu()), rows_.covered.places);
       rows_.covered.places = rows_.covered.places.to(current_device());
@@ -105,12 +107,17 @@ class ForecastNetwork::PathBlock {
       ops::gather_rows(values_at(t - lag), same, rows_.embedded.columns(column, channels_));
       column += channels_;
     }
-    if (all_.covariates.defined())
-      gather_step(all_.covariates, t, rows_.embedded.columns(column, config_.covariates));
+    Tensor feed;
+    if (all_.covariate_gates.defined()) {  // a row of the table for each window
+      packed_.input_table = all_.covariate_gates.rows(t * all_.windows, all_.windows);
+      feed = rows_.embedded.columns(0, column);
+    } else {
+      if (all_.covariates.defined())
+        gather_step(all_.covariates, t, rows_.embedded.columns(column, config_.covariates));
+      if (config_.network.input_feeding && t > 0) feed = rows_.attentional;
+    }
     if (config_.network.coverage && t > 0) ops::add(rows_.weights, rows_.covered.sum);
-    const bool feeds = config_.network.input_feeding && t > 0;
-    network_.decoder_.forward_block(all_.packed.decoder, all_.prepared, ragged_, rows_,
-                                    feeds ? rows_.attentional : Tensor(), now_, next_, {});
+    network_.decoder_.forward_block(packed_, all_.prepared, ragged_, rows_, feed, now_, next_, {});
     std::swap(now_, next_);
     network_.head_.forward(all_.packed.head, rows_.attentional, raw_, Activation::none, false);
   }
@@ -125,6 +132,7 @@ class ForecastNetwork::PathBlock {
   const ForecastNetwork& network_;
   const ForecastConfig& config_;
   const Paths& all_;
+  Decoder::Packed packed_;
   const int64_t count_, channels_, history_;
   const Tensor window_, path_, example_, raw_, values_;
   Tensor offset_, scale_;
@@ -193,6 +201,8 @@ Tensor ForecastNetwork::sample(const Windows& w, int64_t paths, uint64_t seed) c
     all.prepared = decoder_.prepare(packed->context, packed->decoder, all.memory);
     all.known = as_rows(w.known);
     if (w.covariates.defined()) all.covariates = gathered(as_rows(w.covariates), from_flat);
+    if (packed->decoder.known.defined())
+      all.covariate_gates = decoder_.known_product(packed->decoder, all.covariates);
   }
   const Tensor y = Tensor::host({R, T, D}, DType::f32);
   walk_paths(all, R, y);

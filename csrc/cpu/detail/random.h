@@ -21,6 +21,10 @@ S2S_INLINE WordVec operator^(WordVec a, WordVec b) {
 S2S_INLINE WordVec operator^(WordVec a, uint32_t b) {
   return {a.v ^ b};
 }
+S2S_INLINE WordVec& operator+=(WordVec& a, uint32_t b) {
+  a.v += b;
+  return a;
+}
 
 // The products of the even lanes, 64 bits wide.
 S2S_INLINE NativeLongs multiply_even(NativeLongs a, NativeLongs b) {
