@@ -124,10 +124,11 @@ def paths(count: int = PATHS) -> Case:
             spread = np.quantile(drawn, 0.9, axis=0) - np.quantile(drawn, 0.1, axis=0)
             assert np.abs(apart / spread).max() < 0.15, f"quantile {level} of the paths is another"
 
-    hidden, inputs = CONFIG.hidden, len(CONFIG.lags) + CONFIG.decoder_covariates
-    step = 3 * hidden * (inputs + hidden) + 2 * hidden * hidden + 3 * hidden
-    encoder = 3 * hidden * (CONFIG.past_features + hidden)
-    operations, read = 2.0 * HOURS * (count * step + encoder), FLOAT * float(HOURS * (step + encoder))
+    hidden, covariates = CONFIG.hidden, CONFIG.decoder_covariates
+    step = 3 * hidden * (len(CONFIG.lags) + hidden) + hidden * hidden + 3 * hidden
+    # Once for all paths: the encoder, and what covariates and context contribute.
+    once = 3 * hidden * (CONFIG.past_features + hidden + covariates) * HOURS + hidden * hidden
+    operations, read = 2.0 * (HOURS * count * step + once), FLOAT * float(HOURS * step + once)
     return Case(
         suite="forecasting",
         name=f"{count} paths of {HOURS} steps, GRU {hidden}, batch 1",

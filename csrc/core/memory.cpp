@@ -36,8 +36,8 @@ std::align_val_t alignment_of(size_t bytes) {
   return std::align_val_t{bytes < kHugePage ? kAlignment : kHugePage};
 }
 
-// nullptr where there is no memory. (Not std::aligned_alloc, which Windows has not.) Large blocks lie in huge pages
-// where the system has them, so that products that walk far apart rows seldom wait for an address.
+// nullptr where there is no memory. (Not std::aligned_alloc, which Windows has not.) Large blocks lie in huge
+// pages where the system has them, so that products that walk far apart rows seldom wait for an address.
 void* system_allocate(size_t bytes) {
   void* block = ::operator new(bytes, alignment_of(bytes), std::nothrow);
 #if defined(__linux__)

@@ -33,10 +33,10 @@ void pack_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int
 }
 
 // A product along k from `k0` on is added to what c has, the first piece to what the caller wants.
-template <int ROWS>
+template <int ROWS, int VECS>
 void finish_tile(const MatmulArgs& x, int64_t row, int64_t column, int64_t k0, bool last,
-                 Vec (&sum)[ROWS][kPanelVecs]) {
-  for (int v = 0; v < kPanelVecs; ++v) {
+                 Vec (&sum)[ROWS][VECS]) {
+  for (int v = 0; v < VECS; ++v) {
     const int64_t n = column + v * kLanes;
     if (n >= x.n) return;
     const int lanes = lanes_left(x.n, n);
@@ -73,11 +73,17 @@ void multiply(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p
       for (int64_t p = p0; p < p1; ++p) {
         const Element* panel =
             static_cast<const Element*>(panel_at(x.b, p, x.type, x.k, kPanelWidth)) + k0 * kPanelWidth;
-        for_tiles<kMaxRows>(rows, [&](auto height, int64_t row) {
-          Vec sum[decltype(height)::value][kPanelVecs];
-          panel_product<decltype(height)::value, kPanelVecs, Element>(a, row, panel, depth, sum);
-          finish_tile(x, first + row, p * kPanelWidth, k0, last, sum);
-        });
+        const auto tiles = [&](auto vectors) {
+          constexpr int kVecs = decltype(vectors)::value;
+          for_tiles<kMaxRows>(rows, [&](auto height, int64_t row) {
+            constexpr int kRows = decltype(height)::value;
+            Vec sum[kRows][kVecs];
+            panel_product<kRows, kVecs, Element, kPanelVecs>(a, row, panel, depth, sum);
+            finish_tile(x, first + row, p * kPanelWidth, k0, last, sum);
+          });
+        };
+        // The few columns of a gate or a distribution fill one vector.
+        x.n - p* kPanelWidth <= kLanes ? tiles(Int<1>{}) : tiles(Int<kPanelVecs>{});
       }
     }
   }

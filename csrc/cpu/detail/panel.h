@@ -72,9 +72,9 @@ Rows<Element> left_operand(const float* a, int64_t stride, int64_t rows, int64_t
   }
 }
 
-// sum = rows [row, row + ROWS) of a times the panel. A function of its own: beside others' constants the
-// accumulators would not stay in registers.
-template <int ROWS, int VECS, class Element>
+// sum = rows [row, row + ROWS) of a times the panel, of whose WIDTH vectors the first VECS count (int8: all).
+// A function of its own: beside others' constants the accumulators would not stay in registers.
+template <int ROWS, int VECS, class Element, int WIDTH = VECS>
 [[gnu::noinline]] void panel_product(const Rows<Element>& a, int64_t row, const void* panel, int64_t K,
                                      Vec (&sum)[ROWS][VECS]) {
   if constexpr (sizeof(Element) == 1) {
@@ -91,7 +91,8 @@ template <int ROWS, int VECS, class Element>
         sum[r][v] = to_float(product[r][v]) * load(reinterpret_cast<const float*>(tail) + v * kLanes) * unit;
     }
   } else {
-    tile<ROWS>(a.data + row * a.stride, a.stride, 1, static_cast<const Element*>(panel), K, sum);
+    tile<ROWS, VECS, Element, WIDTH>(a.data + row * a.stride, a.stride, 1, static_cast<const Element*>(panel),
+                                     K, sum);
   }
 }
 

@@ -20,9 +20,9 @@ constexpr int max_rows_int8(int vecs) {
   return (kRegisters - vecs - 1 - (kRegisters == 16)) / vecs;
 }
 
-// sum[r][v] = the product, summed over k in order. a[r][k] = a[r * row_stride + k * k_stride]; b: [K][VECS *
-// kLanes] of float, Half or BFloat.
-template <int ROWS, int VECS, class Element>
+// sum[r][v] = the product, summed over k in order. a[r][k] = a[r * row_stride + k * k_stride]; b: [K][WIDTH *
+// kLanes] of float, Half or BFloat, of which the first VECS vectors count.
+template <int ROWS, int VECS, class Element, int WIDTH = VECS>
 S2S_INLINE void tile(const float* a, int64_t row_stride, int64_t k_stride, const Element* b, int64_t K,
                      Vec (&sum)[ROWS][VECS]) {
   Vec local[ROWS][VECS] = {};  // an array of the caller's would be stored to memory at every k
@@ -37,7 +37,7 @@ S2S_INLINE void tile(const float* a, int64_t row_stride, int64_t k_stride, const
       for (int v = 0; v < VECS; ++v) local[r][v] = fma(x, column[v], local[r][v]);
     }
     a += k_stride;
-    b += VECS * kLanes;
+    b += WIDTH * kLanes;
   }
 #pragma GCC unroll 32
   for (int r = 0; r < ROWS; ++r) {
