@@ -275,6 +275,19 @@ def test_entities_are_exchanged_in_question_and_form(monkeypatch: pytest.MonkeyP
     assert not any("airport" in question for question, _ in made if question != pairs[3][0])
 
 
+def test_more_pairs_look_as_the_prepared_test_pairs_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "examples" / "qa_logic"))
+    line = "to salt lake city\t( _to salt_lake_city:_ci )\n"
+    (tmp_path / "pairs.tsv").write_text(line)
+    with gzip.open(tmp_path / "pairs.tsv.gz", "wt") as file:
+        file.write(line)
+    example("qa_logic/recombine").main(str(tmp_path / "pairs.tsv"), "0", str(tmp_path / "more.tsv"))
+    example("qa_logic/prepare").main(str(tmp_path / "pairs.tsv.gz"), str(tmp_path / "test.tsv"))
+    assert (tmp_path / "more.tsv").read_text() == (tmp_path / "test.tsv").read_text()
+
+
 def test_phrases_are_nested_in_place_of_names() -> None:
     nest = example("qa_logic/nest")
     pairs = [
