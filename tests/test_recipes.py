@@ -275,9 +275,7 @@ def test_entities_are_exchanged_in_question_and_form(monkeypatch: pytest.MonkeyP
     assert not any("airport" in question for question, _ in made if question != pairs[3][0])
 
 
-def test_more_pairs_look_as_the_prepared_test_pairs_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_more_pairs_look_as_prepared_pairs_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "examples" / "qa_logic"))
     line = "to salt lake city\t( _to salt_lake_city:_ci )\n"
     (tmp_path / "pairs.tsv").write_text(line)
