@@ -222,6 +222,20 @@ def test_the_numbers_are_those_of_the_reference(device: Device) -> None:
             assert abs(found[r, channel] - expected) < 1e-6 * max(1, abs(expected))
 
 
+def test_student_s_t_is_the_formula_of_its_numbers(device: Device, rng: np.random.Generator) -> None:
+    """Bailey 1994, of the reference's words: more rows than a vector has lanes, each of its own example."""
+    count = 41
+    x = rng.uniform(-6, 40, (count, 3)).astype(np.float32)
+    example, path = rng.integers(0, 2**40, count), np.arange(count, dtype=np.int32)
+    found = device.run(ops.distribution_sample, x, 1, "student_t", example=example, path=path, step=3, seed=5)
+    for r in range(count):
+        u, v = [(w + 0.5) / 2**32 for w in reference.draw_words(5, example[r], path[r], 3, 0)[:2]]
+        s, freedom = np.logaddexp(0, double(x[r, 1:])) + 1e-4 + [0, 2]
+        unit = math.sqrt(freedom * math.expm1(-2 / freedom * math.log(u))) * math.cos(2 * math.pi * v)
+        expected = float(x[r, 0]) + s * unit
+        assert abs(found[r, 0] - expected) < 1e-6 * (abs(float(x[r, 0])) + abs(s * unit) + 1)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_is_its_own(device: Device, rng: np.random.Generator, kind: str, threads: Any) -> None:
     """The same bits alone, among other rows, and by any number of threads."""
