@@ -25,7 +25,7 @@ if(S2S_X86_64)
   s2s_instruction_set(avx2 -march=x86-64-v3)
   s2s_instruction_set(avx512 -march=x86-64-v4 -mprefer-vector-width=512)
   s2s_instruction_set(avx512vnni ${S2S_FLAGS_avx512} -mavx512vnni)
-  s2s_instruction_set(avx512fp16 ${S2S_FLAGS_avx512vnni} -mavx512fp16)
+  s2s_instruction_set(avx512bf16 ${S2S_FLAGS_avx512vnni} -mavx512bf16)
 elseif(S2S_AARCH64)
   s2s_instruction_set(neon) # part of every such processor
 else()

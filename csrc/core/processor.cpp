@@ -17,10 +17,10 @@ constexpr uint32_t bits(Bit... bit) {
   return (0u | ... | (1u << bit));
 }
 
-// Where cpuid answers: registers of leaf 1, of leaf 7 and of leaf 0x80000001; and of xgetbv, what the system
-// keeps.
+// Where cpuid answers: registers of leaf 1, of leaf 7 (eax of its second part) and of leaf 0x80000001; and of
+// xgetbv, what the system keeps.
 struct Features {
-  uint32_t ecx1 = 0, ebx7 = 0, ecx7 = 0, edx7 = 0, extended = 0, kept = 0;
+  uint32_t ecx1 = 0, ebx7 = 0, ecx7 = 0, eax71 = 0, extended = 0, kept = 0;
 };
 
 // What each set needs besides what the sets before it need: all that its compiler options let the compiler
@@ -37,14 +37,15 @@ constexpr struct {
     // AVX512F, DQ, CD, BW, VL; the mask registers and zmm
     {"avx512", {.ebx7 = bits(16, 17, 28, 30, 31), .kept = bits(5, 6, 7)}},
     {"avx512vnni", {.ecx7 = bits(11)}},
-    {"avx512fp16", {.edx7 = bits(23)}},
+    {"avx512bf16", {.eax71 = bits(5)}},
 };
 
 Features ask() {
   Features f;
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (__get_cpuid(1, &eax, &ebx, &ecx, &edx)) f.ecx1 = ecx;
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) f.ebx7 = ebx, f.ecx7 = ecx, f.edx7 = edx;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) f.ebx7 = ebx, f.ecx7 = ecx;
+  if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) f.eax71 = eax;
   if (__get_cpuid(0x80000001u, &eax, &ebx, &ecx, &edx)) f.extended = ecx;
   if (f.ecx1 & bits(27)) __asm__ volatile("xgetbv" : "=a"(f.kept), "=d"(edx) : "c"(0));
   return f;
@@ -53,7 +54,7 @@ Features ask() {
 bool has(const Features& f, const Features& needs) {
   const auto all = [](uint32_t have, uint32_t need) { return (have & need) == need; };
   return all(f.ecx1, needs.ecx1) && all(f.ebx7, needs.ebx7) && all(f.ecx7, needs.ecx7) &&
-         all(f.edx7, needs.edx7) && all(f.extended, needs.extended) && all(f.kept, needs.kept);
+         all(f.eax71, needs.eax71) && all(f.extended, needs.extended) && all(f.kept, needs.kept);
 }
 
 }  // namespace

@@ -72,15 +72,19 @@ void finish_before(const GruArgs& x, int64_t t, int64_t row, int64_t unit, Vec (
 }
 
 // One product of a step: `a` [rows, H] times the thread's panels, each tile handed to `finish`.
-template <int GATES, class F>
-S2S_INLINE void step_product(const SequenceShape& s, int64_t t, const float* a, const float* weights,
-                             Range range, const F& finish) {
+template <int GATES, class Element, class F>
+S2S_INLINE void step_product(const GruArgs& x, int64_t t, const float* a, const float* weights, Range range,
+                             int part, const F& finish) {
+  const SequenceShape& s = x.shape;
+  const Rows<Element> rows = step_operand<Element>(a + s.offsets[t] * s.hidden, s.hidden, s.batch_sizes[t],
+                                                   s.hidden, x.products.part(part));
   for (int64_t p = range.begin; p < range.end; ++p) {
-    const void* panel = panel_at(weights, p, ComputeType::float32, s.hidden, GATES * kLanes);
-    for_tiles<max_rows(GATES) < 8 ? max_rows(GATES) : 8>(s.batch_sizes[t], [&](auto height, int64_t row) {
+    const void* panel = training_panel<Element>(weights, p, s.hidden, GATES * kLanes);
+    constexpr int kMost = rows_for<Element>(GATES) < 8 ? rows_for<Element>(GATES) : 8;
+    for_tiles<kMost>(s.batch_sizes[t], [&](auto height, int64_t row) {
       constexpr int ROWS = decltype(height)::value;
       Vec sum[ROWS][GATES];
-      panel_product<ROWS, GATES, float>({a + s.offsets[t] * s.hidden, s.hidden}, row, panel, s.hidden, sum);
+      panel_product<ROWS, GATES, Element>(rows, row, panel, s.hidden, sum);
       finish(row, p * kLanes, sum);
     });
   }
@@ -131,51 +135,57 @@ void reset_gradients(const GruBackwardArgs& x, int64_t t, int64_t u0, int64_t u1
   }
 }
 
-}  // namespace
-
-void gru(const GruArgs& x) {
+template <class Element>
+void run(const GruArgs& x) {
   const SequenceShape& s = x.shape;
   place_initial(s, x.h0, x.h_prev);
   const int64_t panels = (s.hidden + kLanes - 1) / kLanes;
   const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
-  const int max_parts = recurrent_parts(rows * 3 * s.hidden * s.hidden, panels);
+  const int max_parts = recurrent_parts(rows * 3 * s.hidden * s.hidden, panels, x.products);
   const int64_t halves = x.reset_after ? 1 : 2;
   parallel_steps(max_parts, s.steps * halves, [&](int64_t first, int64_t last, int part, int parts) {
     const Range range = share_of(panels, part, parts);
     for (int64_t index = first; index < last; ++index) {
       const int64_t t = step_at(s, index / halves);
       if (x.reset_after) {
-        step_product<3>(s, t, x.h_prev, x.w_hh, range,
-                        [&](int64_t row, int64_t unit, auto& sum) { finish_after(x, t, row, unit, sum); });
+        step_product<3, Element>(
+            x, t, x.h_prev, x.w_hh, range, part,
+            [&](int64_t row, int64_t unit, auto& sum) { finish_after(x, t, row, unit, sum); });
       } else if (index % 2 == 0) {
-        step_product<2>(s, t, x.h_prev, x.w_hh, range,
-                        [&](int64_t row, int64_t unit, auto& sum) { finish_reset(x, t, row, unit, sum); });
+        step_product<2, Element>(
+            x, t, x.h_prev, x.w_hh, range, part,
+            [&](int64_t row, int64_t unit, auto& sum) { finish_reset(x, t, row, unit, sum); });
       } else {
-        step_product<1>(s, t, x.hn, x.w_hn, range,
-                        [&](int64_t row, int64_t unit, auto& sum) { finish_before(x, t, row, unit, sum); });
+        step_product<1, Element>(x, t, x.hn, x.w_hn, range, part, [&](int64_t row, int64_t unit, auto& sum) {
+          finish_before(x, t, row, unit, sum);
+        });
       }
     }
   });
 }
 
-void gru_backward(const GruBackwardArgs& x) {
+template <class Element>
+void run_backward(const GruBackwardArgs& x) {
   const SequenceShape& s = x.shape;
   const int64_t H = s.hidden;
   const int64_t panels = (H + kPanelWidth - 1) / kPanelWidth;
   const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
-  const int max_parts = recurrent_parts(rows * 3 * H * H, panels);
+  const int max_parts = recurrent_parts(rows * 3 * H * H, panels, x.products);
   const int64_t halves = x.reset_after ? 1 : 2;
   // The gates' gradients end a step, or half of one; the products that follow are of a thread's own units.
   parallel_steps(max_parts, s.steps * halves + 1, [&](int64_t first, int64_t last, int part, int parts) {
     const Range range = share_of(panels, part, parts);
     const int64_t u0 = range.begin * kPanelWidth;
     const int64_t u1 = range.end * kPanelWidth < H ? range.end * kPanelWidth : H;
+    const auto operand = [&](const float* a, int64_t stride, int64_t width, int64_t n) {
+      return step_operand<Element>(a, stride, n, width, x.products.part(part));
+    };
     for (int64_t index = first; index < last; ++index) {
       const int64_t done = index / halves;  // steps whose gates are complete
       if (index % halves == 1) {
         const int64_t t = step_at(s, s.steps - 1 - done);
-        add_product<false>(x.dgates_hn + s.offsets[t] * H, H, H, x.w_hn_t, range, s.batch_sizes[t], H,
-                           x.d_reset);
+        add_product<false>(operand(x.dgates_hn + s.offsets[t] * H, H, H, s.batch_sizes[t]), H, x.w_hn_t,
+                           range, s.batch_sizes[t], H, x.d_reset);
         reset_gradients(x, t, u0, u1, x.d_reset);
         continue;
       }
@@ -183,13 +193,25 @@ void gru_backward(const GruBackwardArgs& x) {
         const int64_t t = step_at(s, s.steps - done), n = s.batch_sizes[t];
         // [dr dz] times the first 2H rows of W_hh; with reset_after the recurrent part of dn times the
         // others.
-        add_product<true>(x.gates + s.offsets[t] * 3 * H, 3 * H, 2 * H, x.w_hh_t, range, n, H, x.dh);
+        add_product<true>(operand(x.gates + s.offsets[t] * 3 * H, 3 * H, 2 * H, n), 2 * H, x.w_hh_t, range, n,
+                          H, x.dh);
         if (x.reset_after)
-          add_product<true>(x.dgates_hn + s.offsets[t] * H, H, H, x.w_hn_t, range, n, H, x.dh);
+          add_product<true>(operand(x.dgates_hn + s.offsets[t] * H, H, H, n), H, x.w_hn_t, range, n, H, x.dh);
       }
       if (done < s.steps) gate_gradients(x, step_at(s, s.steps - 1 - done), u0, u1);
     }
   });
+}
+
+}  // namespace
+
+void gru(const GruArgs& x) {
+  with_training_element(x.products.type, [&](auto* element) { run<element_of<decltype(element)>>(x); });
+}
+
+void gru_backward(const GruBackwardArgs& x) {
+  with_training_element(x.products.type,
+                        [&](auto* element) { run_backward<element_of<decltype(element)>>(x); });
 }
 
 }  // namespace s2s::S2S_ISA

@@ -146,9 +146,7 @@ class Gru {
 }  // namespace
 
 void gru_inference(const GruInferenceArgs& x) {
-  with_element(x.type, [&](auto* element) {
-    Gru<std::remove_const_t<std::remove_pointer_t<decltype(element)>>>(x).run();
-  });
+  with_element(x.type, [&](auto* element) { Gru<element_of<decltype(element)>>(x).run(); });
 }
 
 }  // namespace s2s::S2S_ISA

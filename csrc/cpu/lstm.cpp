@@ -53,26 +53,26 @@ void gate_gradients(const LstmBackwardArgs& x, int64_t t, int64_t u0, int64_t u1
   }
 }
 
-}  // namespace
-
-void lstm(const LstmArgs& x) {
+template <class Element>
+void run(const LstmArgs& x) {
   const SequenceShape& s = x.shape;
   place_initial(s, x.h0, x.h_prev);
   place_initial(s, x.c0, x.c_prev);
   const int64_t panels = (s.hidden + kLanes - 1) / kLanes;
   const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
-  const int max_parts = recurrent_parts(rows * kGates * s.hidden * s.hidden, panels);
+  const int max_parts = recurrent_parts(rows * kGates * s.hidden * s.hidden, panels, x.products);
   parallel_steps(max_parts, s.steps, [&](int64_t first, int64_t last, int part, int parts) {
     const Range range = share_of(panels, part, parts);
     for (int64_t index = first; index < last; ++index) {
       const int64_t t = step_at(s, index);
-      const float* h = x.h_prev + s.offsets[t] * s.hidden;
+      const Rows<Element> h = step_operand<Element>(x.h_prev + s.offsets[t] * s.hidden, s.hidden,
+                                                    s.batch_sizes[t], s.hidden, x.products.part(part));
       for (int64_t p = range.begin; p < range.end; ++p) {
-        const void* panel = panel_at(x.w_hh, p, ComputeType::float32, s.hidden, kGates * kLanes);
-        for_tiles<max_rows(kGates)>(s.batch_sizes[t], [&](auto height, int64_t row) {
+        const void* panel = training_panel<Element>(x.w_hh, p, s.hidden, kGates * kLanes);
+        for_tiles<rows_for<Element>(kGates)>(s.batch_sizes[t], [&](auto height, int64_t row) {
           constexpr int ROWS = decltype(height)::value;
           Vec sum[ROWS][kGates];
-          panel_product<ROWS, kGates, float>({h, s.hidden}, row, panel, s.hidden, sum);
+          panel_product<ROWS, kGates, Element>(h, row, panel, s.hidden, sum);
           finish_rows(x, t, row, p * kLanes, sum);
         });
       }
@@ -80,11 +80,12 @@ void lstm(const LstmArgs& x) {
   });
 }
 
-void lstm_backward(const LstmBackwardArgs& x) {
+template <class Element>
+void run_backward(const LstmBackwardArgs& x) {
   const SequenceShape& s = x.shape;
   const int64_t panels = (s.hidden + kPanelWidth - 1) / kPanelWidth;
   const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
-  const int max_parts = recurrent_parts(rows * kGates * s.hidden * s.hidden, panels);
+  const int max_parts = recurrent_parts(rows * kGates * s.hidden * s.hidden, panels, x.products);
   // A step ends where its gates' gradients are complete; the product that follows is of a thread's own units.
   parallel_steps(max_parts, s.steps + 1, [&](int64_t first, int64_t last, int part, int parts) {
     const Range range = share_of(panels, part, parts);
@@ -93,13 +94,25 @@ void lstm_backward(const LstmBackwardArgs& x) {
     for (int64_t index = first; index < last; ++index) {
       if (index > 0) {
         const int64_t t = step_at(s, s.steps - index);
-        const float* gates = x.gates + s.offsets[t] * kGates * s.hidden;
-        add_product<false>(gates, kGates * s.hidden, kGates * s.hidden, x.w_hh_t, range, s.batch_sizes[t],
-                           s.hidden, x.dh);
+        const int64_t width = kGates * s.hidden, running = s.batch_sizes[t];
+        const Rows<Element> gates = step_operand<Element>(x.gates + s.offsets[t] * width, width, running,
+                                                          width, x.products.part(part));
+        add_product<false>(gates, width, x.w_hh_t, range, running, s.hidden, x.dh);
       }
       if (index < s.steps) gate_gradients(x, step_at(s, s.steps - 1 - index), u0, u1);
     }
   });
+}
+
+}  // namespace
+
+void lstm(const LstmArgs& x) {
+  with_training_element(x.products.type, [&](auto* element) { run<element_of<decltype(element)>>(x); });
+}
+
+void lstm_backward(const LstmBackwardArgs& x) {
+  with_training_element(x.products.type,
+                        [&](auto* element) { run_backward<element_of<decltype(element)>>(x); });
 }
 
 }  // namespace s2s::S2S_ISA

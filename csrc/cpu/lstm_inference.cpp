@@ -65,8 +65,7 @@ void run(const LstmInferenceArgs& x) {
 }  // namespace
 
 void lstm_inference(const LstmInferenceArgs& x) {
-  with_element(x.type,
-               [&](auto* element) { run<std::remove_const_t<std::remove_pointer_t<decltype(element)>>>(x); });
+  with_element(x.type, [&](auto* element) { run<element_of<decltype(element)>>(x); });
 }
 
 }  // namespace s2s::S2S_ISA

@@ -1,6 +1,5 @@
 // Packed b lies in panels of a few vectors' width, so that the inner loop streams it. Work is split over
-// panels, or over rows where there are few panels; K is cut into blocks of kBlockK that stay in the cache,
-// but for int8.
+// panels, or over rows where there are few panels; K is cut into blocks that stay in the cache, but for int8.
 #include "ops/matmul.h"
 
 #include <type_traits>
@@ -15,14 +14,24 @@ namespace {
 
 constexpr int kMaxRows = max_rows(kPanelVecs);
 constexpr int64_t kBlockM = 16 * kMaxRows;  // rows of a that stay in the cache while a panel passes
-constexpr int64_t kCopiedM =
-    4 * kMaxRows;  // the same where they are copied, to a caller's stack of unknown size
+// The same where they are copied, to a caller's stack of unknown size.
+template <class Element>
+constexpr int64_t kCopiedM = 4 * rows_for<Element>(kPanelVecs);
+
+// Numbers in a block along k: as many bytes of each type of the left operand.
+template <class Element>
+constexpr int64_t kBlockDepth = kIsPair<Element> ? 2 * kBlockK : kBlockK;
+// What holds them: pairs or single numbers.
+template <class Element>
+S2S_INLINE int64_t elements(int64_t depth) {
+  return kIsPair<Element> ? (depth + 1) / 2 : depth;
+}
 constexpr int64_t kSerialWork = 1 << 17;  // multiplications below which a second thread does not pay
 
 // A block of rows of a, copied so that the rows of a tile lie side by side: for a^T, whose columns lie far
 // apart.
-void pack_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int64_t depth, float* out) {
-  for_tiles<kMaxRows>(rows, [&](auto height, int64_t row) {
+void copy_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int64_t depth, float* out) {
+  for_tiles<rows_for<float>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
     constexpr int H = decltype(height)::value;
     const float* a = x.a + (first + row) * x.a_row_stride + k0 * x.a_k_stride;
     float* to = out + row * depth;
@@ -31,6 +40,19 @@ void pack_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int
     }
   });
 }
+
+#if defined(__AVX512BF16__)
+// The same as pairs, of a_row_stride 1.
+void copy_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int64_t depth, BPair* out) {
+  for_tiles<rows_for<BPair>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
+    constexpr int H = decltype(height)::value;
+    const float* a = x.a + first + row + k0 * x.a_k_stride;
+    BPair* to = out + row * elements<BPair>(depth);
+    for (int64_t k = 0; k < depth; k += 2, a += 2 * x.a_k_stride, to += H)
+      store_pairs(to, load(a, H), k + 1 < depth ? load(a + x.a_k_stride, H) : splat(0.0f), H);
+  });
+}
+#endif
 
 // A product along k from `k0` on is added to what c has, the first piece to what the caller wants.
 template <int ROWS, int VECS>
@@ -61,21 +83,27 @@ void finish_tile(const MatmulArgs& x, int64_t row, int64_t column, int64_t k0, b
   }
 }
 
-// Rows [m0, m1) by panels [p0, p1).
+// Where panel p's rows from k0 on lie.
 template <class Element>
-void multiply(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
-  for (int64_t k0 = 0; k0 < x.k || k0 == 0; k0 += kBlockK) {
-    const int64_t depth = x.k - k0 < kBlockK ? x.k - k0 : kBlockK;
+S2S_INLINE const Element* panel_from(const MatmulArgs& x, int64_t p, int64_t k0) {
+  return static_cast<const Element*>(panel_at(x.b, p, x.type, x.k, kPanelWidth)) +
+         elements<Element>(k0) * kPanelWidth;
+}
+
+// Rows [m0, m1) of `all` by panels [p0, p1).
+template <class Element>
+void multiply(const MatmulArgs& x, const Rows<Element>& all, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
+  for (int64_t k0 = 0; k0 < x.k || k0 == 0; k0 += kBlockDepth<Element>) {
+    const int64_t depth = x.k - k0 < kBlockDepth<Element> ? x.k - k0 : kBlockDepth<Element>;
     const bool last = k0 + depth >= x.k;
     for (int64_t first = m0; first < m1; first += kBlockM) {
       const int64_t rows = m1 - first < kBlockM ? m1 - first : kBlockM;
-      const Rows<Element> a{x.a + first * x.a_row_stride + k0, x.a_row_stride};
+      const Rows<Element> a{all.data + first * all.stride + elements<Element>(k0), all.stride};
       for (int64_t p = p0; p < p1; ++p) {
-        const Element* panel =
-            static_cast<const Element*>(panel_at(x.b, p, x.type, x.k, kPanelWidth)) + k0 * kPanelWidth;
+        const Element* panel = panel_from<Element>(x, p, k0);
         const auto tiles = [&](auto vectors) {
           constexpr int kVecs = decltype(vectors)::value;
-          for_tiles<kMaxRows>(rows, [&](auto height, int64_t row) {
+          for_tiles<rows_for<Element>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
             constexpr int kRows = decltype(height)::value;
             Vec sum[kRows][kVecs];
             panel_product<kRows, kVecs, Element, kPanelVecs>(a, row, panel, depth, sum);
@@ -90,21 +118,22 @@ void multiply(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p
 }
 
 // The same for a whose k lie apart: its rows are copied first.
+template <class Element>
 void multiply_copied(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
-  alignas(64) float copied[kCopiedM * kBlockK];
-  for (int64_t k0 = 0; k0 < x.k || k0 == 0; k0 += kBlockK) {
-    const int64_t depth = x.k - k0 < kBlockK ? x.k - k0 : kBlockK;
+  using Copied = std::conditional_t<kIsPair<Element>, BPair, float>;
+  alignas(64) Copied copied[kCopiedM<Element> * kBlockK];
+  for (int64_t k0 = 0; k0 < x.k || k0 == 0; k0 += kBlockDepth<Element>) {
+    const int64_t depth = x.k - k0 < kBlockDepth<Element> ? x.k - k0 : kBlockDepth<Element>;
     const bool last = k0 + depth >= x.k;
-    for (int64_t first = m0; first < m1; first += kCopiedM) {
-      const int64_t rows = m1 - first < kCopiedM ? m1 - first : kCopiedM;
-      pack_rows(x, first, rows, k0, depth, copied);
+    for (int64_t first = m0; first < m1; first += kCopiedM<Element>) {
+      const int64_t rows = m1 - first < kCopiedM<Element> ? m1 - first : kCopiedM<Element>;
+      copy_rows(x, first, rows, k0, depth, static_cast<Copied*>(copied));
       for (int64_t p = p0; p < p1; ++p) {
-        const float* panel =
-            static_cast<const float*>(panel_at(x.b, p, x.type, x.k, kPanelWidth)) + k0 * kPanelWidth;
-        for_tiles<kMaxRows>(rows, [&](auto height, int64_t row) {
+        const Element* panel = panel_from<Element>(x, p, k0);
+        for_tiles<rows_for<Element>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
           constexpr int H = decltype(height)::value;
           Vec sum[H][kPanelVecs];
-          tile<H>(copied + row * depth, 1, H, panel, depth, sum);
+          tile<H, kPanelVecs, Element>(copied + row * elements<Element>(depth), 1, H, panel, depth, sum);
           finish_tile(x, first + row, p * kPanelWidth, k0, last, sum);
         });
       }
@@ -117,7 +146,7 @@ void multiply_int8(const MatmulArgs& x, const Rows<int8_t>& a, int64_t m0, int64
                    int64_t p1) {
   for (int64_t p = p0; p < p1; ++p) {
     const void* panel = panel_at(x.b, p, x.type, x.k, kPanelWidth);
-    for_tiles<max_rows_int8(kPanelVecs)>(m1 - m0, [&](auto height, int64_t row) {
+    for_tiles<max_rows_grouped(kPanelVecs)>(m1 - m0, [&](auto height, int64_t row) {
       Vec sum[decltype(height)::value][kPanelVecs];
       panel_product<decltype(height)::value, kPanelVecs, int8_t>(a, m0 + row, panel, x.k, sum);
       finish_tile(x, m0 + row, p * kPanelWidth, 0, true, sum);
@@ -150,14 +179,22 @@ void matmul(const MatmulArgs& x) {
             [&](int64_t m0, int64_t m1, int64_t p0, int64_t p1) { multiply_int8(x, a, m0, m1, p0, p1); });
     });
   }
-  parallel(max_parts, [&](int part, int parts) {
-    share(x, part, parts, [&](int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
-      if (x.a_k_stride != 1) return multiply_copied(x, m0, m1, p0, p1);
-      if (x.type == ComputeType::float16) return multiply<Half>(x, m0, m1, p0, p1);
-      if (x.type == ComputeType::bfloat16) return multiply<BFloat>(x, m0, m1, p0, p1);
-      multiply<float>(x, m0, m1, p0, p1);
-    });
-  });
+  const auto as = [&](auto* element) {
+    using Element = element_of<decltype(element)>;
+    if constexpr (sizeof(Element) > 1) {
+      const auto copied = [&](int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
+        multiply_copied<Element>(x, m0, m1, p0, p1);
+      };
+      if (x.a_k_stride != 1)
+        return parallel(max_parts, [&](int part, int parts) { share(x, part, parts, copied); });
+      const auto a = left_operand<Element>(x.a, x.a_row_stride, x.m, x.k, 0.0f, x.scratch);
+      parallel(max_parts, [&](int part, int parts) {
+        share(x, part, parts,
+              [&](int64_t m0, int64_t m1, int64_t p0, int64_t p1) { multiply(x, a, m0, m1, p0, p1); });
+      });
+    }
+  };
+  x.type == ComputeType::bfloat16_pairs ? with_training_element(x.type, as) : with_element(x.type, as);
 }
 
 }  // namespace s2s::S2S_ISA

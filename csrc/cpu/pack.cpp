@@ -48,6 +48,22 @@ void pack_columns(const PackArgs& args, const float* from, int64_t lanes, int64_
   }
 }
 
+#if defined(__AVX512BF16__)
+// The same of pairs; `width` of them for two rows of b.
+void pack_columns(const PackArgs& args, const float* from, int64_t lanes, int64_t, int64_t width, BPair* to) {
+  const int64_t K = args.shape.k;
+  for (int64_t k = 0; k < K; k += 2) {
+    float rows[2][kLanes] = {};
+    for (int64_t j = 0; j < lanes; ++j) {
+      const float* column = from + k * args.k_stride + j * args.n_stride;
+      rows[0][j] = column[0];
+      rows[1][j] = k + 1 < K ? column[args.k_stride] : 0.0f;
+    }
+    store_pairs(to + k / 2 * width, load(rows[0]), load(rows[1]), kLanes);
+  }
+}
+#endif
+
 // The scale of one column; NaN where a weight is NaN or infinite.
 float scale_of(const PackArgs& args, const float* column) {
   float largest = 0.0f, zero = 0.0f;
@@ -91,8 +107,8 @@ void pack(const PackArgs& args) {
   const int64_t unit = s.gates ? s.n / s.gates : 0, bytes = panel_bytes(s.type, s.k, width);
   const auto pack_panels = [&](int part, int parts) {
     const Range range = share_of(panels, part, parts);
-    with_element(s.type, [&](auto* element) {
-      using Element = std::remove_const_t<std::remove_pointer_t<decltype(element)>>;
+    const auto pack_as = [&](auto* element) {
+      using Element = element_of<decltype(element)>;
       for (int64_t p = range.begin; p < range.end; ++p) {
         Element* panel = reinterpret_cast<Element*>(static_cast<char*>(args.packed) + p * bytes);
         for (int64_t v = 0; v < vecs; ++v) {
@@ -104,7 +120,9 @@ void pack(const PackArgs& args) {
           pack_columns(args, args.source + first * args.n_stride, lanes, v * kLanes, width, panel + at);
         }
       }
-    });
+    };
+    if (s.type == ComputeType::bfloat16_pairs) return with_training_element(s.type, pack_as);
+    with_element(s.type, pack_as);
   };
   parallel(s.k * s.n < kSerialWork ? 1 : 64, pack_panels);
 }

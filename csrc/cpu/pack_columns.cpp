@@ -45,6 +45,8 @@ void one_panel(const PackColumnsArgs& x, int64_t panel) {
     case ComputeType::float16:
     case ComputeType::bfloat16:
       return copy_columns<uint16_t>(x, panel, 0, x.shape.k);
+    case ComputeType::bfloat16_pairs:  // training takes no columns
+      return;
     case ComputeType::int8:
       copy_columns<Group>(x, panel, 0, grouped(x.shape.k) / kGroup);
       // the scales and compensations

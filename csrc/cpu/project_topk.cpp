@@ -31,7 +31,7 @@ struct Records {
   int64_t* sizes = nullptr;    // [parts, m] of the best
   float* values = nullptr;     // [parts - 1, m, best]: the first part writes the result's memory
   int32_t* indices = nullptr;  // [parts - 1, m, best]
-  void* quantized = nullptr;   // int8: quantized_bytes(m, k)
+  void* quantized = nullptr;   // int8: narrow_bytes(m, k)
 };
 
 Best best_of(const ProjectTopkArgs& x, const Records& records, int part, int64_t row) {
@@ -118,7 +118,7 @@ void finish_row(const ProjectTopkArgs& x, const Records& records, int parts, int
 // Divides the thread's scratch memory.
 Records make_records(const ProjectTopkArgs& x, Records records, int parts) {
   const int64_t per_row = x.m * records.blocks, lists = (parts - 1) * x.m * x.best;
-  const int64_t quantized = x.type == ComputeType::int8 ? quantized_bytes(x.m, x.k) : 0;
+  const int64_t quantized = x.type == ComputeType::int8 ? narrow_bytes(x.m, x.k) : 0;
   records.quantized =
       thread_scratch(static_cast<size_t>(quantized + parts * x.m * 8 + per_row * 8 + lists * 8));
   records.sizes = reinterpret_cast<int64_t*>(static_cast<char*>(records.quantized) + quantized);
@@ -140,7 +140,7 @@ void project_topk(const ProjectTopkArgs& x) {
   if (parts > units) parts = static_cast<int>(units);
   const Records records = make_records(x, {blocks, chunk, chunks}, parts);
   with_element(x.type, [&](auto* element) {
-    using Element = std::remove_const_t<std::remove_pointer_t<decltype(element)>>;
+    using Element = element_of<decltype(element)>;
     const Rows<Element> a =
         left_operand<Element>(x.a, x.a_row_stride, x.m, x.k, x.least_bound, records.quantized);
     parallel(parts, [&](int part, int all) {

@@ -1,7 +1,7 @@
 // The table of one instruction set, the only symbol by which ops/backend.cpp finds it.
 #include "cpu/table.h"
 
-#include "cpu/vec.h"
+#include "cpu/detail/weights.h"
 
 #define S2S_TEXT(x) #x
 #define S2S_NAME(x) S2S_TEXT(x)
@@ -12,6 +12,7 @@ extern const Kernels table;
 const Kernels table = {
     S2S_NAME(S2S_ISA),
     kLanes > 4,
+    kPairs,
     packed_bytes,
     pack,
     matmul,

@@ -106,9 +106,9 @@ Cell::Packed Cell::pack(int64_t begin, int64_t count, ComputeType type) const {
   }
   if (config_.kind == CellKind::lstm) {
     if (b_hh_.defined()) ops::add(as_row(b_hh_.value), as_row(packed.input_bias));
-    packed.hidden.w_hh = ops::pack_transposed(w_hh_.value, 4, type);
+    packed.hidden.w_hh = ops::pack_transposed(w_hh_.value, 4, step_type(type));
   } else {
-    packed.hidden = ops::pack_gru(w_hh_.value, config_.reset_after, type);
+    packed.hidden = ops::pack_gru(w_hh_.value, config_.reset_after, step_type(type));
     packed.hidden_bias = Tensor::zeros({3 * config_.hidden});
     if (b_hh_.defined()) ops::add(as_row(b_hh_.value), as_row(packed.hidden_bias));
   }
@@ -116,16 +116,23 @@ Cell::Packed Cell::pack(int64_t begin, int64_t count, ComputeType type) const {
 }
 
 ops::Packed Cell::pack_input(int64_t begin, int64_t count, ComputeType type) const {
-  return ops::pack_transposed(w_ih_.value.columns(begin, count), 0, ops::product_type(type));
+  return ops::pack_transposed(w_ih_.value.columns(begin, count), 0,
+                              ops::product_type(w_ih_.value.device(), type));
 }
 
 ops::Packed Cell::pack_input_backward(int64_t begin, int64_t count) const {
-  return ops::pack(w_ih_.value.columns(begin, count), ops::product_type());
+  return ops::pack(w_ih_.value.columns(begin, count), ops::product_type(w_ih_.value.device()));
 }
 
 ops::PackedGru Cell::pack_hidden_backward() const {
-  if (config_.kind == CellKind::lstm) return {ops::pack(w_hh_.value), {}};
-  return ops::pack_gru_backward(w_hh_.value);
+  const ComputeType type = step_type(ComputeType::float32);
+  if (config_.kind == CellKind::lstm) return {ops::pack(w_hh_.value, type), {}};
+  return ops::pack_gru_backward(w_hh_.value, type);
+}
+
+// A device's recurrences are trained in float32.
+ComputeType Cell::step_type(ComputeType type) const {
+  return w_hh_.value.device().is_cpu() ? ops::product_type(Device::cpu(), type) : type;
 }
 
 void Cell::input_product(const Packed& packed, const Tensor& x, bool bounded, const Tensor& gates) {

@@ -99,6 +99,7 @@ class Cell {
   void add_input_gradients(const Saved& saved, const Tensor& x, int64_t begin) const;
 
  private:
+  ComputeType step_type(ComputeType type) const;  // of the recurrent weights
   void walk(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved,
             const State& initial, const Tensor& y, const State& last) const;
   void walk_backward(const ops::PackedGru& packed, const Ragged& ragged, bool reverse, const Saved& saved,

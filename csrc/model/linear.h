@@ -15,13 +15,13 @@ class Linear {
   Linear(Parameter weight, Parameter bias) : weight_(weight), bias_(bias) {}
 
   ops::Packed pack(ComputeType type = ComputeType::float32) const {
-    return ops::pack_transposed(weight_.value, 0, ops::product_type(type));
+    return ops::pack_transposed(weight_.value, 0, ops::product_type(weight_.value.device(), type));
   }
   // Of the inputs [begin, begin + count).
   ops::Packed pack(int64_t begin, int64_t count, ComputeType type) const {
-    return ops::pack_transposed(weight_.value.columns(begin, count), 0, ops::product_type(type));
+    return ops::pack_transposed(weight_.value.columns(begin, count), 0, ops::product_type(weight_.value.device(), type));
   }
-  ops::Packed pack_backward() const { return ops::pack(weight_.value, ops::product_type()); }
+  ops::Packed pack_backward() const { return ops::pack(weight_.value, ops::product_type(weight_.value.device())); }
   // bounded: x are states or averages of states.
   void forward(const ops::Packed& packed, const Tensor& x, const Tensor& y,
                Activation activation = Activation::none, bool bounded = true) const;

@@ -21,6 +21,8 @@ const char* name_of(ComputeType type) {
       return "bfloat16";
     case ComputeType::int8:
       return "int8";
+    case ComputeType::bfloat16_pairs:
+      return "bfloat16";
   }
   return "unknown";
 }

@@ -1,4 +1,6 @@
-// What a packed weight is stored and multiplied as. Sums are float32, or int32 for int8.
+// What a packed weight is stored and multiplied as. Sums are float32, or int32 for int8. bfloat16_pairs: of
+// the CPU, in training only: both factors are bfloat16, neighbours in k are multiplied by one instruction
+// (Kernels::pairs).
 #pragma once
 
 #include <cstdint>
@@ -6,7 +8,7 @@
 
 namespace s2s {
 
-enum class ComputeType : uint8_t { float32, float16, bfloat16, int8 };
+enum class ComputeType : uint8_t { float32, float16, bfloat16, int8, bfloat16_pairs };
 
 const char* name_of(ComputeType type);
 

@@ -10,9 +10,9 @@ PackedGru pack_gru(const Tensor& w_hh, bool reset_after, ComputeType type) {
   return {pack_transposed(w_hh.rows(0, 2 * H), 2, type), pack_transposed(w_hh.rows(2 * H, H), 1, type)};
 }
 
-PackedGru pack_gru_backward(const Tensor& w_hh) {
+PackedGru pack_gru_backward(const Tensor& w_hh, ComputeType type) {
   const int64_t H = w_hh.dim(1);
-  return {pack(w_hh.rows(0, 2 * H)), pack(w_hh.rows(2 * H, H))};
+  return {pack(w_hh.rows(0, 2 * H), type), pack(w_hh.rows(2 * H, H), type)};
 }
 
 void gru(const Ragged& ragged, bool reverse, bool reset_after, const Tensor& gates, const PackedGru& weights,
@@ -30,11 +30,12 @@ void gru(const Ragged& ragged, bool reverse, bool reset_after, const Tensor& gat
   expect(op, "h_last", h_last, {N, H});
   for (const Tensor* t : {&gates, &h0, &h_prev, &hn, &h_last})
     expect_contiguous(op, "every argument but y", *t);
-  kernels(common_device(
-              op, {&gates, &weights.w_hh.data, &weights.w_hn.data, &b_hh, &h0, &y, &h_prev, &hn, &h_last}))
-      .gru({sequence_shape(ragged, H, reverse), reset_after, gates.f32(), weights.w_hh.data.f32(),
-            weights.w_hn.defined() ? weights.w_hn.data.f32() : nullptr, b_hh.f32(), h0.f32(), y.f32(),
-            y.row_stride(), h_prev.f32(), hn.f32(), h_last.f32()});
+  const Device device = common_device(
+      op, {&gates, &weights.w_hh.data, &weights.w_hn.data, &b_hh, &h0, &y, &h_prev, &hn, &h_last});
+  kernels(device).gru({sequence_shape(ragged, H, reverse),
+                       step_products(op, weights.w_hh.shape.type, device, N, H), reset_after, gates.f32(),
+                       weights.w_hh.data.f32(), weights.w_hn.defined() ? weights.w_hn.data.f32() : nullptr,
+                       b_hh.f32(), h0.f32(), y.f32(), y.row_stride(), h_prev.f32(), hn.f32(), h_last.f32()});
 }
 
 void gru_backward(const Ragged& ragged, bool reverse, bool reset_after, const Tensor& gates,
@@ -55,9 +56,10 @@ void gru_backward(const Ragged& ragged, bool reverse, bool reset_after, const Te
   const Device device =
       common_device(op, {&gates, &dgates_hn, &weights.w_hh.data, &weights.w_hn.data, &h_prev, &hn, &dy, &dh});
   const Tensor d_reset = reset_after ? Tensor() : Tensor::empty({N, H}, DType::f32, device);
-  kernels(device).gru_backward({sequence_shape(ragged, H, reverse), reset_after, gates.f32(), dgates_hn.f32(),
-                                weights.w_hh.data.f32(), weights.w_hn.data.f32(), h_prev.f32(), hn.f32(),
-                                dy.f32(), dy.row_stride(), dh.f32(), reset_after ? nullptr : d_reset.f32()});
+  kernels(device).gru_backward(
+      {sequence_shape(ragged, H, reverse), step_products(op, weights.w_hh.shape.type, device, N, 2 * H),
+       reset_after, gates.f32(), dgates_hn.f32(), weights.w_hh.data.f32(), weights.w_hn.data.f32(),
+       h_prev.f32(), hn.f32(), dy.f32(), dy.row_stride(), dh.f32(), reset_after ? nullptr : d_reset.f32()});
 }
 
 }  // namespace s2s::ops

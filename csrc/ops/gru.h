@@ -13,6 +13,7 @@ namespace s2s {
 
 struct GruArgs {
   SequenceShape shape;
+  StepProducts products;
   bool reset_after;
   float* gates;       // [R, 3H] in: W_ih x + b_ih; out: the gates' activations
   const float* w_hh;  // reset_after: packed, gates = 3; before: packed, gates = 2 (r, z)
@@ -28,6 +29,7 @@ struct GruArgs {
 
 struct GruBackwardArgs {
   SequenceShape shape;
+  StepProducts products;
   bool reset_after;
   float* gates;         // [R, 3H] in: activations; out: gradients of the input's part of the pre-activations
   float* dgates_hn;     // [R, H] out: gradient of the recurrent part of n (its r and z equal those in gates)
@@ -47,7 +49,7 @@ struct PackedGru {
   Packed w_hh, w_hn;
 };
 PackedGru pack_gru(const Tensor& w_hh, bool reset_after, ComputeType type = ComputeType::float32);
-PackedGru pack_gru_backward(const Tensor& w_hh);
+PackedGru pack_gru_backward(const Tensor& w_hh, ComputeType type = ComputeType::float32);
 
 void gru(const Ragged& ragged, bool reverse, bool reset_after, const Tensor& gates, const PackedGru& weights,
          const Tensor& b_hh, const Tensor& h0, const Tensor& y, const Tensor& h_prev, const Tensor& hn,

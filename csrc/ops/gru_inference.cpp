@@ -14,6 +14,7 @@ void gru_inference(const Ragged& ragged, Range steps, bool reverse, bool reset_a
   const SequenceShape shape = sequence_shape(ragged, steps, weights.w_hh.shape.k, reverse);
   const int64_t N = shape.sequences, R = shape.offsets[shape.steps] - shape.offsets[0],
                 H = weights.w_hh.shape.k;
+  check(op, weights.w_hh.shape.type != ComputeType::bfloat16_pairs, "Expected weights packed for inference.");
   check(op, weights.w_hh.shape.gates == (reset_after ? 3 : 2), "Expected w_hh packed for this variant.");
   expect(op, "gates", gates, {R, 3 * H});
   expect(op, "b_hh", b_hh, {3 * H});

@@ -28,7 +28,7 @@ struct GruInferenceArgs {
 // The states, and z beside r h.
 constexpr int64_t gru_scratch_bytes(int64_t sequences, int64_t hidden) {
   return recurrent_scratch_bytes(sequences, hidden) + sequences * hidden * 8 + 128 +
-         quantized_bytes(sequences, hidden);
+         narrow_bytes(sequences, hidden);
 }
 
 namespace ops {

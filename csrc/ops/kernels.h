@@ -32,6 +32,7 @@ namespace s2s {
 struct Kernels {
   const char* name;
   bool fast_int8;  // products of bytes are at least as fast as those of floats
+  bool pairs;      // ComputeType::bfloat16_pairs is there
   int64_t (*packed_bytes)(const PackShape&);
   void (*pack)(const PackArgs&);
   void (*matmul)(const MatmulArgs&);

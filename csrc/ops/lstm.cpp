@@ -20,9 +20,10 @@ void lstm(const Ragged& ragged, bool reverse, const Tensor& gates, const Packed&
   expect(op, "cn", cn, {N, H});
   for (const Tensor* t : {&gates, &h0, &c0, &h_prev, &c_prev, &hn, &cn})
     expect_contiguous(op, "every argument but y", *t);
-  kernels(common_device(op, {&gates, &w_hh.data, &h0, &c0, &y, &h_prev, &c_prev, &hn, &cn}))
-      .lstm({sequence_shape(ragged, H, reverse), gates.f32(), w_hh.data.f32(), h0.f32(), c0.f32(), y.f32(),
-             y.row_stride(), h_prev.f32(), c_prev.f32(), hn.f32(), cn.f32()});
+  const Device device = common_device(op, {&gates, &w_hh.data, &h0, &c0, &y, &h_prev, &c_prev, &hn, &cn});
+  kernels(device).lstm({sequence_shape(ragged, H, reverse), step_products(op, w_hh.shape.type, device, N, H),
+                        gates.f32(), w_hh.data.f32(), h0.f32(), c0.f32(), y.f32(), y.row_stride(),
+                        h_prev.f32(), c_prev.f32(), hn.f32(), cn.f32()});
 }
 
 void lstm_backward(const Ragged& ragged, bool reverse, const Tensor& gates, const Packed& w_hh_t,
@@ -36,9 +37,10 @@ void lstm_backward(const Ragged& ragged, bool reverse, const Tensor& gates, cons
   expect(op, "dh", dh, {N, H});
   expect(op, "dc", dc, {N, H});
   for (const Tensor* t : {&gates, &c_prev, &dh, &dc}) expect_contiguous(op, "every argument but dy", *t);
-  kernels(common_device(op, {&gates, &w_hh_t.data, &c_prev, &dy, &dh, &dc}))
-      .lstm_backward({sequence_shape(ragged, H, reverse), gates.f32(), w_hh_t.data.f32(), c_prev.f32(),
-                      dy.f32(), dy.row_stride(), dh.f32(), dc.f32()});
+  const Device device = common_device(op, {&gates, &w_hh_t.data, &c_prev, &dy, &dh, &dc});
+  kernels(device).lstm_backward(
+      {sequence_shape(ragged, H, reverse), step_products(op, w_hh_t.shape.type, device, N, 4 * H),
+       gates.f32(), w_hh_t.data.f32(), c_prev.f32(), dy.f32(), dy.row_stride(), dh.f32(), dc.f32()});
 }
 
 }  // namespace s2s::ops

@@ -18,8 +18,19 @@ struct SequenceShape {
   bool reverse;
 };
 
+// How the CPU multiplies in training's steps: by float32, or by bfloat16_pairs, for which each thread rounds
+// the rows of a step into a part of `scratch`.
+struct StepProducts {
+  ComputeType type;
+  int parts;  // threads at most
+  int64_t part_bytes;
+  void* scratch;
+  void* part(int index) const { return static_cast<char*>(scratch) + index * part_bytes; }
+};
+
 struct LstmArgs {
   SequenceShape shape;
+  StepProducts products;
   float* gates;       // [R, 4H] in: W_ih x + b_ih + b_hh; out: the gates' activations, which backward needs
   const float* w_hh;  // packed, gates = 4
   const float* h0;    // [N, H]
@@ -34,6 +45,7 @@ struct LstmArgs {
 
 struct LstmBackwardArgs {
   SequenceShape shape;
+  StepProducts products;
   float* gates;         // [R, 4H] in: activations; out: gradients of the pre-activations
   const float* w_hh_t;  // packed [4H, H] plain: the gradient's product
   const float* c_prev;  // [R, H]

@@ -12,6 +12,7 @@ void lstm_inference(const Ragged& ragged, Range steps, bool reverse, const Tenso
   const char* op = "lstm_inference";
   const SequenceShape shape = sequence_shape(ragged, steps, w_hh.shape.k, reverse);
   const int64_t N = shape.sequences, R = shape.offsets[shape.steps] - shape.offsets[0], H = w_hh.shape.k;
+  check(op, w_hh.shape.type != ComputeType::bfloat16_pairs, "Expected weights packed for inference.");
   check(op, w_hh.shape.gates == 4 && w_hh.shape.n == 4 * H, "Expected w_hh of shape [", 4 * H, ", ", H, "].");
   expect(op, "gates", gates, {R, 4 * H});
   if (h0.defined()) expect(op, "h0", h0, {N, H});

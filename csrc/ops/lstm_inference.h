@@ -25,7 +25,7 @@ struct LstmInferenceArgs {
 
 // Two copies of N states of width H, as floats and quantised.
 constexpr int64_t recurrent_scratch_bytes(int64_t sequences, int64_t hidden) {
-  return 2 * (sequences * hidden * 4 + 64 + quantized_bytes(sequences, hidden));
+  return 2 * (sequences * hidden * 4 + 64 + narrow_bytes(sequences, hidden));
 }
 
 namespace ops {

@@ -26,8 +26,10 @@ ProductScope::ProductScope(ComputeType type) : before_(std::exchange(products, t
 ProductScope::~ProductScope() {
   products = before_;
 }
-ComputeType product_type(ComputeType type) {
-  return type == ComputeType::float32 ? products : type;
+ComputeType product_type(Device device, ComputeType type) {
+  if (type != ComputeType::float32) return type;
+  if (products == ComputeType::float32 || !device.is_cpu()) return products;
+  return kernels().pairs ? ComputeType::bfloat16_pairs : ComputeType::float32;
 }
 
 Packed pack(const Tensor& b, ComputeType type) {
@@ -67,9 +69,9 @@ void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptio
     index = options.index.to(device);
     args.table = {options.table.f32(), options.table.row_stride(), index.i32()};
   }
-  if (args.type == ComputeType::int8) {
+  if (args.type == ComputeType::int8 || args.type == ComputeType::bfloat16_pairs) {
     args.least_bound = options.bounded ? 1.0f : 0.0f;
-    args.scratch = scratch_on(device, quantized_bytes(args.m, args.k));
+    args.scratch = scratch_on(device, narrow_bytes(args.m, args.k));
   }
   kernels(device).matmul(args);
 }
@@ -80,8 +82,7 @@ void matmul_transposed(const Tensor& a, const Tensor& b, const Tensor& c, bool a
   expect_matrix(op, "b", b);
   check(op, a.dim(0) == b.dim(0), "Expected b of ", a.dim(0), " rows like a, got ", b.dim(0), ".");
   expect(op, "c", c, {a.dim(1), b.dim(1)});
-  // The CPU takes a^T by copies of its own, which are float32.
-  const Packed packed = pack(b, b.device().is_cpu() ? ComputeType::float32 : product_type());
+  const Packed packed = pack(b, product_type(b.device()));
   MatmulArgs args{};
   args.m = a.dim(1), args.n = b.dim(1), args.k = a.dim(0);
   args.a = a.f32(), args.a_row_stride = 1, args.a_k_stride = a.row_stride();

@@ -36,7 +36,8 @@ struct RowTable {
 
 struct MatmulArgs {
   int64_t m, n, k;
-  const float* a;  // a[m][k] = a[m * a_row_stride + k * a_k_stride]; a_k_stride = 1 but for float32
+  const float* a;  // a[m][k] = a[m * a_row_stride + k * a_k_stride]; one of the strides is 1: on the CPU
+                   // a_k_stride, but for float32 and bfloat16_pairs
   int64_t a_row_stride, a_k_stride;
   ComputeType type;
   const void* b;  // packed, gates = 0
@@ -48,11 +49,12 @@ struct MatmulArgs {
   RowTable table;     // added to, in the place of c
   bool downward;      // walk the panels from the last to the first
   float least_bound;  // int8: rows of a are quantised by their largest magnitude, at least this
-  void* scratch;      // int8: quantized_bytes(m, k)
+  void* scratch;      // int8 and bfloat16_pairs: narrow_bytes(m, k)
 };
 
-// Bytes that hold `rows` quantised rows of width k and their scales, on every instruction set.
-constexpr int64_t quantized_bytes(int64_t rows, int64_t k) {
+// Bytes that hold `rows` rows of width k, quantised with their scales or as pairs of bfloat16, on every
+// instruction set.
+constexpr int64_t narrow_bytes(int64_t rows, int64_t k) {
   return rows * ((k + 63) / 64 * 128 + 64);
 }
 
@@ -74,7 +76,7 @@ struct Packed {
 };
 
 // What this thread packs matrices as that are given as float32, in plain products: float32, or in a scope
-// another type. A training step in bfloat16 rounds what it multiplies, not what it updates.
+// bfloat16. A training step in bfloat16 rounds what it multiplies, not what it updates.
 class ProductScope {
  public:
   explicit ProductScope(ComputeType type);
@@ -85,7 +87,8 @@ class ProductScope {
  private:
   ComputeType before_;
 };
-ComputeType product_type(ComputeType type = ComputeType::float32);
+// bfloat16 is on the CPU bfloat16_pairs, or float32 where the instruction set has no products of pairs.
+ComputeType product_type(Device device, ComputeType type = ComputeType::float32);
 
 Packed pack(const Tensor& b, ComputeType type = ComputeType::float32);  // b [K, N] as it is
 // weight [N, K], as PyTorch keeps it: b = weight^T.

@@ -1,11 +1,11 @@
 // A packed matrix as panels, and a row block of the left operand times one of them, for every ComputeType.
-// A panel is VECS vectors wide: [K][VECS * kLanes] floats or 16-bit numbers; for int8 [K / kGroup][VECS *
-// kLanes][kGroup], then per column the scale (float) and the compensation of kOffset (int32).
+// A panel is VECS vectors wide: [K][VECS * kLanes] floats or 16-bit numbers; [K / 2][VECS * kLanes] pairs of
+// them; for int8 [K / kGroup][VECS * kLanes][kGroup], then per column the scale (float) and the compensation
+// of kOffset (int32).
 #pragma once
 
-#include <type_traits>
-
 #include "core/threads.h"
+#include "cpu/detail/pairs.h"
 #include "cpu/detail/quantize.h"
 #include "cpu/detail/tile.h"
 #include "ops/matmul.h"
@@ -24,8 +24,9 @@ S2S_INLINE int64_t element_bytes(ComputeType type) {
 }
 
 S2S_INLINE int64_t panel_bytes(ComputeType type, int64_t K, int64_t width) {
-  const int64_t bytes =
-      type == ComputeType::int8 ? (grouped(K) + kColumnTail) * width : K * width * element_bytes(type);
+  int64_t bytes = K * width * element_bytes(type);
+  if (type == ComputeType::int8) bytes = (grouped(K) + kColumnTail) * width;
+  if (type == ComputeType::bfloat16_pairs) bytes = (K + 1) / 2 * width * int64_t{sizeof(BPair)};
   return (bytes + 63) / 64 * 64;
 }
 
@@ -34,7 +35,7 @@ S2S_INLINE const void* panel_at(const void* packed, int64_t p, ComputeType type,
   return static_cast<const char*>(packed) + p * panel_bytes(type, K, width);
 }
 
-// Rows of the left operand: floats, or for int8 weights quantised.
+// Rows of the left operand: floats; quantised for int8, rounded for pairs.
 template <class Element>
 struct Rows {
   const float* data;
@@ -47,12 +48,33 @@ struct Rows<int8_t> {
   const float* units;  // what one unit of each row stands for
 };
 
+template <>
+struct Rows<BPair> {
+  const BPair* data;
+  int64_t stride;
+};
+
 template <class Element>
 constexpr int rows_for(int vecs) {
-  return sizeof(Element) == 1 ? max_rows_int8(vecs) : max_rows(vecs);
+  return sizeof(Element) == 1 || kIsPair<Element> ? max_rows_grouped(vecs) : max_rows(vecs);
 }
 
-// Rows of floats as the left operand; for int8 quantised into `scratch`, quantized_bytes(rows, K).
+// Rows of floats as the left operand of a step that one thread computes; for pairs rounded into its
+// `scratch`, narrow_bytes(rows, K).
+template <class Element>
+S2S_INLINE Rows<Element> step_operand(const float* a, int64_t stride, int64_t rows, int64_t K,
+                                      void* scratch) {
+  if constexpr (kIsPair<Element>) {
+    round_rows(a, stride, {0, rows}, K, static_cast<Element*>(scratch));
+    return {static_cast<Element*>(scratch), rounded_stride(K)};
+  } else {
+    static_cast<void>(rows), static_cast<void>(K), static_cast<void>(scratch);
+    return {a, stride};
+  }
+}
+
+// Rows of floats as the left operand; for int8 quantised and for pairs rounded into `scratch`,
+// narrow_bytes(rows, K).
 template <class Element>
 Rows<Element> left_operand(const float* a, int64_t stride, int64_t rows, int64_t K, float least_bound,
                            void* scratch) {
@@ -66,6 +88,11 @@ Rows<Element> left_operand(const float* a, int64_t stride, int64_t rows, int64_t
         units[r] = quantize_row(a + r * stride, K, least_bound, data + r * q_stride);
     });
     return {data, q_stride, units};
+  } else if constexpr (kIsPair<Element>) {
+    Element* data = static_cast<Element*>(scratch);
+    parallel(rows * K < (1 << 17) ? 1 : 64,
+             [&](int part, int parts) { round_rows(a, stride, share_of(rows, part, parts), K, data); });
+    return {data, rounded_stride(K)};
   } else {
     static_cast<void>(rows), static_cast<void>(K), static_cast<void>(least_bound), static_cast<void>(scratch);
     return {a, stride};

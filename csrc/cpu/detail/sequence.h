@@ -34,16 +34,23 @@ S2S_INLINE void place_initial(const SequenceShape& s, const float* initial, floa
   }
 }
 
+// Panel p of a recurrent weight as training packs it.
+template <class Element>
+S2S_INLINE const void* training_panel(const void* packed, int64_t p, int64_t K, int64_t width) {
+  constexpr ComputeType type = kIsPair<Element> ? ComputeType::bfloat16_pairs : ComputeType::float32;
+  return panel_at(packed, p, type, K, width);
+}
+
 // out [rows, hidden] = or += a [rows, depth] times the panels in `range` of packed b [depth, hidden].
-template <bool ADD>
-void add_product(const float* a, int64_t a_stride, int64_t depth, const float* b, Range range, int64_t rows,
+template <bool ADD, class Element>
+void add_product(const Rows<Element>& a, int64_t depth, const float* b, Range range, int64_t rows,
                  int64_t hidden, float* out) {
   for (int64_t p = range.begin; p < range.end; ++p) {
-    const void* panel = panel_at(b, p, ComputeType::float32, depth, kPanelWidth);
-    for_tiles<max_rows(kPanelVecs)>(rows, [&](auto height, int64_t row) {
+    const void* panel = training_panel<Element>(b, p, depth, kPanelWidth);
+    for_tiles<rows_for<Element>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
       constexpr int ROWS = decltype(height)::value;
       Vec sum[ROWS][kPanelVecs];
-      panel_product<ROWS, kPanelVecs, float>({a, a_stride}, row, panel, depth, sum);
+      panel_product<ROWS, kPanelVecs, Element>(a, row, panel, depth, sum);
       for (int v = 0; v < kPanelVecs; ++v) {
         const int64_t unit = p * kPanelWidth + v * kLanes;
         if (unit >= hidden) return;
@@ -58,10 +65,14 @@ void add_product(const float* a, int64_t a_stride, int64_t depth, const float* b
 }
 
 // Threads for a recurrence: a step's products and a hand-over of about a third of a microsecond must pay.
-S2S_INLINE int recurrent_parts(int64_t multiplications_per_step, int64_t panels,
-                               ComputeType type = ComputeType::float32) {
+S2S_INLINE int recurrent_parts(int64_t multiplications_per_step, int64_t panels, ComputeType type) {
   if (multiplications_per_step < (type == ComputeType::int8 ? 200000 : 60000)) return 1;
   return panels < 64 ? static_cast<int>(panels) : 64;
+}
+S2S_INLINE int recurrent_parts(int64_t multiplications_per_step, int64_t panels,
+                               const StepProducts& products) {
+  const int parts = recurrent_parts(multiplications_per_step, panels, products.type);
+  return parts < products.parts ? parts : products.parts;
 }
 
 }  // namespace

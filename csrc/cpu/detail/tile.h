@@ -15,8 +15,8 @@ constexpr int kPanelWidth = kPanelVecs * kLanes;
 constexpr int max_rows(int vecs) {
   return (kRegisters - vecs - (kRegisters == 16)) / vecs;
 }
-// The same for int8, whose broadcast needs a register of its own.
-constexpr int max_rows_int8(int vecs) {
+// The same for groups of neighbours in k, whose broadcast needs a register of its own.
+constexpr int max_rows_grouped(int vecs) {
   return (kRegisters - vecs - 1 - (kRegisters == 16)) / vecs;
 }
 
@@ -77,6 +77,36 @@ S2S_INLINE void tile_int8(const Quantized* a, int64_t row_stride, const int8_t* 
     for (int v = 0; v < VECS; ++v) sum[r][v] = local[r][v];
   }
 }
+
+#if defined(__AVX512BF16__)
+// The same of pairs: a[r][pair] = a[r * row_stride + pair * k_stride], b: [pairs][WIDTH * kLanes].
+template <int ROWS, int VECS, class Element, int WIDTH = VECS>
+S2S_INLINE void tile(const BPair* a, int64_t row_stride, int64_t k_stride, const Element* b, int64_t K,
+                     Vec (&sum)[ROWS][VECS]) {
+  static_assert(kIsPair<Element>);
+  Vec local[ROWS][VECS] = {};
+  for (int64_t k = 0; k < K; k += 2) {
+    __m512i column[VECS];
+#pragma GCC unroll 16
+    for (int v = 0; v < VECS; ++v) column[v] = _mm512_loadu_si512(b + v * kLanes);
+#pragma GCC unroll 32
+    for (int r = 0; r < ROWS; ++r) {
+      int32_t pair;
+      std::memcpy(&pair, a + r * row_stride, sizeof(pair));
+      const __m512bh x = (__m512bh)_mm512_set1_epi32(pair);
+#pragma GCC unroll 16
+      for (int v = 0; v < VECS; ++v) local[r][v].v = _mm512_dpbf16_ps(local[r][v].v, (__m512bh)column[v], x);
+    }
+    a += k_stride;
+    b += WIDTH * kLanes;
+  }
+#pragma GCC unroll 32
+  for (int r = 0; r < ROWS; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < VECS; ++v) sum[r][v] = local[r][v];
+  }
+}
+#endif
 
 template <int N>
 struct Int {

@@ -2,6 +2,8 @@
 // neighbours in k with activations of as many bytes as the instruction set wants: exact integers on all.
 #pragma once
 
+#include <type_traits>
+
 #include "cpu/vec.h"
 #include "ops/compute_type.h"
 
@@ -110,7 +112,23 @@ S2S_INLINE Vec to_float(IntVec a) {
   return {__builtin_convertvector(a.v, NativeFloats)};
 }
 
-// Calls f with a null pointer of the element type.
+// Two bfloat16 numbers that are neighbours in k, for ComputeType::bfloat16_pairs.
+struct BPair {
+  uint16_t bits[2];
+};
+// The element type of the pointers that with_element hands out.
+template <class Pointer>
+using element_of = std::remove_const_t<std::remove_pointer_t<Pointer>>;
+
+template <class Element>
+constexpr bool kIsPair = std::is_same_v<Element, BPair>;
+#if defined(__AVX512BF16__)
+constexpr bool kPairs = true;
+#else
+constexpr bool kPairs = false;
+#endif
+
+// Calls f with a null pointer of the type of element that inference multiplies by.
 template <class F>
 S2S_INLINE void with_element(ComputeType type, const F& f) {
   switch (type) {
@@ -122,7 +140,17 @@ S2S_INLINE void with_element(ComputeType type, const F& f) {
       return f(static_cast<const BFloat*>(nullptr));
     case ComputeType::int8:
       return f(static_cast<const int8_t*>(nullptr));
+    case ComputeType::bfloat16_pairs:
+      return;  // training's alone
   }
+}
+// The same of training.
+template <class F>
+S2S_INLINE void with_training_element(ComputeType type, const F& f) {
+  if constexpr (kPairs) {
+    if (type == ComputeType::bfloat16_pairs) return f(static_cast<const BPair*>(nullptr));
+  }
+  f(static_cast<const float*>(nullptr));
 }
 
 }  // namespace

@@ -71,6 +71,8 @@ inline void with_element(ComputeType type, const F& f) {
       return f(static_cast<const BFloat*>(nullptr));
     case ComputeType::int8:
       return f(static_cast<const int8_t*>(nullptr));
+    case ComputeType::bfloat16_pairs:
+      return;  // of the CPU alone
   }
 }
 

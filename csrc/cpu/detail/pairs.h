@@ -1,0 +1,42 @@
+// Floats as pairs of bfloat16, rounded to nearest (ties to even, denormal numbers to zero), neighbours in k.
+#pragma once
+
+#include "core/threads.h"
+#include "cpu/detail/weights.h"
+
+namespace s2s::S2S_ISA {
+namespace {
+
+// Pairs from one rounded row to the next.
+S2S_INLINE int64_t rounded_stride(int64_t K) {
+  return (K + 31) / 32 * 16;
+}
+
+#if defined(__AVX512BF16__)
+// Rounds rows of K floats to rounded_stride(K) pairs each, zero past K.
+S2S_INLINE void round_rows(const float* x, int64_t stride, Range rows, int64_t K, BPair* pairs) {
+  for (int64_t r = rows.begin; r < rows.end; ++r) {
+    const float* from = x + r * stride;
+    BPair* to = pairs + r * rounded_stride(K);
+    for (int64_t k = 0; k < K; k += 2 * kLanes) {
+      const int64_t next = k + kLanes;
+      const Vec low = load(from + k, lanes_left(K, k));
+      const Vec high = next < K ? load(from + next, lanes_left(K, next)) : splat(0.0f);
+      const __m512bh both = _mm512_cvtne2ps_pbh(high.v, low.v);
+      std::memcpy(to + k / 2, &both, sizeof(both));
+    }
+  }
+}
+
+// A pair of each lane: rows k and k + 1 of a matrix, lane by lane. The first `lanes` are stored.
+S2S_INLINE void store_pairs(BPair* to, Vec even, Vec odd, int lanes) {
+  const auto word = [](Vec x) {
+    return __builtin_convertvector((NativeShorts)_mm512_cvtneps_pbh(x.v), NativeWords);
+  };
+  const NativeWords pairs = word(even) | word(odd) << 16;
+  _mm512_mask_storeu_epi32(to, static_cast<__mmask16>((1u << lanes) - 1u), (__m512i)pairs);
+}
+#endif
+
+}  // namespace
+}  // namespace s2s::S2S_ISA
