@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from seq2seq_fast import cpu_isa
+
 Size = TypeVar("Size")
 
 
@@ -32,3 +34,8 @@ DEVICE = Device()
 def size(full: Size, emulated: Size) -> Size:
     """How large a test is: an emulated device runs some million threads a second."""
     return emulated if DEVICE.emulated else full
+
+
+def rounds_factors() -> bool:
+    """Whether training in bfloat16 rounds anything: on a processor with products of pairs, and on a device."""
+    return DEVICE.name != "cpu" or cpu_isa() == "avx512bf16"

@@ -25,7 +25,7 @@ FLAGS = {
     "avx2": "avx2 fma f16c bmi1 bmi2 abm movbe",
     "avx512": "avx512f avx512bw avx512vl avx512dq avx512cd",
     "avx512vnni": "avx512_vnni",
-    "avx512fp16": "avx512_fp16",
+    "avx512bf16": "avx512_bf16",
 }
 """Linux' names of what each instruction set needs besides what stands above it."""
 

@@ -163,8 +163,7 @@ void bind_forecast(py::module_& m) {
              const std::string& compute_type) {
             const char* op = "forward_backward";
             const ComputeType type = ops::parse_compute_type(op, compute_type);
-            check(op, type == ComputeType::float32 || type == ComputeType::bfloat16,
-                  "Expected compute_type float32 or bfloat16 for training, got ", compute_type, ".");
+            ops::expect_training_type(op, type);
             if (!self.parameters().trainable())
               throw std::runtime_error("[forward_backward] This model is not trainable.");
             const Windows w = windows_from(op, windows);

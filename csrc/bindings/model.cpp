@@ -267,8 +267,7 @@ void bind_model(py::module_& m) {
              double sampling, const py::object& copies) {
             const char* op = "forward_backward";
             const ComputeType type = ops::parse_compute_type(op, compute_type);
-            check(op, type == ComputeType::float32 || type == ComputeType::bfloat16,
-                  "Expected compute_type float32 or bfloat16 for training, got ", compute_type, ".");
+            ops::expect_training_type(op, type);
             require_trainable(op, self);
             check_smoothing(op, label_smoothing);
             check(op, sampling >= 0.0 && sampling <= 1.0, "Expected sampling from 0 to 1, got ", sampling,

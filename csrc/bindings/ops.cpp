@@ -33,13 +33,15 @@ void bind_products(py::module_& m) {
     }
     return numpy_from(y);
   });
-  m.def("linear_backward", [](const py::object& dy, const py::object& x, const py::object& weight) {
+  m.def("linear_backward", [](const py::object& dy, const py::object& x, const py::object& weight,
+                              const std::string& compute_type) {
     const char* op = "linear_backward";
+    const ComputeType type = ops::parse_compute_type(op, compute_type);
     const Tensor d = floats({op, "dy"}, dy), a = floats({op, "x"}, x), w = floats({op, "weight"}, weight);
     ops::LinearGradient g;
     {
       Release unlocked;
-      g = ops::linear_backward(d, a, w);
+      g = ops::linear_backward(d, a, w, type);
     }
     return py::make_tuple(numpy_from(g.dx), numpy_from(g.dweight), numpy_from(g.dbias));
   });

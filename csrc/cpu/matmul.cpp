@@ -185,7 +185,7 @@ void matmul(const MatmulArgs& x) {
       const auto copied = [&](int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
         multiply_copied<Element>(x, m0, m1, p0, p1);
       };
-      if (x.a_k_stride != 1)
+      if (x.a_row_stride == 1)
         return parallel(max_parts, [&](int part, int parts) { share(x, part, parts, copied); });
       const auto a = left_operand<Element>(x.a, x.a_row_stride, x.m, x.k, 0.0f, x.scratch);
       parallel(max_parts, [&](int part, int parts) {

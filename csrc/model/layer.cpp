@@ -93,8 +93,7 @@ Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tenso
   const DeviceScope scope(device_);
   const auto [y_shape, state_shape] = output_shapes(x);
   const int64_t T = x.dim(0), N = x.dim(1), H = config_.cell.hidden, D = config_.directions();
-  check(op, !saved || compute_type_ == ComputeType::float32,
-        "Expected compute_type float32 for training, got ", name_of(compute_type_), ".");
+  if (saved) ops::expect_training_type(op, compute_type_);
   Tensor all = lengths;
   if (lengths.defined()) {
     ops::expect(op, "lengths", lengths, {N}, DType::i32);
@@ -126,7 +125,10 @@ Layer::Output Layer::forward(const Tensor& x, const Tensor& lengths, const Tenso
     dropout = {.layers = dropout_, .seed = seed, .update = update};
     names = row_names(ragged, nullptr, dropout).to(device_);
   }
-  const auto packed = this->packed();
+  const ops::ProductScope products(saved ? compute_type_ : ComputeType::float32);
+  const auto packed = saved && compute_type_ != ComputeType::float32
+                          ? std::make_shared<const RecurrentStack::Packed>(stack_.pack())
+                          : this->packed();
   const Tensor rows = Tensor::empty({ragged.rows(), D * H});
   stack_.forward(*packed, ragged, input, initial, rows, last, dropout, names, kDropEncoderLayer,
                  saved ? &saved->stack : nullptr);
@@ -192,6 +194,7 @@ Layer::Gradient Layer::backward(Saved& saved, const Tensor& dy, const Tensor& dh
   if (saved.used.test_and_set())
     throw std::runtime_error("[" + name + "] This forward was used up by a backward.");
   const DeviceScope scope(device_);
+  const ops::ProductScope products(compute_type_);
   const Ragged& ragged = saved.ragged;
   const int64_t T = saved.steps, N = saved.sequences, D = config_.directions();
   if (dy.defined()) ops::expect(name.c_str(), "dy", dy, {T, N, config_.width()});

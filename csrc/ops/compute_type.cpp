@@ -39,5 +39,10 @@ ComputeType parse_compute_type(const char* op, const std::string& name, ComputeT
       "[", op, "] Expected compute_type default, auto, float32, float16, bfloat16 or int8, got ", name, "."));
 }
 
+void expect_training_type(const char* op, ComputeType type) {
+  check(op, type == ComputeType::float32 || type == ComputeType::bfloat16,
+        "Expected compute_type float32 or bfloat16 for training, got ", name_of(type), ".");
+}
+
 }  // namespace ops
 }  // namespace s2s

@@ -17,5 +17,7 @@ namespace ops {
 // float32 where the instruction set has no fast product of bytes. Throws std::invalid_argument.
 ComputeType parse_compute_type(const char* op, const std::string& name,
                                ComputeType stored = ComputeType::float32);
+// Of training: float32 or bfloat16, else std::invalid_argument.
+void expect_training_type(const char* op, ComputeType type);
 }  // namespace ops
 }  // namespace s2s

@@ -18,16 +18,18 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Compute
   return y;
 }
 
-LinearGradient linear_backward(const Tensor& dy, const Tensor& x, const Tensor& weight) {
+LinearGradient linear_backward(const Tensor& dy, const Tensor& x, const Tensor& weight, ComputeType type) {
   const char* op = "linear_backward";
+  expect_training_type(op, type);
   expect_matrix(op, "x", x);
   expect_matrix(op, "weight", weight);
   check(op, x.dim(1) == weight.dim(1), "Expected x of width ", weight.dim(1), " like weight, got ", x.dim(1),
         ".");
   expect(op, "dy", dy, {x.dim(0), weight.dim(0)});
   const DeviceScope scope(common_device(op, {&dy, &x, &weight}));
+  const ProductScope products(type);
   LinearGradient g{Tensor::empty(x.shape()), Tensor::empty(weight.shape()), Tensor::zeros({weight.dim(0)})};
-  matmul(dy, pack(weight), g.dx);
+  matmul(dy, pack(weight, product_type(weight.device())), g.dx);
   matmul_transposed(dy, x, g.dweight, false);
   column_sum(dy, g.dbias);
   return g;

@@ -14,6 +14,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias,
 struct LinearGradient {
   Tensor dx, dweight, dbias;
 };
-LinearGradient linear_backward(const Tensor& dy, const Tensor& x, const Tensor& weight);
+// type: float32, or bfloat16 to round the factors of both products where the processor is fast at that.
+LinearGradient linear_backward(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                               ComputeType type = ComputeType::float32);
 
 }  // namespace s2s::ops

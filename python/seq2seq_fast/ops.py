@@ -95,13 +95,16 @@ def linear(x: A, weight: A, bias: A | None = None, *, compute_type: str = "float
     return y.reshape(*shape[:-1], y.shape[-1])
 
 
-def linear_backward(dy: A, x: A, weight: A) -> tuple[A, A, A]:
-    """Gradients of `linear`: (dx [..., K], dweight [N, K], dbias [N])."""
+def linear_backward(dy: A, x: A, weight: A, *, compute_type: str = "float32") -> tuple[A, A, A]:
+    """Gradients of `linear`: (dx [..., K], dweight [N, K], dbias [N]).
+
+    compute_type: float32, or bfloat16 for products of rounded factors; see `Seq2Seq.forward_backward`.
+    """
     op = "linear_backward"
     rows, shape = _rows(op, "x", x)
     outputs = array(op, "weight", weight, (None, None)).shape[:1]
     drows, _ = _rows(op, "dy", array(op, "dy", dy, shape[:-1] + outputs))
-    dx, dweight, dbias = _native.linear_backward(drows, rows, weight)
+    dx, dweight, dbias = _native.linear_backward(drows, rows, weight, compute_type)
     return dx.reshape(shape), dweight, dbias
 
 

@@ -124,11 +124,12 @@ class _Recurrent:
         """Training mode: dropout is on, and a call keeps what `backward` needs. Returns the layer.
 
         Raises:
-            ValueError: the compute_type is not float32.
+            ValueError: the compute_type is neither float32 nor bfloat16.
         """
-        if mode and self.compute_type != "float32":
+        if mode and self.compute_type not in ("float32", "bfloat16"):
             raise ValueError(
-                f"[{type(self).__name__}] Expected compute_type float32 to train, got {self.compute_type}."
+                f"[{type(self).__name__}] Expected compute_type float32 or bfloat16 to train, "
+                f"got {self.compute_type}."
             )
         self.training = mode
         self._saved = None
@@ -215,8 +216,8 @@ class LSTM(_Layer):
             dropout acts between layers, in training mode.
         seed: of the initial parameters and of dropout.
         compute_type: what the weights are multiplied as: float32, float16, bfloat16, int8, or auto for the
-            fastest that this processor does well. All but float32 are for inference: training raises
-            ValueError. int8 has a scale per row of the weights and per row of x.
+            fastest that this processor does well. int8 has a scale per row of the weights and per row
+            of x. Training takes float32 or bfloat16, see `Seq2Seq.forward_backward`.
         device: where the layer lies and runs: cpu, cuda, cuda:1 ...
     """
 
