@@ -35,7 +35,7 @@ def _cases(name: str, quick: bool) -> Iterator[Case]:
         elif part == "sample paths":
             yield from forecasting.cases()
         else:
-            yield from training.cases()
+            yield from training.cases(quick)
 
 
 def _run_cases(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
@@ -60,9 +60,10 @@ def _about(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = dict(machine.describe())
     for threads in options.threads:
         if SUITES[options.suite]:
-            found[f"GFLOP/s (best matrix product, threads {threads})"] = round(
-                machine.peak_flops(threads) / 1e9, 1
-            )
+            for compute_type in machine.training_types():
+                found[f"GFLOP/s (best {compute_type} matrix product, threads {threads})"] = round(
+                    machine.peak_flops(threads, compute_type) / 1e9, 1
+                )
             for name, size in (("1 MiB", 2**20), ("16 MiB", 2**24), ("256 MiB", 2**28)):
                 rate = round(machine.bandwidth(size, threads) / 1e9, 1)
                 found[f"GB/s (streaming copy in {name}, threads {threads})"] = rate

@@ -25,10 +25,11 @@ class Work:
     operations: float
     bytes: float
     working_set: float  # bytes that are read again and again
+    compute_type: str = "float32"  # of the operations
 
     def limit(self, threads: int) -> tuple[float, str]:
         """Seconds, and what bounds them: "compute" or "memory"."""
-        compute = self.operations / machine.peak_flops(threads)
+        compute = self.operations / machine.peak_flops(threads, self.compute_type)
         memory = self.bytes / machine.bandwidth(self.working_set, threads)
         return max((compute, "compute"), (memory, "memory"))
 

@@ -12,7 +12,7 @@ from importlib.metadata import version
 import torch
 
 import seq2seq_fast
-from seq2seq_fast import ops
+from seq2seq_fast import cpu_isa, ops
 
 
 def _cpu_model() -> str:
@@ -58,15 +58,30 @@ def fastest_seconds(call: Callable[[], object], seconds: float) -> float:
     return best
 
 
+def training_types() -> tuple[str, ...]:
+    """The compute types of training that this processor has products of its own for."""
+    return ("float32", "bfloat16") if cpu_isa() == "avx512bf16" else ("float32",)
+
+
 @cache
-def peak_flops(threads: int) -> float:
-    """Operations a second of the best float32 matrix product here, PyTorch's or ours."""
+def peak_flops(threads: int, compute_type: str = "float32") -> float:
+    """Operations a second of the best matrix product here, in float32 PyTorch's or ours, in bfloat16
+    PyTorch's or the two of our `linear_backward`."""
     set_threads(threads)
     best = 0.0
     for size in (512, 1024, 2048):
         a, b, out = torch.ones(3, size, size)
-        for product in (partial(torch.mm, a, b, out=out), partial(ops.linear, a.numpy(), b.numpy())):
-            best = max(best, 2 * size**3 / fastest_seconds(product, 0.2))
+        x, y = a.numpy(), b.numpy()
+        products: dict[Callable[[], object], int] = {
+            partial(torch.mm, a, b, out=out): 1,
+            partial(ops.linear, x, y): 1,
+        }
+        if compute_type == "bfloat16":
+            a, b, out = a.bfloat16(), b.bfloat16(), out.bfloat16()
+            both = partial(ops.linear_backward, x, x, y, compute_type=compute_type)
+            products = {partial(torch.mm, a, b, out=out): 1, both: 2}
+        for product, count in products.items():
+            best = max(best, count * 2 * size**3 / fastest_seconds(product, 0.2))
     return best
 
 

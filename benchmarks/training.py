@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +15,7 @@ from seq2seq_fast.device import to_host
 from seq2seq_fast.ops import clip_grad_norm_
 from seq2seq_fast.optim import Adam
 
-from . import limits, networks
+from . import limits, machine, networks
 from .agreement import assert_close
 from .rows import Case
 from .shapes import RECIPES, SIZES, Shape
@@ -48,9 +50,32 @@ def _step(optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
+@contextmanager
+def _inner_precision(name: str) -> Iterator[None]:
+    """What float32 products and recurrences of PyTorch's CPU round their factors to."""
+    modes = (torch.backends.mkldnn.matmul, torch.backends.mkldnn.rnn)
+    before = [mode.fp32_precision for mode in modes]
+    for mode in modes:
+        mode.fp32_precision = name
+    try:
+        yield
+    finally:
+        for mode, old in zip(modes, before, strict=True):
+            mode.fp32_precision = old
+
+
+PRECISIONS: dict[str, Callable[[], AbstractContextManager[object]]] = {
+    "float32": nullcontext,
+    "autocast to bfloat16": lambda: torch.autocast("cpu", torch.bfloat16),
+    "float32 that bfloat16 multiplies": lambda: _inner_precision("bf16"),
+}
+"""PyTorch's ways to train with products of rounded factors; it may be fastest without."""
+
+
 class _Peer:
-    def __init__(self, network: TorchSeq2Seq, *inputs: np.ndarray) -> None:
+    def __init__(self, network: TorchSeq2Seq, *inputs: np.ndarray, precision: str = "float32") -> None:
         self.network = network.train()
+        self.precision = PRECISIONS[precision]
         device = next(network.parameters()).device
         self.inputs = [torch.from_numpy(tokens).long().to(device) for tokens in inputs]
         self.optimizer = _adam(list(network.parameters()))
@@ -58,8 +83,9 @@ class _Peer:
     def forward_backward(self) -> float:
         """The summed loss; the gradients are of the mean over target tokens, as ours."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.network(*self.inputs)
-        (loss / self.inputs[1].numel()).backward()
+        with self.precision():
+            loss = self.network(*self.inputs)
+            (loss / self.inputs[1].numel()).backward()
         return float(loss.detach())
 
     def step(self) -> float:
@@ -98,25 +124,42 @@ def _batch(source: np.ndarray, target: np.ndarray, copies: np.ndarray | None = N
     )
 
 
-def step(shape: Shape, *, device: str = "cpu", torch_device: str = "cpu", tolerance: float = 1e-4) -> Case:
-    """device, torch_device: ours and the peer's, whose batch lies on its device; ours comes from the host."""
+def _fastest_peer(network: TorchSeq2Seq, pairs: tuple[np.ndarray, ...]) -> _Peer:
+    peers = {precision: _Peer(network, *pairs, precision=precision) for precision in PRECISIONS}
+    times = medians({precision: peer.forward_backward for precision, peer in peers.items()})
+    return peers[next(iter(times))]
+
+
+def step(
+    shape: Shape,
+    *,
+    compute_type: str = "float32",
+    device: str = "cpu",
+    torch_device: str = "cpu",
+    tolerance: float = 1e-4,
+) -> Case:
+    """compute_type: what our products round their factors to; PyTorch, too, may then round them.
+
+    device, torch_device: ours and the peer's, whose batch lies on its device; ours comes from the host.
+    """
     model, network = networks.both(shape.config)
     model = model.to(device)
     network.to(torch_device)
     pairs = _pairs(shape)
     batch = _batch(*pairs)
-    peer = _Peer(network, *pairs)
+    rounded = compute_type != "float32"
+    peer = _fastest_peer(network, pairs) if rounded else _Peer(network, *pairs)
     optimizer = Adam(lr=LEARNING_RATE)
 
     def ours() -> float:
-        loss = model.forward_backward(batch).loss
+        loss = model.forward_backward(batch, compute_type=compute_type).loss
         clip_grad_norm_(model.flat_gradients, MAX_NORM)
         optimizer.step(model.flat_parameters, model.flat_gradients)
         model.weights_changed()
         return loss
 
     def check() -> None:
-        loss = model.forward_backward(batch).loss
+        loss = model.forward_backward(batch, compute_type=compute_type).loss
         assert_close("loss", loss, peer.forward_backward(), tolerance)
         gradients = {name: to_host(values) for name, values in model.gradients().items()}
         for name, parameter in network.named().items():
@@ -128,21 +171,28 @@ def step(shape: Shape, *, device: str = "cpu", torch_device: str = "cpu", tolera
 
     return Case(
         suite="training",
-        name=f"training step, {shape.name}, batch {shape.rows}",
+        name=f"training step{', ' + compute_type if rounded else ''}, {shape.name}, batch {shape.rows}",
         ours=ours,
         peer=peer.step,
         check=check,
-        work=limits.training_step(
-            shape.config,
-            sum(p.numel() for p in network.parameters()),
-            shape.rows,
-            shape.source_length,
-            shape.target_length,
+        work=replace(
+            limits.training_step(
+                shape.config,
+                sum(p.numel() for p in network.parameters()),
+                shape.rows,
+                shape.source_length,
+                shape.target_length,
+            ),
+            compute_type=compute_type,
         ),
         goal=shape.goal,
     )
 
 
-def cases() -> Iterator[Case]:
-    for shape in (*SIZES, *RECIPES):
-        yield step(shape)
+def cases(quick: bool) -> Iterator[Case]:
+    """Every shape in float32, and in bfloat16 where the processor multiplies that faster."""
+    shapes = (*SIZES, *(RECIPES[-1:] if quick else RECIPES))
+    for compute_type in machine.training_types():
+        for shape in shapes:
+            tolerance = 1e-4 if compute_type == "float32" else 5e-3
+            yield step(shape, compute_type=compute_type, tolerance=tolerance)
