@@ -16,7 +16,7 @@ constexpr int kMaxRows = max_rows(kPanelVecs);
 constexpr int64_t kBlockM = 16 * kMaxRows;  // rows of a that stay in the cache while a panel passes
 // The same where they are copied, to a caller's stack of unknown size.
 template <class Element>
-constexpr int64_t kCopiedM = 4 * rows_for<Element>(kPanelVecs);
+constexpr int64_t kCopiedM = (kIsPair<Element> ? 8 : 4) * rows_for<Element>(kPanelVecs);
 
 // Numbers in a block along k: as many bytes of each type of the left operand.
 template <class Element>
@@ -28,31 +28,50 @@ S2S_INLINE int64_t elements(int64_t depth) {
 }
 constexpr int64_t kSerialWork = 1 << 17;  // multiplications below which a second thread does not pay
 
-// A block of rows of a, copied so that the rows of a tile lie side by side: for a^T, whose columns lie far
-// apart.
+// A block of rows of a^T, copied so that the rows of a tile lie side by side: its columns lie far apart. All
+// tiles take a few of them before the next few, while they are in the cache, which has little room for lines
+// so far apart.
+constexpr int64_t kCopiedAtOnce = 8;
+
 void copy_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int64_t depth, float* out) {
-  for_tiles<rows_for<float>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
-    constexpr int H = decltype(height)::value;
-    const float* a = x.a + (first + row) * x.a_row_stride + k0 * x.a_k_stride;
-    float* to = out + row * depth;
-    for (int64_t k = 0; k < depth; ++k) {
-      for (int r = 0; r < H; ++r) to[k * H + r] = a[k * x.a_k_stride + r * x.a_row_stride];
-    }
-  });
+  for (int64_t begin = 0; begin < depth; begin += kCopiedAtOnce) {
+    const int64_t end = begin + kCopiedAtOnce < depth ? begin + kCopiedAtOnce : depth;
+    for_tiles<rows_for<float>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
+      constexpr int H = decltype(height)::value;
+      const float* a = x.a + first + row + k0 * x.a_k_stride;
+      float* to = out + row * depth;
+      for (int64_t k = begin; k < end; ++k) {
+        for (int r = 0; r < H; ++r) to[k * H + r] = a[k * x.a_k_stride + r];
+      }
+    });
+  }
 }
 
 #if defined(__AVX512BF16__)
-// The same as pairs, of a_row_stride 1.
+// The same as pairs.
 void copy_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int64_t depth, BPair* out) {
-  for_tiles<rows_for<BPair>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
-    constexpr int H = decltype(height)::value;
-    const float* a = x.a + first + row + k0 * x.a_k_stride;
-    BPair* to = out + row * elements<BPair>(depth);
-    for (int64_t k = 0; k < depth; k += 2, a += 2 * x.a_k_stride, to += H)
-      store_pairs(to, load(a, H), k + 1 < depth ? load(a + x.a_k_stride, H) : splat(0.0f), H);
-  });
+  for (int64_t begin = 0; begin < depth; begin += kCopiedAtOnce) {
+    const int64_t end = begin + kCopiedAtOnce < depth ? begin + kCopiedAtOnce : depth;
+    for_tiles<rows_for<BPair>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
+      constexpr int H = decltype(height)::value;
+      const float* a = x.a + first + row + (k0 + begin) * x.a_k_stride;
+      BPair* to = out + row * elements<BPair>(depth) + begin / 2 * H;
+      for (int64_t k = begin; k < end; k += 2, a += 2 * x.a_k_stride, to += H)
+        store_pairs(to, load(a, H), k + 1 < end ? load(a + x.a_k_stride, H) : splat(0.0f), H);
+    });
+  }
 }
 #endif
+
+// Asks for what finish_tile will read and write, while the product is made.
+template <int ROWS>
+S2S_INLINE void prefetch_tile(const MatmulArgs& x, int64_t row, int64_t column) {
+  constexpr int64_t kLine = 16;  // floats
+  for (int r = 0; r < ROWS; ++r) {
+    for (int64_t n = column; n < column + kPanelWidth; n += kLine)
+      __builtin_prefetch(x.c + (row + r) * x.c_stride + n, 1);
+  }
+}
 
 // A product along k from `k0` on is added to what c has, the first piece to what the caller wants.
 template <int ROWS, int VECS>
@@ -106,6 +125,7 @@ void multiply(const MatmulArgs& x, const Rows<Element>& all, int64_t m0, int64_t
           for_tiles<rows_for<Element>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
             constexpr int kRows = decltype(height)::value;
             Vec sum[kRows][kVecs];
+            prefetch_tile<kRows>(x, first + row, p * kPanelWidth);
             panel_product<kRows, kVecs, Element, kPanelVecs>(a, row, panel, depth, sum);
             finish_tile(x, first + row, p * kPanelWidth, k0, last, sum);
           });
@@ -133,6 +153,7 @@ void multiply_copied(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, in
         for_tiles<rows_for<Element>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
           constexpr int H = decltype(height)::value;
           Vec sum[H][kPanelVecs];
+          prefetch_tile<H>(x, first + row, p * kPanelWidth);
           tile<H, kPanelVecs, Element>(copied + row * elements<Element>(depth), 1, H, panel, depth, sum);
           finish_tile(x, first + row, p * kPanelWidth, k0, last, sum);
         });

@@ -4,6 +4,7 @@
 
 #include "core/threads.h"
 #include "cpu/detail/panel.h"
+#include "cpu/detail/transpose.h"
 #include "cpu/table.h"
 #include "math/half.h"
 #include "math/quantize.h"
@@ -48,18 +49,39 @@ void pack_columns(const PackArgs& args, const float* from, int64_t lanes, int64_
   }
 }
 
+// The same of floats whose rows of b are columns of the source: by squares.
+void pack_columns(const PackArgs& args, const float* from, int64_t lanes, int64_t first, int64_t width,
+                  float* to) {
+  if (args.k_stride != 1) return pack_columns<float>(args, from, lanes, first, width, to);
+  const int64_t K = args.shape.k;
+  for (int64_t k = 0; k < K; k += kLanes) {
+    Vec square[kLanes];
+    for (int64_t j = 0; j < kLanes; ++j)
+      square[j] = j < lanes ? load(from + j * args.n_stride + k, lanes_left(K, k)) : splat(0.0f);
+    transpose(square);
+    for (int64_t i = 0; i < lanes_left(K, k); ++i) store(to + (k + i) * width, square[i]);
+  }
+}
+
 #if defined(__AVX512BF16__)
-// The same of pairs; `width` of them for two rows of b.
+// The same of pairs; a row of them is two of b.
 void pack_columns(const PackArgs& args, const float* from, int64_t lanes, int64_t, int64_t width, BPair* to) {
   const int64_t K = args.shape.k;
-  for (int64_t k = 0; k < K; k += 2) {
-    float rows[2][kLanes] = {};
-    for (int64_t j = 0; j < lanes; ++j) {
-      const float* column = from + k * args.k_stride + j * args.n_stride;
-      rows[0][j] = column[0];
-      rows[1][j] = k + 1 < K ? column[args.k_stride] : 0.0f;
-    }
-    store_pairs(to + k / 2 * width, load(rows[0]), load(rows[1]), kLanes);
+  const auto row = [&](const float* at, bool there) {
+    return there ? load(at, static_cast<int>(lanes)) : splat(0.0f);
+  };
+  if (args.n_stride == 1) {
+    for (int64_t k = 0; k < K; k += 2, from += 2 * args.k_stride, to += width)
+      store_pairs(to, row(from, true), row(from + args.k_stride, k + 1 < K), kLanes);
+    return;
+  }
+  for (int64_t k = 0; k < K; k += 2 * kLanes) {
+    Vec square[kLanes];
+    for (int64_t j = 0; j < kLanes; ++j)
+      square[j] = j < lanes ? rounded(from + j * args.n_stride, k, K) : splat(0.0f);
+    transpose(square);
+    for (int64_t i = 0; i < kLanes && k + 2 * i < K; ++i)
+      store(reinterpret_cast<float*>(to + (k / 2 + i) * width), square[i]);
   }
 }
 #endif

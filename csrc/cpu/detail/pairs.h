@@ -13,17 +13,22 @@ S2S_INLINE int64_t rounded_stride(int64_t K) {
 }
 
 #if defined(__AVX512BF16__)
+// 16 pairs, as the bits of floats: numbers k to k + 31 of a row of K, zero past its end.
+S2S_INLINE Vec rounded(const float* row, int64_t k, int64_t K) {
+  const int64_t next = k + kLanes;
+  const Vec low = load(row + k, lanes_left(K, k));
+  const Vec high = next < K ? load(row + next, lanes_left(K, next)) : splat(0.0f);
+  return {(NativeFloats)_mm512_cvtne2ps_pbh(high.v, low.v)};
+}
+
 // Rounds rows of K floats to rounded_stride(K) pairs each, zero past K.
-S2S_INLINE void round_rows(const float* x, int64_t stride, Range rows, int64_t K, BPair* pairs) {
+S2S_INLINE void round_rows(const float* x, int64_t stride, Range rows, int64_t K, BPair* out) {
   for (int64_t r = rows.begin; r < rows.end; ++r) {
     const float* from = x + r * stride;
-    BPair* to = pairs + r * rounded_stride(K);
+    BPair* to = out + r * rounded_stride(K);
     for (int64_t k = 0; k < K; k += 2 * kLanes) {
-      const int64_t next = k + kLanes;
-      const Vec low = load(from + k, lanes_left(K, k));
-      const Vec high = next < K ? load(from + next, lanes_left(K, next)) : splat(0.0f);
-      const __m512bh both = _mm512_cvtne2ps_pbh(high.v, low.v);
-      std::memcpy(to + k / 2, &both, sizeof(both));
+      const Vec pairs = rounded(from, k, K);
+      std::memcpy(to + k / 2, &pairs.v, sizeof(pairs.v));
     }
   }
 }
