@@ -6,7 +6,8 @@ set -euo pipefail
 
 wide='%[yz]mm|%k[0-7]'
 evex='%zmm|%k[0-7]|%[xy]mm(1[6-9]|2[0-9]|3[01])'
-vnni='[[:space:]]vpdp|[[:space:]]vdpbf16|[[:space:]]vcvtne'
+vnni='[[:space:]]vpdp'
+bf16='[[:space:]]vdpbf16|[[:space:]]vcvtne'
 fp16='[[:space:]]v((add|sub|mul|div|max|min|sqrt|rcp|rsqrt|cmp|getexp|fn?m(add|sub)[0-9]+|fc?m(add|ul)c)[ps]h|movw|movsh|cvt(ps2phx|ph2psx|u?w2ph|ph2u?w|tph2[a-z]*))[[:space:]]'
 found=0
 failed=0
@@ -16,9 +17,10 @@ while IFS= read -r object; do
   [[ $object == */s2s_cpu_*.dir/* ]] && isa=${object##*/s2s_cpu_} && isa=${isa%%.dir/*}
   case $isa in
     weakest | sse4) foreign="$wide|[[:space:]]v[a-z0-9]+[[:space:]]" ;;
-    avx2) foreign="$evex|$vnni|$fp16" ;;
-    avx512) foreign="$vnni|$fp16" ;;
-    avx512vnni) foreign="$fp16" ;;
+    avx2) foreign="$evex|$vnni|$bf16|$fp16" ;;
+    avx512) foreign="$vnni|$bf16|$fp16" ;;
+    avx512vnni) foreign="$bf16|$fp16" ;;
+    avx512bf16) foreign="$fp16" ;;
     *) continue ;;
   esac
   stray=$(objdump --disassemble --no-show-raw-insn "$object" | grep -m 5 -E "$foreign" || true)

@@ -12,7 +12,7 @@ from importlib.metadata import version
 import torch
 
 import seq2seq_fast
-from seq2seq_fast import cpu_isa, ops
+from seq2seq_fast import _native, ops
 
 
 def _cpu_model() -> str:
@@ -60,7 +60,7 @@ def fastest_seconds(call: Callable[[], object], seconds: float) -> float:
 
 def training_types() -> tuple[str, ...]:
     """The compute types of training that this processor has products of its own for."""
-    return ("float32", "bfloat16") if cpu_isa() == "avx512bf16" else ("float32",)
+    return ("float32", "bfloat16") if _native.cpu_multiplies_bfloat16() else ("float32",)
 
 
 @cache

@@ -47,7 +47,7 @@ _GRU = {"encoder_cell": "gru", "decoder_cell": "gru", "tie_output": True} | _MLP
 _COPYING = _GRU | {"attention_dim": 256, "copy_attention": True}
 
 RECIPES = (
-    Shape("g2p_cmudict", _config(31, 43, 128, 192, 384, encoder_layers=2), 128, 8, 7),
+    Shape("g2p_cmudict", _config(31, 43, 128, 256, 512, encoder_layers=2, **_MLP), 128, 8, 7),
     Shape("mt_multi30k", _config(5075, 5080, 256, 256, 512, **_GRU), 85, 15, 16),
     Shape("summ_debian", _config(18597, 4363, 192, 256, 384, **_COPYING), 64, 45, 8),
     Shape("qa GEO", _config(124, 56, 100, 100, 200, **_MLP), 20, 7, 18),

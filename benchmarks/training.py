@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,8 @@ def _step(optimizer: torch.optim.Optimizer) -> None:
 @contextmanager
 def _inner_precision(name: str) -> Iterator[None]:
     """What float32 products and recurrences of PyTorch's CPU round their factors to."""
-    modes = (torch.backends.mkldnn.matmul, torch.backends.mkldnn.rnn)
+    mkldnn: Any = torch.backends.mkldnn
+    modes = (mkldnn.matmul, mkldnn.rnn)
     before = [mode.fp32_precision for mode in modes]
     for mode in modes:
         mode.fp32_precision = name

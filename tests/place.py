@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from seq2seq_fast import cpu_isa
+from seq2seq_fast import _native
 
 Size = TypeVar("Size")
 
@@ -37,5 +37,5 @@ def size(full: Size, emulated: Size) -> Size:
 
 
 def rounds_factors() -> bool:
-    """Whether training in bfloat16 rounds anything: on a processor with products of pairs, and on a device."""
-    return DEVICE.name != "cpu" or cpu_isa() == "avx512bf16"
+    """Whether training in bfloat16 rounds anything: on a device, and on processors that multiply it."""
+    return DEVICE.name != "cpu" or _native.cpu_multiplies_bfloat16()

@@ -1,5 +1,5 @@
-"""Training's products in bfloat16: both factors rounded, sums of float32. On the CPU where the instruction set
-has products of pairs, recurrences included; elsewhere there everything stays float32."""
+"""Training's products in bfloat16: both factors rounded, sums of float32. On processors that multiply
+bfloat16 the recurrences' too; on others everything stays float32."""
 
 from __future__ import annotations
 
@@ -67,6 +67,13 @@ def test_both_factors_are_rounded(rng: np.random.Generator, threads: Threads) ->
     for rows in ([0], [69], list(range(5, 22))):
         alone, _, _ = ops.linear_backward(dy[rows], x[rows], weight, compute_type="bfloat16")
         assert np.array_equal(alone, dx[rows]), "company changes bits"
+
+
+def test_types_that_training_lacks(rng: np.random.Generator) -> None:
+    x = values(rng, 3, 3)
+    for compute_type in ("float16", "int8"):
+        with pytest.raises(ValueError, match=f"for training, got {compute_type}"):
+            ops.linear_backward(x, x, x, compute_type=compute_type)
 
 
 def test_nan_and_infinity_stay_in_their_rows(device: Device, rng: np.random.Generator) -> None:

@@ -23,7 +23,7 @@ import pytest
 
 from checks import bits
 from place import size
-from seq2seq_fast import decoding
+from seq2seq_fast import _native, decoding
 from seq2seq_fast.augmentation import Augmentation
 from seq2seq_fast.batching import batches
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
@@ -232,6 +232,17 @@ def test_overwrite_starts_anew(run: Run, data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.big
+@pytest.mark.parametrize("multiplies", [False, True])
+def test_a_processor_that_does_not_multiply_bfloat16(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, multiplies: bool
+) -> None:
+    monkeypatch.setattr(_native, "cpu_multiplies_bfloat16", lambda: multiplies)
+    out = ("--out", tmp_path / "run", "--device", "cpu", *SMALL)
+    done = run("train", "--train", data / "train.tsv", *out, "--train_steps", 1, "--compute_type", "bfloat16")
+    assert done.code == 0
+    assert ("does not multiply bfloat16: products stay float32" in done.err) == (not multiplies)
+
+
 def test_average_of_checkpoints(run: Run, data: Path, tmp_path: Path) -> None:
     common = (
         "train",

@@ -99,6 +99,7 @@ def test_facts() -> None:
         "why": "the strongest that processor and build have in common",
         "usable": seq2seq_fast.cpu_isas(),
         "compiled": _native.compiled_isas(),
+        "multiplies_bfloat16": _native.cpu_multiplies_bfloat16(),
     }
     assert facts["threads"] >= 1
     assert facts["cuda"] == {"status": seq2seq_fast.cuda_status(), **_native.cuda_build()}
@@ -119,6 +120,7 @@ def test_it_runs_where_kernels_do_not() -> None:
     found = doctor(isa="abacus")["instruction_sets"]
     assert found["in_use"] is None
     assert "abacus is not" in found["why"]
+    assert found["multiplies_bfloat16"] is False
     assert found["usable"] == seq2seq_fast.cpu_isas()
 
 
@@ -132,6 +134,7 @@ def test_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
         "seq2seq_fast",
         "instruction set",
         "of this build",
+        "in bfloat16",
         "threads",
         "processor",
         "python",

@@ -41,7 +41,7 @@ def in_table(backend: str) -> list[str]:
     """The functions of the table, in order: the lines of its initializer that are one lower-case name."""
     text = (CSRC / backend / "table.cpp").read_text()
     (initializer,) = re.findall(r"const Kernels table = \{(.*?)\n\};", text, re.DOTALL)
-    names: list[str] = re.findall(r"^ +(?!true,|false,)(\w+),$", initializer, re.MULTILINE)
+    names: list[str] = re.findall(r"^ +(?!true,|false,|kPairs,)(\w+),$", initializer, re.MULTILINE)
     return names
 
 

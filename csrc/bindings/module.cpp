@@ -25,6 +25,10 @@ void bind_runtime(py::module_& m) {
       "them.");
   m.def("cpu_isas", &cpu_isas,
         "The instruction sets that this processor and this build have in common, weakest first.");
+  m.def(
+      "cpu_multiplies_bfloat16", [] { return kernels().pairs; },
+      "Whether the instruction set in use has products of bfloat16 by bfloat16, which training in bfloat16 "
+      "takes.");
   m.def("compiled_isas", &compiled_isas, "The instruction sets of this build, weakest first.");
   m.def(
       "cuda_build",

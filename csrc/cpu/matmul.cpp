@@ -2,6 +2,7 @@
 // panels, or over rows where there are few panels; K is cut into blocks that stay in the cache, but for int8.
 #include "ops/matmul.h"
 
+#include <cstring>
 #include <type_traits>
 
 #include "core/threads.h"
@@ -28,37 +29,23 @@ S2S_INLINE int64_t elements(int64_t depth) {
 }
 constexpr int64_t kSerialWork = 1 << 17;  // multiplications below which a second thread does not pay
 
-// A block of rows of a^T, copied so that the rows of a tile lie side by side: its columns lie far apart. All
-// tiles take a few of them before the next few, while they are in the cache, which has little room for lines
-// so far apart.
-constexpr int64_t kCopiedAtOnce = 8;
-
+// A block of rows of a^T, whose columns lie far apart, side by side: out[k][row].
 void copy_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int64_t depth, float* out) {
-  for (int64_t begin = 0; begin < depth; begin += kCopiedAtOnce) {
-    const int64_t end = begin + kCopiedAtOnce < depth ? begin + kCopiedAtOnce : depth;
-    for_tiles<rows_for<float>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
-      constexpr int H = decltype(height)::value;
-      const float* a = x.a + first + row + k0 * x.a_k_stride;
-      float* to = out + row * depth;
-      for (int64_t k = begin; k < end; ++k) {
-        for (int r = 0; r < H; ++r) to[k * H + r] = a[k * x.a_k_stride + r];
-      }
-    });
-  }
+  const float* a = x.a + first + k0 * x.a_k_stride;
+  for (int64_t k = 0; k < depth; ++k)
+    std::memcpy(out + k * rows, a + k * x.a_k_stride, static_cast<size_t>(rows) * 4);
 }
 
 #if defined(__AVX512BF16__)
-// The same as pairs.
+// The same as pairs: out[k / 2][row].
 void copy_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int64_t depth, BPair* out) {
-  for (int64_t begin = 0; begin < depth; begin += kCopiedAtOnce) {
-    const int64_t end = begin + kCopiedAtOnce < depth ? begin + kCopiedAtOnce : depth;
-    for_tiles<rows_for<BPair>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
-      constexpr int H = decltype(height)::value;
-      const float* a = x.a + first + row + (k0 + begin) * x.a_k_stride;
-      BPair* to = out + row * elements<BPair>(depth) + begin / 2 * H;
-      for (int64_t k = begin; k < end; k += 2, a += 2 * x.a_k_stride, to += H)
-        store_pairs(to, load(a, H), k + 1 < end ? load(a + x.a_k_stride, H) : splat(0.0f), H);
-    });
+  const float* a = x.a + first + k0 * x.a_k_stride;
+  for (int64_t k = 0; k < depth; k += 2, a += 2 * x.a_k_stride, out += rows) {
+    for (int64_t r = 0; r < rows; r += kLanes) {
+      const int lanes = lanes_left(rows, r);
+      const Vec odd = k + 1 < depth ? load(a + x.a_k_stride + r, lanes) : splat(0.0f);
+      store_pairs(out + r, load(a + r, lanes), odd, lanes);
+    }
   }
 }
 #endif
@@ -140,21 +127,20 @@ void multiply(const MatmulArgs& x, const Rows<Element>& all, int64_t m0, int64_t
 // The same for a whose k lie apart: its rows are copied first.
 template <class Element>
 void multiply_copied(const MatmulArgs& x, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
-  using Copied = std::conditional_t<kIsPair<Element>, BPair, float>;
-  alignas(64) Copied copied[kCopiedM<Element> * kBlockK];
+  alignas(64) Element copied[kCopiedM<Element> * kBlockK];
   for (int64_t k0 = 0; k0 < x.k || k0 == 0; k0 += kBlockDepth<Element>) {
     const int64_t depth = x.k - k0 < kBlockDepth<Element> ? x.k - k0 : kBlockDepth<Element>;
     const bool last = k0 + depth >= x.k;
     for (int64_t first = m0; first < m1; first += kCopiedM<Element>) {
       const int64_t rows = m1 - first < kCopiedM<Element> ? m1 - first : kCopiedM<Element>;
-      copy_rows(x, first, rows, k0, depth, static_cast<Copied*>(copied));
+      copy_rows(x, first, rows, k0, depth, copied);
       for (int64_t p = p0; p < p1; ++p) {
         const Element* panel = panel_from<Element>(x, p, k0);
         for_tiles<rows_for<Element>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
           constexpr int H = decltype(height)::value;
           Vec sum[H][kPanelVecs];
           prefetch_tile<H>(x, first + row, p * kPanelWidth);
-          tile<H, kPanelVecs, Element>(copied + row * elements<Element>(depth), 1, H, panel, depth, sum);
+          tile<H, kPanelVecs, Element>(copied + row, 1, rows, panel, depth, sum);
           finish_tile(x, first + row, p * kPanelWidth, k0, last, sum);
         });
       }
@@ -202,12 +188,14 @@ void matmul(const MatmulArgs& x) {
   }
   const auto as = [&](auto* element) {
     using Element = element_of<decltype(element)>;
-    if constexpr (sizeof(Element) > 1) {
+    if constexpr (std::is_same_v<Element, float> || kIsPair<Element>) {
       const auto copied = [&](int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
         multiply_copied<Element>(x, m0, m1, p0, p1);
       };
       if (x.a_row_stride == 1)
         return parallel(max_parts, [&](int part, int parts) { share(x, part, parts, copied); });
+    }
+    if constexpr (sizeof(Element) > 1) {
       const auto a = left_operand<Element>(x.a, x.a_row_stride, x.m, x.k, 0.0f, x.scratch);
       parallel(max_parts, [&](int part, int parts) {
         share(x, part, parts,

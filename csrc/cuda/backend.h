@@ -10,7 +10,7 @@
 
 namespace s2s {
 
-constexpr int kCudaAbi = 2;
+constexpr int kCudaAbi = 3;
 
 struct CudaDeviceInfo {
   char name[256];

@@ -7,6 +7,7 @@ extern const Kernels table;
 const Kernels table = {
     "cuda",
     true,
+    false,
     packed_bytes,
     pack,
     matmul,

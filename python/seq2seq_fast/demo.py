@@ -46,9 +46,10 @@ MODEL: dict[str, Any] = {
     "target_embedding_dim": 64,
     "encoder_hidden": 128,
     "decoder_hidden": 256,
+    "attention_score": "mlp",
     "dropout": 0.1,
 }
-TRAINING: dict[str, Any] = {"batch_size": 1024, "max_grad_norm": 5.0}
+TRAINING: dict[str, Any] = {"batch_size": 1024, "max_grad_norm": 5.0, "compute_type": "bfloat16"}
 LEARNING_RATE = 3e-3
 WARMUP_STEPS = 100
 BEAM_SIZE = 5

@@ -55,6 +55,11 @@ def to_host(array: Any) -> NDArray[Any]:
     return array.numpy() if isinstance(array, DeviceArray) else array
 
 
+def multiplies_bfloat16(device: str) -> bool:
+    """Whether training in bfloat16 rounds its products' factors there; else they stay float32."""
+    return device != "cpu" or _native.cpu_multiplies_bfloat16()
+
+
 def copy_of(array: Any) -> Any:
     """Return a copy that lies where the array does."""
     return _native.to_device(array.numpy(), array.device) if isinstance(array, DeviceArray) else array.copy()

@@ -362,9 +362,10 @@ class Seq2Seq(FlatParameters):
 
         Args:
             update: number of the training step; with seed and batch.example_ids it names the dropout masks.
-            compute_type: "bfloat16" rounds the factors of all products but the recurrences' own (on CUDA both
-                factors, for tensor cores, where rows are many; on the CPU the weights). Parameters, gradients
-                and sums are float32.
+            compute_type: "bfloat16" rounds both factors of the products to 8 bits of precision, where that is
+                faster: on CUDA for tensor cores, of many rows, but in the recurrences; on processors with
+                AVX512-BF16 in the recurrences too; on other processors it changes nothing. Parameters,
+                gradients and sums are float32.
             sampling: scheduled sampling (Bengio et al. 2015): the probability, for each token but the first
                 that the decoder is fed, that it is not the target's but drawn from the model's distribution
                 at the step before. No gradient goes through a draw. Seed, update, example and time decide it.

@@ -152,8 +152,9 @@ class Trainer:
         max_grad_norm: gradients are scaled to this 2-norm at most (0: never).
         label_smoothing: as in PyTorch; validation is always without.
         scheduled_sampling: how often the decoder is fed tokens that it draws itself; None: never.
-        compute_type: "bfloat16": training's products round their factors, for tensor cores; the weights that
-            are updated are float32 as ever. See `Seq2Seq.forward_backward`.
+        compute_type: "bfloat16": training's products round their factors, where that is faster: on GPUs and
+            on processors with AVX512-BF16. The weights that are updated are float32 as ever. See
+            `Seq2Seq.forward_backward`.
         average_decay: above 0 (0.0001, say), validation and saved models take an exponential moving average
             of the weights, which moves by this part at a step, by more in the first ones: OpenNMT's
             `average_decay`, Marian's `exponential-smoothing`. After `fit` the model has its own weights.

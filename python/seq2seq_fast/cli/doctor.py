@@ -77,6 +77,7 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
         "instruction set": f"{sets['in_use'] or 'none'}: {sets['why']}",
         "  of this machine": ", ".join(sets["usable"]) or "none of this build's",
         "  of this build": ", ".join(sets["compiled"]),
+        "  in bfloat16": "training multiplies" if sets["multiplies_bfloat16"] else "training stays float32",
         "threads": f"{facts['threads']} (processors: {facts['processors']})",
         "cuda": cuda["status"],
         **({"  built with": f"{cuda['compiler']} for {cuda['architectures']}"} if cuda["built"] else {}),
@@ -109,6 +110,7 @@ def _instruction_sets() -> dict[str, Any]:
         "why": why,
         "usable": _native.cpu_isas(),
         "compiled": _native.compiled_isas(),
+        "multiplies_bfloat16": in_use is not None and _native.cpu_multiplies_bfloat16(),
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from seq2seq_fast import set_num_threads
-from seq2seq_fast.device import resolve_device
+from seq2seq_fast.device import multiplies_bfloat16, resolve_device
 from seq2seq_fast.forecaster import Forecaster
 from seq2seq_fast.forecasting import (
     ForecastConfig,
@@ -104,6 +104,8 @@ def run_forecast_train(
         f"{len(series)} series of {model_config.channels} channels, {len(train)} windows, "
         f"{sum(int(np.prod(shape)) for _, shape, *_ in model.layout())} parameters on {model.device}."
     )
+    if trainer.compute_type == "bfloat16" and not multiplies_bfloat16(model.device):
+        tell("This processor does not multiply bfloat16: products stay float32.")
     try:
         result = trainer.fit(train, valid, resume=resume, overwrite=overwrite)
     except TrainingInterrupted as interruption:

@@ -16,7 +16,7 @@ from seq2seq_fast.checkpoint import CheckpointFolder
 from seq2seq_fast.corpus import build_vocabularies, cached_tsv
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.decoding import decoding_metric, feature_metric
-from seq2seq_fast.device import resolve_device
+from seq2seq_fast.device import multiplies_bfloat16, resolve_device
 from seq2seq_fast.feature_data import FeatureDataset
 from seq2seq_fast.files import save_model
 from seq2seq_fast.front_end import FrontEnd
@@ -157,6 +157,8 @@ def run_train(
         f"{len(train)} pairs, {data.described}{len(target.vocabulary)} target tokens, "
         f"{sum(view.size for view in model.parameters().values())} parameters on {model.device}."
     )
+    if trainer.compute_type == "bfloat16" and not multiplies_bfloat16(model.device):
+        tell("This processor does not multiply bfloat16: products stay float32.")
     try:
         result = trainer.fit(train, valid, resume=resume, overwrite=overwrite)
     except TrainingInterrupted as interruption:

@@ -158,7 +158,7 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     _o("scheduled_sampling_type", "text", "none", "sampling.type", "How often the decoder is fed tokens that it draws itself, instead of the target's.", ("none", *SAMPLING_TYPES)),
     _o("scheduled_sampling_k", "float", None, "sampling.k", "The target's token is read with probability 1 - k i (linear), k ** i (exponential), k / (k + exp(i / k)) (inverse_sigmoid) at step i."),
     _o("scheduled_sampling_read_probability", "float", 0.0, "sampling.read_probability", "And with no less than this; constant: with this."),
-    _o("compute_type", "text", "float32", "trainer.compute_type", "What products of training are rounded to; weights stay float32.", ("float32", "bfloat16")),
+    _o("compute_type", "text", "float32", "trainer.compute_type", "What products of training round their factors to, on GPUs and on processors with AVX512-BF16; weights stay float32.", ("float32", "bfloat16")),
     _o("average_decay", "float", 0.0, "trainer.average_decay", "Validate and save a moving average of the weights, of this decay a step (0: not)."),
     _o("seed", "int", 0, "trainer.seed network.seed", "Of weights, order and dropout."),
     _o("valid_steps", "int", 0, "trainer.validate_every", "Validate each so many steps (0: after each epoch).", zero_is_off=True),
