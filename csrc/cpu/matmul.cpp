@@ -37,12 +37,16 @@ void copy_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int
 }
 
 #if defined(__AVX512BF16__)
-// The same as pairs: out[k / 2][row].
+// The same as pairs: out[k / 2][row]. Rows so far apart that no processor guesses the next are asked for
+// ahead.
+constexpr int64_t kAhead = 16;
+
 void copy_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int64_t depth, BPair* out) {
   const float* a = x.a + first + k0 * x.a_k_stride;
   for (int64_t k = 0; k < depth; k += 2, a += 2 * x.a_k_stride, out += rows) {
     for (int64_t r = 0; r < rows; r += kLanes) {
       const int lanes = lanes_left(rows, r);
+      for (int64_t ahead : {kAhead, kAhead + 1}) __builtin_prefetch(a + ahead * x.a_k_stride + r);
       const Vec odd = k + 1 < depth ? load(a + x.a_k_stride + r, lanes) : splat(0.0f);
       store_pairs(out + r, load(a + r, lanes), odd, lanes);
     }
