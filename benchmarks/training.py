@@ -169,8 +169,10 @@ def step(
             assert parameter.grad is not None
             theirs[name] = parameter.grad.cpu().reshape(gradients[name].shape).numpy()
         if rounded:  # sums that nearly cancel may differ as a whole
-            together = [np.concatenate([g[name].ravel() for name in theirs]) for g in (gradients, theirs)]
-            assert_close("gradients", *together, 10 * tolerance)
+            ours_all, theirs_all = (
+                np.concatenate([g[name].ravel() for name in theirs]) for g in (gradients, theirs)
+            )
+            assert_close("gradients", ours_all, theirs_all, 10 * tolerance)
         else:
             for name, expected in theirs.items():
                 assert_close(name, gradients[name], expected, 10 * tolerance)

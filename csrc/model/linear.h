@@ -19,9 +19,12 @@ class Linear {
   }
   // Of the inputs [begin, begin + count).
   ops::Packed pack(int64_t begin, int64_t count, ComputeType type) const {
-    return ops::pack_transposed(weight_.value.columns(begin, count), 0, ops::product_type(weight_.value.device(), type));
+    return ops::pack_transposed(weight_.value.columns(begin, count), 0,
+                                ops::product_type(weight_.value.device(), type));
   }
-  ops::Packed pack_backward() const { return ops::pack(weight_.value, ops::product_type(weight_.value.device())); }
+  ops::Packed pack_backward() const {
+    return ops::pack(weight_.value, ops::product_type(weight_.value.device()));
+  }
   // bounded: x are states or averages of states.
   void forward(const ops::Packed& packed, const Tensor& x, const Tensor& y,
                Activation activation = Activation::none, bool bounded = true) const;
