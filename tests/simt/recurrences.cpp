@@ -123,25 +123,26 @@ struct Shape {
 
 using Op = std::function<void(const Shape&, Arrays&)>;
 constexpr ComputeType kFloat = ComputeType::float32;
+constexpr StepProducts kProducts{};  // of the CPU
 
 void lstm_forward(const Shape& s, Arrays& a) {
-  lstm({s.shape, a.changed(s.R * 4 * s.H), a.weights(kFloat, 4 * s.H, s.H), a.normal(s.N * s.H),
+  lstm({s.shape, kProducts, a.changed(s.R * 4 * s.H), a.weights(kFloat, 4 * s.H, s.H), a.normal(s.N * s.H),
         a.normal(s.N * s.H), a.result(s.R * s.H), s.H, a.result(s.R * s.H), a.result(s.R * s.H),
         a.result(s.N * s.H), a.result(s.N * s.H)});
 }
 void lstm_gradient(const Shape& s, Arrays& a) {
-  lstm_backward({s.shape, a.changed(s.R * 4 * s.H), a.weights(kFloat, s.H, 4 * s.H), a.normal(s.R * s.H),
-                 a.normal(s.R * s.H), s.H, a.changed(s.N * s.H), a.changed(s.N * s.H)});
+  lstm_backward({s.shape, kProducts, a.changed(s.R * 4 * s.H), a.weights(kFloat, s.H, 4 * s.H),
+                 a.normal(s.R * s.H), a.normal(s.R * s.H), s.H, a.changed(s.N * s.H), a.changed(s.N * s.H)});
 }
 template <bool AFTER>
 void gru_forward(const Shape& s, Arrays& a) {
-  gru({s.shape, AFTER, a.changed(s.R * 3 * s.H), a.weights(kFloat, (AFTER ? 3 : 2) * s.H, s.H),
+  gru({s.shape, kProducts, AFTER, a.changed(s.R * 3 * s.H), a.weights(kFloat, (AFTER ? 3 : 2) * s.H, s.H),
        AFTER ? nullptr : a.weights(kFloat, s.H, s.H), a.normal(3 * s.H), a.normal(s.N * s.H),
        a.result(s.R * s.H), s.H, a.result(s.R * s.H), a.result(s.R * s.H), a.result(s.N * s.H)});
 }
 template <bool AFTER>
 void gru_gradient(const Shape& s, Arrays& a) {
-  gru_backward({s.shape, AFTER, a.changed(s.R * 3 * s.H), a.result(s.R * s.H),
+  gru_backward({s.shape, kProducts, AFTER, a.changed(s.R * 3 * s.H), a.result(s.R * s.H),
                 a.weights(kFloat, s.H, 2 * s.H), a.weights(kFloat, s.H, s.H), a.normal(s.R * s.H),
                 a.normal(s.R * s.H), a.normal(s.R * s.H), s.H, a.changed(s.N * s.H), nullptr});
 }
