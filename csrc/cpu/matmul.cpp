@@ -207,7 +207,7 @@ void matmul(const MatmulArgs& x) {
       });
     }
   };
-  x.type == ComputeType::bfloat16_pairs ? with_training_element(x.type, as) : with_element(x.type, as);
+  with_any_element(x.type, as);
 }
 
 }  // namespace s2s::S2S_ISA

@@ -143,8 +143,7 @@ void pack(const PackArgs& args) {
         }
       }
     };
-    if (s.type == ComputeType::bfloat16_pairs) return with_training_element(s.type, pack_as);
-    with_element(s.type, pack_as);
+    with_any_element(s.type, pack_as);
   };
   parallel(s.k * s.n < kSerialWork ? 1 : 64, pack_panels);
 }

@@ -98,7 +98,12 @@ def linear(x: A, weight: A, bias: A | None = None, *, compute_type: str = "float
 def linear_backward(dy: A, x: A, weight: A, *, compute_type: str = "float32") -> tuple[A, A, A]:
     """Gradients of `linear`: (dx [..., K], dweight [N, K], dbias [N]).
 
-    compute_type: float32, or bfloat16 for products of rounded factors; see `Seq2Seq.forward_backward`.
+    Args:
+        dy: [..., N]; x: [..., K]; weight: [N, K].
+        compute_type: float32, or bfloat16 for products of rounded factors; see `Seq2Seq.forward_backward`.
+
+    Raises:
+        ValueError: another compute_type, or shapes that do not fit.
     """
     op = "linear_backward"
     rows, shape = _rows(op, "x", x)

@@ -21,18 +21,19 @@ constexpr int max_rows_grouped(int vecs) {
 }
 
 // sum[r][v] = the product, summed over k in order. a[r][k] = a[r * row_stride + k * k_stride]; b: [K][WIDTH *
-// kLanes] of float, Half or BFloat, of which the first VECS vectors count.
-template <int ROWS, int VECS, class Element, int WIDTH = VECS>
-S2S_INLINE void tile(const float* a, int64_t row_stride, int64_t k_stride, const Element* b, int64_t K,
+// kLanes] of float, Half or BFloat, of which the first VECS vectors count. Of pairs, a and b have half as
+// many k.
+template <int ROWS, int VECS, class Element, int WIDTH = VECS, class Left>
+S2S_INLINE void tile(const Left* a, int64_t row_stride, int64_t k_stride, const Element* b, int64_t K,
                      Vec (&sum)[ROWS][VECS]) {
   Vec local[ROWS][VECS] = {};  // an array of the caller's would be stored to memory at every k
-  for (int64_t k = 0; k < K; ++k) {
-    Vec column[VECS];
+  for (int64_t k = 0; k < K; k += kIsPair<Element> ? 2 : 1) {
+    decltype(load(b)) column[VECS];
 #pragma GCC unroll 16
     for (int v = 0; v < VECS; ++v) column[v] = load(b + v * kLanes);
 #pragma GCC unroll 32
     for (int r = 0; r < ROWS; ++r) {
-      const Vec x = splat(a[r * row_stride]);
+      const auto x = splat(a[r * row_stride]);
 #pragma GCC unroll 16
       for (int v = 0; v < VECS; ++v) local[r][v] = fma(x, column[v], local[r][v]);
     }
@@ -77,36 +78,6 @@ S2S_INLINE void tile_int8(const Quantized* a, int64_t row_stride, const int8_t* 
     for (int v = 0; v < VECS; ++v) sum[r][v] = local[r][v];
   }
 }
-
-#if defined(__AVX512BF16__)
-// The same of pairs: a[r][pair] = a[r * row_stride + pair * k_stride], b: [pairs][WIDTH * kLanes].
-template <int ROWS, int VECS, class Element, int WIDTH = VECS>
-S2S_INLINE void tile(const BPair* a, int64_t row_stride, int64_t k_stride, const Element* b, int64_t K,
-                     Vec (&sum)[ROWS][VECS]) {
-  static_assert(kIsPair<Element>);
-  Vec local[ROWS][VECS] = {};
-  for (int64_t k = 0; k < K; k += 2) {
-    __m512i column[VECS];
-#pragma GCC unroll 16
-    for (int v = 0; v < VECS; ++v) column[v] = _mm512_loadu_si512(b + v * kLanes);
-#pragma GCC unroll 32
-    for (int r = 0; r < ROWS; ++r) {
-      int32_t pair;
-      std::memcpy(&pair, a + r * row_stride, sizeof(pair));
-      const __m512bh x = (__m512bh)_mm512_set1_epi32(pair);
-#pragma GCC unroll 16
-      for (int v = 0; v < VECS; ++v) local[r][v].v = _mm512_dpbf16_ps(local[r][v].v, (__m512bh)column[v], x);
-    }
-    a += k_stride;
-    b += WIDTH * kLanes;
-  }
-#pragma GCC unroll 32
-  for (int r = 0; r < ROWS; ++r) {
-#pragma GCC unroll 16
-    for (int v = 0; v < VECS; ++v) sum[r][v] = local[r][v];
-  }
-}
-#endif
 
 template <int N>
 struct Int {

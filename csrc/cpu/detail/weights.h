@@ -124,6 +124,22 @@ template <class Element>
 constexpr bool kIsPair = std::is_same_v<Element, BPair>;
 #if defined(__AVX512BF16__)
 constexpr bool kPairs = true;
+
+struct PairVec {
+  __m512bh v;
+};
+S2S_INLINE PairVec load(const BPair* p) {
+  return {(__m512bh)_mm512_loadu_si512(p)};
+}
+S2S_INLINE PairVec splat(BPair x) {
+  int32_t pair;
+  std::memcpy(&pair, &x, sizeof(pair));
+  return {(__m512bh)_mm512_set1_epi32(pair)};
+}
+// c + the products of both neighbours.
+S2S_INLINE Vec fma(PairVec a, PairVec b, Vec c) {
+  return {_mm512_dpbf16_ps(c.v, b.v, a.v)};
+}
 #else
 constexpr bool kPairs = false;
 #endif
@@ -151,6 +167,11 @@ S2S_INLINE void with_training_element(ComputeType type, const F& f) {
     if (type == ComputeType::bfloat16_pairs) return f(static_cast<const BPair*>(nullptr));
   }
   f(static_cast<const float*>(nullptr));
+}
+// The same of either.
+template <class F>
+S2S_INLINE void with_any_element(ComputeType type, const F& f) {
+  type == ComputeType::bfloat16_pairs ? with_training_element(type, f) : with_element(type, f);
 }
 
 }  // namespace
