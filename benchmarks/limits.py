@@ -92,15 +92,22 @@ class Weights:
 
 
 def training_step(
-    config: Seq2SeqConfig, parameters: int, batch: int, source_length: int, target_length: int
+    config: Seq2SeqConfig,
+    parameters: int,
+    batch: int,
+    source_length: int,
+    target_length: int,
+    repeated: tuple[int, int] = (0, 0),
 ) -> Work:
-    """Forward, backward, clipping and Adam on `batch` pairs of so many tokens."""
+    """Forward, backward, clipping and Adam on `batch` pairs of so many tokens. Of the sources' and of the
+    targets' so many are in the batch before: a token's product with the input's weights is needed once."""
     w = Weights.of(config)
-    products = source_length * w.per_source_token() + target_length * w.per_target_token(source_length)
+    products = batch * source_length * w.per_source_token() - repeated[0] * w.encoder_input
+    products += batch * target_length * w.per_target_token(source_length) - repeated[1] * w.cell_input
     recurrent = source_length * w.encoder_recurrent
     recurrent += target_length * (w.cell_recurrent + w.query + w.combine)
     once = w.encoder_input + w.keys + w.cell_input + w.output
     read = 2 * (recurrent + once)  # forward and backward
     adam = 7 * parameters  # weight, gradient and two moments read; weight and moments written
     logits = 3 * batch * target_length * config.target_vocab_size  # written, read, their gradient written
-    return Work(3 * 2.0 * batch * products, FLOAT * float(read + adam + logits), FLOAT * 4.0 * parameters)
+    return Work(3 * 2.0 * products, FLOAT * float(read + adam + logits), FLOAT * 4.0 * parameters)

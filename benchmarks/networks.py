@@ -53,3 +53,12 @@ def tokens(vocabulary: int, rows: int, seed: int, length: int = LENGTH) -> np.nd
     """int32 [rows, length] of ordinary tokens."""
     rng = np.random.default_rng(seed)
     return rng.integers(FIRST_TOKEN, vocabulary, (rows, length), dtype=np.int32)
+
+
+def words(vocabulary: int, rows: int, seed: int, length: int = LENGTH) -> np.ndarray:
+    """The same, as frequent as Zipf's law has the words of a text: each in inverse proportion to its rank."""
+    frequencies = 1 / np.arange(1, vocabulary - FIRST_TOKEN + 1)
+    drawn = np.random.default_rng(seed).choice(
+        len(frequencies), (rows, length), p=frequencies / frequencies.sum()
+    )
+    return (FIRST_TOKEN + drawn).astype(np.int32)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from seq2seq_fast import Seq2Seq
 from seq2seq_fast.data import Batch
 from seq2seq_fast.device import to_host
 from seq2seq_fast.ops import clip_grad_norm_
@@ -101,8 +102,9 @@ def _pairs(shape: Shape) -> tuple[np.ndarray, ...]:
     """int32 source [N, S] and target [N, T], each ending with <eos>; of a network that copies also copy ids
     [N, S]: every second token of the source is none of the target vocabulary."""
     config = shape.config
-    source = networks.tokens(config.source_vocab_size, shape.rows, 2, shape.source_length)
-    target = networks.tokens(config.target_vocab_size, shape.rows, 3, shape.target_length)
+    tokens = networks.tokens if shape.uniform else networks.words
+    source = tokens(config.source_vocab_size, shape.rows, 2, shape.source_length)
+    target = tokens(config.target_vocab_size, shape.rows, 3, shape.target_length)
     copies = networks.tokens(config.target_vocab_size, shape.rows, 4, shape.source_length)
     copies[:, ::2] = config.target_vocab_size + np.arange(copies[:, ::2].shape[1])
     if config.copy_attention:
@@ -124,6 +126,13 @@ def _batch(source: np.ndarray, target: np.ndarray, copies: np.ndarray | None = N
         np.arange(len(source), dtype=np.int64),
         None if copies is None else copies.ravel(),
     )
+
+
+def _repeated(shape: Shape, source: np.ndarray, target: np.ndarray) -> tuple[int, int]:
+    """Tokens of a side that its batch has before, where their embeddings are the same in all places."""
+    if shape.embedding_dropout:
+        return 0, 0
+    return source.size - np.unique(source).size, target.size - np.unique(target).size
 
 
 def _fastest_peer(network: TorchSeq2Seq, pairs: tuple[np.ndarray, ...]) -> _Peer:
@@ -151,14 +160,23 @@ def step(
     batch = _batch(*pairs)
     rounded = compute_type != "float32"
     peer = _fastest_peer(network, pairs) if rounded else _Peer(network, *pairs)
-    optimizer = Adam(lr=LEARNING_RATE)
 
-    def ours() -> float:
-        loss = model.forward_backward(batch, compute_type=compute_type).loss
-        clip_grad_norm_(model.flat_gradients, MAX_NORM)
-        optimizer.step(model.flat_parameters, model.flat_gradients)
-        model.weights_changed()
-        return loss
+    def updating(model: Seq2Seq) -> Callable[[], float]:
+        optimizer = Adam(lr=LEARNING_RATE)
+
+        def update() -> float:
+            loss = model.forward_backward(batch, compute_type=compute_type).loss
+            clip_grad_norm_(model.flat_gradients, MAX_NORM)
+            optimizer.step(model.flat_parameters, model.flat_gradients)
+            model.weights_changed()
+            return loss
+
+        return update
+
+    ours = timed = updating(model)
+    if shape.embedding_dropout:
+        dropping = replace(shape.config, embedding_dropout=shape.embedding_dropout)
+        timed = updating(Seq2Seq(dropping, seed=networks.RNG_SEED).to(device))
 
     def check() -> None:
         loss = model.forward_backward(batch, compute_type=compute_type).loss
@@ -182,7 +200,7 @@ def step(
     return Case(
         suite="training",
         name=f"training step{', ' + compute_type if rounded else ''}, {shape.name}, batch {shape.rows}",
-        ours=ours,
+        ours=timed,
         peer=peer.step,
         check=check,
         work=replace(
@@ -192,6 +210,7 @@ def step(
                 shape.rows,
                 shape.source_length,
                 shape.target_length,
+                _repeated(shape, *pairs[:2]),
             ),
             compute_type=compute_type,
         ),

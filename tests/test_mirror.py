@@ -15,6 +15,9 @@ KERNEL = re.compile(r"^(void|int64_t) (\w+)\(const (\w+)&(?: \w+)?\)", re.MULTIL
 POINTER = re.compile(r"^  (void|int64_t) \(\*(\w+)\)\(const (\w+)&\);", re.MULTILINE)
 """Its pointer in the table."""
 
+ON_CPUS = {"round"}
+"""Those of which other devices have none."""
+
 Signatures = list[tuple[str, str, str]]
 
 
@@ -38,10 +41,12 @@ def defined(backend: str, suffix: str) -> dict[tuple[str, str, str], str]:
 
 
 def in_table(backend: str) -> list[str]:
-    """The functions of the table, in order: the lines of its initializer that are one lower-case name."""
+    """The functions of the table, in order: lines of its initializer that begin with a lower-case name."""
     text = (CSRC / backend / "table.cpp").read_text()
     (initializer,) = re.findall(r"const Kernels table = \{(.*?)\n\};", text, re.DOTALL)
-    names: list[str] = re.findall(r"^ +(?!true,|false,|kPairs,)(\w+),$", initializer, re.MULTILINE)
+    names: list[str] = re.findall(
+        r"^ +(?!true,|nullptr,|kLanes)(?:kPairs \? )?([a-z]\w*)\b", initializer, re.MULTILINE
+    )
     return names
 
 
@@ -53,7 +58,7 @@ def test_kernels_have_one_signature() -> None:
     table = POINTER.findall((CSRC / "ops" / "kernels.h").read_text())
     assert len(table) > 30
     assert declared("cpu") == table
-    assert declared("cuda") == table
+    assert declared("cuda") == [kernel for kernel in table if kernel[1] not in ON_CPUS]
 
 
 @pytest.mark.parametrize("backend", ["cpu", "cuda"])
@@ -64,4 +69,4 @@ def test_tables_are_in_order(backend: str) -> None:
 def test_kernels_are_defined_in_their_op_s_file() -> None:
     cpu, cuda = defined("cpu", ".cpp"), defined("cuda", ".cu")
     assert set(cpu) == set(declared("cpu"))
-    assert cuda == cpu
+    assert cuda == {signature: file for signature, file in cpu.items() if signature[1] not in ON_CPUS}

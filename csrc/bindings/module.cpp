@@ -26,7 +26,7 @@ void bind_runtime(py::module_& m) {
   m.def("cpu_isas", &cpu_isas,
         "The instruction sets that this processor and this build have in common, weakest first.");
   m.def(
-      "cpu_multiplies_bfloat16", [] { return kernels().pairs; },
+      "cpu_multiplies_bfloat16", [] { return kernels().round != nullptr; },
       "Whether the instruction set in use has products of bfloat16 by bfloat16, which training in bfloat16 "
       "takes.");
   m.def("compiled_isas", &compiled_isas, "The instruction sets of this build, weakest first.");

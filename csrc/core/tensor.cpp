@@ -12,6 +12,8 @@ int64_t size_of(DType dtype) {
   switch (dtype) {
     case DType::u8:
       return 1;
+    case DType::bf16:
+      return 2;
     case DType::i64:
       return 8;
     default:
@@ -27,6 +29,8 @@ const char* name_of(DType dtype) {
       return "int32";
     case DType::i64:
       return "int64";
+    case DType::bf16:
+      return "bfloat16";
     default:
       return "uint8";
   }

@@ -11,7 +11,7 @@
 
 namespace s2s {
 
-enum class DType : uint8_t { f32, i32, i64, u8 };
+enum class DType : uint8_t { f32, i32, i64, u8, bf16 };
 
 int64_t size_of(DType dtype);
 const char* name_of(DType dtype);

@@ -27,6 +27,7 @@ template <class Element>
 S2S_INLINE int64_t elements(int64_t depth) {
   return kIsPair<Element> ? (depth + 1) / 2 : depth;
 }
+constexpr int64_t kOwnRows = 192;  // rows from which each thread copies its own, not all for its own panels
 constexpr int64_t kSerialWork = 1 << 17;  // multiplications below which a second thread does not pay
 
 // A block of rows of a^T, whose columns lie far apart, side by side: out[k][row].
@@ -37,18 +38,21 @@ void copy_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int
 }
 
 #if defined(__AVX512BF16__)
-// The same as pairs: out[k / 2][row]. Rows so far apart that no processor guesses the next are asked for
-// ahead.
+// The same of rounded rows, as pairs: out[k / 2][row]. Rows so far apart that no processor guesses the next
+// are asked for ahead.
 constexpr int64_t kAhead = 16;
 
 void copy_rows(const MatmulArgs& x, int64_t first, int64_t rows, int64_t k0, int64_t depth, BPair* out) {
-  const float* a = x.a + first + k0 * x.a_k_stride;
+  const uint16_t* a = x.rounded + first + k0 * x.a_k_stride;
+  const auto row = [](const uint16_t* at, int lanes) -> NativeShorts {
+    return (NativeShorts)_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << lanes) - 1u), at);
+  };
   for (int64_t k = 0; k < depth; k += 2, a += 2 * x.a_k_stride, out += rows) {
     for (int64_t r = 0; r < rows; r += kLanes) {
       const int lanes = lanes_left(rows, r);
       for (int64_t ahead : {kAhead, kAhead + 1}) __builtin_prefetch(a + ahead * x.a_k_stride + r);
-      const Vec odd = k + 1 < depth ? load(a + x.a_k_stride + r, lanes) : splat(0.0f);
-      store_pairs(out + r, load(a + r, lanes), odd, lanes);
+      const NativeShorts odd = k + 1 < depth ? row(a + x.a_k_stride + r, lanes) : NativeShorts{};
+      store_pairs(out + r, row(a + r, lanes), odd, lanes);
     }
   }
 }
@@ -165,12 +169,22 @@ void multiply_int8(const MatmulArgs& x, const Rows<int8_t>& a, int64_t m0, int64
   }
 }
 
+template <class Element>
+Rows<Element> rows_of(const MatmulArgs& x) {
+  if constexpr (kIsPair<Element>) {
+    return {reinterpret_cast<const BPair*>(x.rounded), x.a_row_stride / 2};
+  } else {
+    return {x.a, x.a_row_stride};
+  }
+}
+
 // Calls f(m0, m1, p0, p1) for one part's rows and panels.
 template <class F>
 void share(const MatmulArgs& x, int part, int parts, const F& f) {
   const int64_t panels = (x.n + kPanelWidth - 1) / kPanelWidth;
   const int64_t tiles = (x.m + kMaxRows - 1) / kMaxRows;
-  if (panels >= 4 * parts || panels * 2 >= tiles) {
+  const bool copies = x.a_row_stride == 1 && x.m >= kOwnRows * parts;
+  if (!copies && (panels >= 4 * parts || panels * 2 >= tiles)) {
     const Range p = share_of(panels, part, parts);
     f(0, x.m, p.begin, p.end);
   } else {
@@ -200,7 +214,7 @@ void matmul(const MatmulArgs& x) {
         return parallel(max_parts, [&](int part, int parts) { share(x, part, parts, copied); });
     }
     if constexpr (sizeof(Element) > 1) {
-      const auto a = left_operand<Element>(x.a, x.a_row_stride, x.m, x.k, 0.0f, x.scratch);
+      const Rows<Element> a = rows_of<Element>(x);
       parallel(max_parts, [&](int part, int parts) {
         share(x, part, parts,
               [&](int64_t m0, int64_t m1, int64_t p0, int64_t p1) { multiply(x, a, m0, m1, p0, p1); });

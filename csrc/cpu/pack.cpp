@@ -68,7 +68,7 @@ void pack_columns(const PackArgs& args, const float* from, int64_t lanes, int64_
 void pack_columns(const PackArgs& args, const float* from, int64_t lanes, int64_t, int64_t width, BPair* to) {
   const int64_t K = args.shape.k;
   const auto row = [&](const float* at, bool there) {
-    return there ? load(at, static_cast<int>(lanes)) : splat(0.0f);
+    return rounded(there ? load(at, static_cast<int>(lanes)) : splat(0.0f));
   };
   if (args.n_stride == 1) {
     for (int64_t k = 0; k < K; k += 2, from += 2 * args.k_stride, to += width)
@@ -117,7 +117,20 @@ void pack_columns(const PackArgs& args, const float* from, int64_t lanes, int64_
   }
 }
 
+#if defined(__AVX512BF16__)
+void round_part(const RoundArgs& x, Range rows) {
+  round_rows(x.x, x.x_stride, rows, x.width, reinterpret_cast<BPair*>(x.out), x.out_stride / 2);
+}
+#else
+void round_part(const RoundArgs&, Range) {}
+#endif
+
 }  // namespace
+
+void round(const RoundArgs& x) {
+  parallel(x.rows * x.width < kSerialWork ? 1 : 64,
+           [&](int part, int parts) { round_part(x, share_of(x.rows, part, parts)); });
+}
 
 int64_t packed_bytes(const PackShape& s) {
   return panels_of(s) * panel_bytes(s.type, s.k, vecs_of(s) * kLanes);

@@ -2,15 +2,15 @@
 #include "ops/reduce.h"
 
 #include "core/threads.h"
+#include "cpu/detail/weights.h"
 #include "cpu/table.h"
-#include "cpu/vec.h"
 
 namespace s2s::S2S_ISA {
 namespace {
 constexpr int64_t kBlock = 32;  // rows summed before they enter the total
-}
 
-void column_sum(const ColumnSumArgs& x) {
+template <class Element>
+void sum_columns(const ColumnSumArgs& x, const Element* rows) {
   const int64_t blocks = (x.width + kLanes - 1) / kLanes;
   parallel(x.rows * x.width < (1 << 15) ? 1 : 64, [&](int part, int parts) {
     const Range range = share_of(blocks, part, parts);
@@ -23,7 +23,7 @@ void column_sum(const ColumnSumArgs& x) {
         Vec block[kWide] = {};
         const int64_t last = x.rows - first < kBlock ? x.rows : first + kBlock;
         for (int64_t r = first; r < last; ++r) {
-          const float* row = x.x + r * x.x_stride;
+          const Element* row = rows + r * x.x_stride;
           for (int64_t v = 0; v < wide; ++v) {
             const int64_t c = (b + v) * kLanes;
             block[v] = block[v] + load(row + c, lanes_left(x.width, c));
@@ -38,6 +38,12 @@ void column_sum(const ColumnSumArgs& x) {
       }
     }
   });
+}
+
+}  // namespace
+
+void column_sum(const ColumnSumArgs& x) {
+  x.rounded ? sum_columns(x, reinterpret_cast<const BFloat*>(x.rounded)) : sum_columns(x, x.x);
 }
 
 void segment_mean(const SegmentMeanArgs& x) {

@@ -12,10 +12,10 @@ extern const Kernels table;
 const Kernels table = {
     S2S_NAME(S2S_ISA),
     kLanes > 4,
-    kPairs,
     packed_bytes,
     pack,
     matmul,
+    kPairs ? round : nullptr,
     embedding,
     embedding_backward,
     lstm,

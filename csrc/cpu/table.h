@@ -8,6 +8,7 @@ namespace s2s::S2S_ISA {
 int64_t packed_bytes(const PackShape& shape);
 void pack(const PackArgs& args);
 void matmul(const MatmulArgs& args);
+void round(const RoundArgs& args);
 void embedding(const EmbeddingArgs& args);
 void embedding_backward(const EmbeddingArgs& args);
 void lstm(const LstmArgs& args);

@@ -10,7 +10,7 @@
 
 namespace s2s {
 
-constexpr int kCudaAbi = 3;
+constexpr int kCudaAbi = 4;
 
 struct CudaDeviceInfo {
   char name[256];

@@ -7,10 +7,10 @@ extern const Kernels table;
 const Kernels table = {
     "cuda",
     true,
-    false,
     packed_bytes,
     pack,
     matmul,
+    nullptr,
     embedding,
     embedding_backward,
     lstm,

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "ops/embedding.h"
 #include "ops/matmul.h"
 #include "ops/norm.h"
 #include "ops/reduce.h"
@@ -139,6 +140,14 @@ void Cell::input_product(const Packed& packed, const Tensor& x, bool bounded, co
   ops::matmul(x, packed.input, gates, {.bias = packed.input_bias, .bounded = bounded});
 }
 
+void Cell::input_product(const Packed& packed, const Tensor& x, const DistinctRows& rows, bool bounded,
+                         const Tensor& gates) {
+  if (!rows.defined()) return input_product(packed, x, bounded, gates);
+  const Tensor once = Tensor::empty({rows.count, gates.dim(1)});
+  input_product(packed, x, bounded, once);
+  ops::embedding(rows.index, once, gates);
+}
+
 void Cell::recur(const Packed& packed, const Ragged& ragged, bool reverse, const Saved& saved,
                  const State& initial, const Tensor& y, const State& last, const ZoneoutNames& names) const {
   if (config_.zoned()) {
@@ -237,7 +246,7 @@ void Cell::walk_backward(const ops::PackedGru& packed, const Ragged& ragged, boo
   }
 }
 
-void Cell::add_hidden_gradients(const Saved& saved) const {
+Tensor Cell::add_hidden_gradients(Saved& saved, const DistinctRows& input) const {
   const int64_t H = config_.hidden;
   if (b_ih_.defined()) {
     const Tensor sums = Tensor::zeros({config_.gates() * H});
@@ -250,6 +259,13 @@ void Cell::add_hidden_gradients(const Saved& saved) const {
       ops::column_sum(saved.dn, b_hh_.gradient.rows(2 * H, H));
     }
   }
+  Tensor sums;
+  if (input.defined()) {
+    sums = Tensor::zeros({input.count, config_.gates() * H});
+    ops::embedding_backward(input.index, saved.gates, sums);
+    sums = ops::left_factor(sums);
+  }
+  saved.gates = ops::left_factor(saved.gates);
   if (config_.kind == CellKind::lstm) {
     ops::matmul_transposed(saved.gates, saved.h_prev, w_hh_.gradient, true);
   } else {
@@ -257,10 +273,11 @@ void Cell::add_hidden_gradients(const Saved& saved) const {
     ops::matmul_transposed(saved.dn, config_.reset_after ? saved.h_prev : saved.extra,
                            w_hh_.gradient.rows(2 * H, H), true);
   }
+  return input.defined() ? sums : saved.gates;
 }
 
-void Cell::add_input_gradients(const Saved& saved, const Tensor& x, int64_t begin) const {
-  ops::matmul_transposed(saved.gates, x, w_ih_.gradient.columns(begin, x.dim(1)), true);
+void Cell::add_input_gradients(const Tensor& dgates, const Tensor& x, int64_t begin) const {
+  ops::matmul_transposed(dgates, x, w_ih_.gradient.columns(begin, x.dim(1)), true);
 }
 
 }  // namespace s2s::model

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/ragged.h"
+#include "model/distinct_rows.h"
 #include "model/parameters.h"
 #include "ops/gru_inference.h"
 #include "ops/lstm_inference.h"
@@ -83,6 +84,9 @@ class Cell {
 
   // gates = W_ih x + bias; bounded: x are states.
   static void input_product(const Packed& packed, const Tensor& x, bool bounded, const Tensor& gates);
+  // The same where rows repeat: x are the distinct ones.
+  static void input_product(const Packed& packed, const Tensor& x, const DistinctRows& rows, bool bounded,
+                            const Tensor& gates);
   // x [R, C] -> y, last, keeping nothing. Undefined initial states are zero; `last` may be `initial`.
   // gates_buffer grows as needed.
   void infer(const Packed& packed, const Ragged& ragged, bool reverse, const Tensor& x, bool bounded,
@@ -94,9 +98,11 @@ class Cell {
   // state.
   void recur_backward(const ops::PackedGru& packed, const Ragged& ragged, bool reverse, const Saved& saved,
                       const Tensor& dy, const State& dstate, const ZoneoutNames& names = {}) const;
-  // Adds the gradients of W_hh and the biases, and of columns of W_ih whose input was x [R, count].
-  void add_hidden_gradients(const Saved& saved) const;
-  void add_input_gradients(const Saved& saved, const Tensor& x, int64_t begin) const;
+  // Adds the gradients of W_hh and the biases, and leaves saved.gates ready for the products to come. Returns
+  // the gradient of the gates of the input's rows: one for each, or of the distinct ones (input_product).
+  Tensor add_hidden_gradients(Saved& saved, const DistinctRows& input = {}) const;
+  // Adds the gradients of columns of W_ih whose input was x [R, count].
+  void add_input_gradients(const Tensor& dgates, const Tensor& x, int64_t begin) const;
 
  private:
   ComputeType step_type(ComputeType type) const;  // of the recurrent weights

@@ -282,8 +282,26 @@ Decoder::Saved Decoder::forward(const Packed& packed, const Context::Prepared& p
       saved.rows.example.i32()[row] = ragged.order[static_cast<size_t>(i)];
     }
   }
-  walk(saved, packed, prepared, memory, initial, dropout, example_ids, sampling);
+  const bool repeats = keep && dropout.embedding == 0.0f && !sampling.active();
+  walk(saved, repeats ? with_distinct_inputs(packed, saved) : packed, prepared, memory, initial, dropout,
+       example_ids, sampling);
   return saved;
+}
+
+Tensor Decoder::embedded(const Tensor& ids) const {
+  const Tensor rows = Tensor::empty({ids.size(), config_.target_embedding_dim});
+  ops::embedding(ids, embedding_.value, rows);
+  return rows;
+}
+
+Decoder::Packed Decoder::with_distinct_inputs(const Packed& packed, Saved& saved) const {
+  saved.inputs = distinct_tokens(saved.rows.ids, config_.target_vocab_size);
+  if (!saved.inputs.defined()) return packed;
+  saved.rows.ids = saved.inputs.rows.index;
+  Packed once = packed;
+  once.input_table = Tensor::empty({saved.inputs.rows.count, saved.rows.cells[0].gates.dim(1)});
+  Cell::input_product(packed.cells[0], embedded(saved.inputs.ids), false, once.input_table);
+  return once;
 }
 
 Decoder::Saved Decoder::forward_features(const Packed& packed, const Context::Prepared& prepared,
@@ -428,20 +446,21 @@ std::vector<State> Decoder::backward(Saved& saved, const Context::Prepared& prep
 
   combine_.add_gradients(all.hc, dattentional);
   context_.finish_backward(memory, context_gradient, all.hc.columns(0, H), dquery, dmemory);
-  for (size_t l = 0; l < layers(); ++l) {
-    cell(l).add_hidden_gradients(all.cells[l]);
-    cell(l).add_input_gradients(all.cells[l], l == 0 ? all.embedded : all.inputs[l - 1], 0);
-  }
+  for (size_t l = 1; l < layers(); ++l)
+    cell(l).add_input_gradients(cell(l).add_hidden_gradients(all.cells[l]), all.inputs[l - 1], 0);
+  const bool once = saved.inputs.defined();
+  const Tensor dgates = cell(0).add_hidden_gradients(all.cells[0], saved.inputs.rows);
+  cell(0).add_input_gradients(dgates, once ? embedded(saved.inputs.ids) : all.embedded, 0);
   if (config_.input_feeding) {
     const Tensor fed = Tensor::empty({R, config_.feed_width()});
     ops::gather_rows(all.attentional, previous_rows(saved.ragged), fed);
-    cell(0).add_input_gradients(all.cells[0], fed, embedding);
+    cell(0).add_input_gradients(all.cells[0].gates, fed, embedding);
   }
   if (config_.tokens_out()) {
-    const Tensor dembedded = Tensor::empty({R, embedding});
-    ops::matmul(all.cells[0].gates, cell(0).pack_input_backward(0, embedding), dembedded);
+    const Tensor dembedded = Tensor::empty({dgates.dim(0), embedding});
+    ops::matmul(dgates, cell(0).pack_input_backward(0, embedding), dembedded);
     dropout.apply(dembedded, all.names, kDropTarget);
-    ops::embedding_backward(all.ids, dembedded, embedding_.gradient);
+    ops::embedding_backward(once ? saved.inputs.ids : all.ids, dembedded, embedding_.gradient);
   }
 
   const Tensor position = to_tensor(saved.ragged.position);

@@ -28,7 +28,7 @@ class Decoder {
     ops::Packed combine_context;  // inference only: a context that is the same at every step has its product
                                   // once (Decoder::prepare); `combine` is h's columns, then
     ops::Packed known;  // inference only, of vectors: their last columns' weights, then `feed` is the others'
-    Tensor input_table;  // [V, G * H], inference only: the first layer's input product of every token
+    Tensor input_table;  // [V, G * H]: the first layer's input product of every token, or of the batch's
   };
   Packed pack(ComputeType type = ComputeType::float32) const;
   // With the input table, where it is not too large: a step then reads one row of it instead of a matrix.
@@ -41,7 +41,7 @@ class Decoder {
 
   // The rows of one or many steps: what a step computes, and what backward needs of it.
   struct Rows {
-    Tensor ids;                      // int32 [R] the tokens put in
+    Tensor ids;                      // int32 [R] the tokens put in, or the rows of their input_table
     Tensor example;                  // int32 [R] the source of each row
     RowNames names;                  // for dropout
     Tensor embedded;                 // [R, Et]
@@ -73,8 +73,9 @@ class Decoder {
   struct Saved {
     Ragged ragged{nullptr, 0};
     Rows rows;
-    Tensor targets;  // int32 [R] the token to predict at each row, the host's
-    Tensor order;    // int32 [N]
+    Tensor targets;         // int32 [R] the token to predict at each row, the host's
+    Tensor order;           // int32 [N]
+    DistinctTokens inputs;  // undefined, or rows.ids are places in it and rows.embedded is not used
   };
   // Teacher forcing over a whole batch; `initial` in the caller's order. Throws std::invalid_argument for a
   // bad target. keep: for backward. sampling: some inputs are drawn, and then stand in rows.ids.
@@ -106,6 +107,9 @@ class Decoder {
 
  private:
   void check_target(const Target& target, const Memory& memory) const;
+  // Makes each token's input product once where no dropout tells its places apart.
+  Packed with_distinct_inputs(const Packed& packed, Saved& saved) const;
+  Tensor embedded(const Tensor& ids) const;  // [R, Et]
   // The blocks of all steps, whose inputs and examples are there.
   void walk(Saved& saved, const Packed& packed, const Context::Prepared& prepared, const Memory& memory,
             const std::vector<State>& initial, const Dropout& dropout, const int64_t* example_ids,

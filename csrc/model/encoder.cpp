@@ -161,11 +161,19 @@ Memory Encoder::forward(const Packed& packed, const Source& source, const Dropou
   level.ragged = Ragged(source.lengths.i32(), N);
   level.names = names_of(level.ragged);
   const Tensor from_flat = flat_rows(level.ragged);
-  Tensor x = Tensor::empty({level.ragged.rows(), config_.source_width()});
   Tensor ids;
   if (config_.tokens_in()) {
     ids = gather_ids(source.values, from_flat);
     if (dropout.word > 0.0f) drop_words(level.ragged, dropout, example_ids, ids);
+    if (saved && recurs_over_tokens() && dropout.embedding == 0.0f) {
+      if (const DistinctTokens tokens = distinct_tokens(ids, config_.source_vocab_size); tokens.defined()) {
+        ids = tokens.ids;
+        level.stack.rows = tokens.rows;
+      }
+    }
+  }
+  Tensor x = Tensor::empty({ids.defined() ? ids.size() : level.ragged.rows(), config_.source_width()});
+  if (ids.defined()) {
     ops::embedding(ids, embedding_.value, x);
     dropout.apply(x, level.names, kDropSource);
   } else {
@@ -202,6 +210,7 @@ Memory Encoder::forward(const Packed& packed, const Source& source, const Dropou
       dropout.apply(y, level.names, kDropEncoderLayer + static_cast<int>(stack.first + stack.layers) - 1);
     x = y;
     if (saved) saved->levels.push_back({level.ragged, level.names, std::move(level.stack)});
+    level.stack = {};
   }
 
   if (!config_.recurs()) x = project(packed.projection, x, dropout, level.names, saved);
@@ -269,7 +278,10 @@ void Encoder::backward(Saved& saved, const Memory& gradient, const Dropout& drop
     const StackConfig stack = stacks_[k].config();
     RecurrentStack::States dstates = gradients_of_last(level, stacks_[k], gradient);
     const bool want = k > 0 || below;
-    const Tensor dx = want ? Tensor::empty({level.ragged.rows(), stack.cell.input}) : Tensor();
+    const Tensor dx =
+        want ? Tensor::empty({level.stack.rows.defined() ? level.stack.rows.count : level.ragged.rows(),
+                              stack.cell.input})
+             : Tensor();
     stacks_[k].backward(level.ragged, level.stack, dy, dstates, dx, dropout, level.names, kDropEncoderLayer);
     if (!want) return;
     const Ragged& longer = k > 0 ? saved.levels[k - 1].ragged : saved.front;

@@ -45,7 +45,7 @@ class Encoder {
   };
   struct Saved {
     RowNames names;  // of the source
-    Tensor ids;      // int32 [R] in ragged order, for token sources
+    Tensor ids;      // int32 [R] in ragged order, for token sources; or the distinct ones
     ConvFront::Saved conv;
     Ragged front{nullptr, 0};  // what the recurrent layers, or the projection, read
     std::vector<Level> levels;
@@ -71,6 +71,10 @@ class Encoder {
   void backward(Saved& saved, const Memory& gradient, const Dropout& dropout) const;
 
  private:
+  // Whether what the first layer reads are embeddings as they are.
+  bool recurs_over_tokens() const {
+    return config_.tokens_in() && config_.recurs() && config_.conv_layers == 0 && windows_[0].trivial();
+  }
   void check_source(const Source& source) const;
   Copies copies_of(const Source& source) const;
   void drop_words(const Ragged& ragged, const Dropout& dropout, const int64_t* example_ids,

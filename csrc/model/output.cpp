@@ -75,8 +75,9 @@ LossSums Output::loss(const Packed& packed, const Tensor& attentional, const Cop
           device);
     }
     if (!train) continue;
-    ops::matmul(z, packed_backward, dattentional.rows(begin, count));
-    linear_.add_gradients(a, z);
+    const Tensor dz = ops::left_factor(z);
+    ops::matmul(dz, packed_backward, dattentional.rows(begin, count));
+    linear_.add_gradients(a, dz);
   }
   LossSums sums;
   sums.tokens = R;

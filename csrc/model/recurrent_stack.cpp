@@ -106,7 +106,8 @@ void RecurrentStack::forward(const Packed& packed, const Ragged& ragged, const T
     for (int64_t d = 0; d < config_.directions(); ++d) {
       const size_t at = static_cast<size_t>(l * config_.directions() + d);
       const Cell::Saved kept = cells_[at].make_saved(R);
-      Cell::input_product(packed.cells[at], input, l > 0 && config_.bounded(), kept.gates);
+      Cell::input_product(packed.cells[at], input, l == 0 ? saved->rows : DistinctRows{},
+                          l > 0 && config_.bounded(), kept.gates);
       last.push_back(State::empty(config_.cell, ragged.sequences()));
       cells_[at].recur(packed.cells[at], ragged, d == 1, kept, initial[at], h.columns(d * H, H), last.back(),
                        zoneout_names(dropout, names, dropout_op, l, d));
@@ -134,6 +135,7 @@ void RecurrentStack::backward(const Ragged& ragged, Saved& saved, const Tensor& 
     const bool want = l > 0 || dx.defined();
     const int64_t width = cell(l).config().input;
     const Tensor dinput = l == 0 ? dx : Tensor::empty({R, width});
+    const DistinctRows rows = l == 0 ? saved.rows : DistinctRows{};
     finish_backward(l, config_.layer_norm ? saved.sums[static_cast<size_t>(l)] : Tensor(), doutput);
     for (int64_t d = 0; d < config_.directions(); ++d) {
       const size_t at = static_cast<size_t>(l * config_.directions() + d);
@@ -142,9 +144,9 @@ void RecurrentStack::backward(const Ragged& ragged, Saved& saved, const Tensor& 
       if (config_.cell.kind == CellKind::gru) kept.dn = Tensor::empty({R, H});
       c.recur_backward(c.pack_hidden_backward(), ragged, d == 1, kept, doutput.columns(d * H, H), dstates[at],
                        zoneout_names(dropout, names, dropout_op, l, d));
-      c.add_hidden_gradients(kept);
-      c.add_input_gradients(kept, saved.inputs[static_cast<size_t>(l)], 0);
-      if (want) ops::matmul(kept.gates, c.pack_input_backward(0, width), dinput, {.accumulate = d > 0});
+      const Tensor dgates = c.add_hidden_gradients(kept, rows);
+      c.add_input_gradients(dgates, saved.inputs[static_cast<size_t>(l)], 0);
+      if (want) ops::matmul(dgates, c.pack_input_backward(0, width), dinput, {.accumulate = d > 0});
       kept = {};
     }
     if (l > 0) dropout.apply(dinput, names, dropout_op + static_cast<int>(config_.first + l) - 1);

@@ -48,7 +48,8 @@ class RecurrentStack {
   using States = std::vector<State>;
 
   struct Saved {
-    std::vector<Tensor> inputs;      // per layer [R, C]
+    DistinctRows rows;               // of the first layer's input
+    std::vector<Tensor> inputs;      // per layer [R, C]; of the first x
     std::vector<Cell::Saved> cells;  // per layer and direction
     std::vector<Tensor> sums;        // per layer [R, D * H]: what was normalised
   };
@@ -67,7 +68,8 @@ class RecurrentStack {
   void infer(const Packed& packed, const Ragged& ragged, const Tensor& x, bool bounded, const States& initial,
              const Tensor& y, const States& last, Scratch& scratch) const;
 
-  // The same for training, with dropout between layers; `last` is made. `saved` null: infer.
+  // The same for training, with dropout between layers; `last` is made. `saved` null: infer. x and dx have a
+  // row for each distinct one where saved->rows, which is given, says so.
   void forward(const Packed& packed, const Ragged& ragged, const Tensor& x, const States& initial,
                const Tensor& y, States& last, const Dropout& dropout, const RowNames& names, int dropout_op,
                Saved* saved) const;

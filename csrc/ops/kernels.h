@@ -32,10 +32,10 @@ namespace s2s {
 struct Kernels {
   const char* name;
   bool fast_int8;  // products of bytes are at least as fast as those of floats
-  bool pairs;      // ComputeType::bfloat16_pairs is there
   int64_t (*packed_bytes)(const PackShape&);
   void (*pack)(const PackArgs&);
   void (*matmul)(const MatmulArgs&);
+  void (*round)(const RoundArgs&);  // null where no instruction multiplies ComputeType::bfloat16_pairs
   void (*embedding)(const EmbeddingArgs&);
   void (*embedding_backward)(const EmbeddingArgs&);
   void (*lstm)(const LstmArgs&);

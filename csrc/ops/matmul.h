@@ -38,6 +38,7 @@ struct MatmulArgs {
   int64_t m, n, k;
   const float* a;  // a[m][k] = a[m * a_row_stride + k * a_k_stride]; one of the strides is 1: on the CPU
                    // a_k_stride, but for float32 and bfloat16_pairs
+  const uint16_t* rounded;  // bfloat16_pairs: in the place of a, as RoundArgs has it
   int64_t a_row_stride, a_k_stride;
   ComputeType type;
   const void* b;  // packed, gates = 0
@@ -49,7 +50,16 @@ struct MatmulArgs {
   RowTable table;     // added to, in the place of c
   bool downward;      // walk the panels from the last to the first
   float least_bound;  // int8: rows of a are quantised by their largest magnitude, at least this
-  void* scratch;      // int8 and bfloat16_pairs: narrow_bytes(m, k)
+  void* scratch;      // int8: narrow_bytes(m, k)
+};
+
+// Rounds to bfloat16, to nearest, ties to even, denormal numbers to zero.
+struct RoundArgs {
+  int64_t rows, width;
+  const float* x;
+  int64_t x_stride;
+  uint16_t* out;
+  int64_t out_stride;  // a multiple of 32, to which rows are filled up with zeros
 };
 
 // Bytes that hold `rows` rows of width k, quantised with their scales or as pairs of bfloat16, on every
@@ -104,6 +114,9 @@ struct MatmulOptions {
   // magnitude.
   bool bounded = false;
 };
+// What is the left factor of several products of this thread, ready for all of them: rounded to bfloat16
+// where they are products of bfloat16_pairs, else itself.
+Tensor left_factor(const Tensor& a);
 void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptions& options = {});
 // c (+)= a^T b for a [K, M], b [K, N]: the gradient of a weight matrix, K being the rows of the batch.
 void matmul_transposed(const Tensor& a, const Tensor& b, const Tensor& c, bool accumulate);

@@ -4,10 +4,17 @@
 namespace s2s::ops {
 
 void column_sum(const Tensor& x, const Tensor& out) {
-  expect_matrix("column_sum", "x", x);
-  expect("column_sum", "out", out, {x.dim(1)});
-  kernels(common_device("column_sum", {&x, &out}))
-      .column_sum({x.dim(0), x.dim(1), x.f32(), x.row_stride(), out.f32()});
+  const char* op = "column_sum";
+  const bool rounded = x.dtype() == DType::bf16;
+  expect_matrix(op, "x", x, rounded ? DType::bf16 : DType::f32);
+  expect(op, "out", out, {x.dim(1)});
+  ColumnSumArgs args{x.dim(0), x.dim(1), nullptr, nullptr, x.row_stride(), out.f32()};
+  if (rounded) {
+    args.rounded = static_cast<const uint16_t*>(x.data());
+  } else {
+    args.x = x.f32();
+  }
+  kernels(common_device(op, {&x, &out})).column_sum(args);
 }
 
 void segment_mean(const Tensor& x, const Tensor& offsets, const Tensor& out) {

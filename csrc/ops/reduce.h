@@ -10,6 +10,7 @@ namespace s2s {
 struct ColumnSumArgs {
   int64_t rows, width;
   const float* x;
+  const uint16_t* rounded;  // on the CPU: null, or in the place of x numbers of bfloat16
   int64_t x_stride;
   float* out;  // [width] added to
 };
@@ -21,7 +22,7 @@ struct SegmentMeanArgs {
 };
 
 namespace ops {
-void column_sum(const Tensor& x, const Tensor& out);
+void column_sum(const Tensor& x, const Tensor& out);  // x: float32 or bfloat16
 void segment_mean(const Tensor& x, const Tensor& offsets, const Tensor& out);
 void segment_mean_backward(const Tensor& dout, const Tensor& offsets, const Tensor& dx);
 }  // namespace ops

@@ -22,10 +22,11 @@ S2S_INLINE Vec rounded(const float* row, int64_t k, int64_t K) {
 }
 
 // Rounds rows of K floats to rounded_stride(K) pairs each, zero past K.
-S2S_INLINE void round_rows(const float* x, int64_t stride, Range rows, int64_t K, BPair* out) {
+S2S_INLINE void round_rows(const float* x, int64_t stride, Range rows, int64_t K, BPair* out,
+                           int64_t out_stride) {
   for (int64_t r = rows.begin; r < rows.end; ++r) {
     const float* from = x + r * stride;
-    BPair* to = out + r * rounded_stride(K);
+    BPair* to = out + r * out_stride;
     for (int64_t k = 0; k < K; k += 2 * kLanes) {
       const Vec pairs = rounded(from, k, K);
       std::memcpy(to + k / 2, &pairs.v, sizeof(pairs.v));
@@ -33,13 +34,14 @@ S2S_INLINE void round_rows(const float* x, int64_t stride, Range rows, int64_t K
   }
 }
 
+S2S_INLINE NativeShorts rounded(Vec x) {
+  return (NativeShorts)_mm512_cvtneps_pbh(x.v);
+}
+
 // A pair of each lane: rows k and k + 1 of a matrix, lane by lane. The first `lanes` are stored.
-S2S_INLINE void store_pairs(BPair* to, Vec even, Vec odd, int lanes) {
-  const auto word = [](Vec x) {
-    return __builtin_convertvector((NativeShorts)_mm512_cvtneps_pbh(x.v), NativeWords);
-  };
-  const NativeWords pairs = word(even) | word(odd) << 16;
-  _mm512_mask_storeu_epi32(to, static_cast<__mmask16>((1u << lanes) - 1u), (__m512i)pairs);
+S2S_INLINE void store_pairs(BPair* to, NativeShorts even, NativeShorts odd, int lanes) {
+  const auto word = [](NativeShorts x) { return __builtin_convertvector(x, NativeWords); };
+  store(reinterpret_cast<float*>(to), {(NativeFloats)(word(even) | word(odd) << 16)}, lanes);
 }
 #endif
 

@@ -65,7 +65,7 @@ template <class Element>
 S2S_INLINE Rows<Element> step_operand(const float* a, int64_t stride, int64_t rows, int64_t K,
                                       void* scratch) {
   if constexpr (kIsPair<Element>) {
-    round_rows(a, stride, {0, rows}, K, static_cast<Element*>(scratch));
+    round_rows(a, stride, {0, rows}, K, static_cast<Element*>(scratch), rounded_stride(K));
     return {static_cast<Element*>(scratch), rounded_stride(K)};
   } else {
     static_cast<void>(rows), static_cast<void>(K), static_cast<void>(scratch);
@@ -73,8 +73,7 @@ S2S_INLINE Rows<Element> step_operand(const float* a, int64_t stride, int64_t ro
   }
 }
 
-// Rows of floats as the left operand; for int8 quantised and for pairs rounded into `scratch`,
-// narrow_bytes(rows, K).
+// Rows of floats as the left operand; for int8 quantised into `scratch`, narrow_bytes(rows, K).
 template <class Element>
 Rows<Element> left_operand(const float* a, int64_t stride, int64_t rows, int64_t K, float least_bound,
                            void* scratch) {
@@ -88,11 +87,6 @@ Rows<Element> left_operand(const float* a, int64_t stride, int64_t rows, int64_t
         units[r] = quantize_row(a + r * stride, K, least_bound, data + r * q_stride);
     });
     return {data, q_stride, units};
-  } else if constexpr (kIsPair<Element>) {
-    Element* data = static_cast<Element*>(scratch);
-    parallel(rows * K < (1 << 17) ? 1 : 64,
-             [&](int part, int parts) { round_rows(a, stride, share_of(rows, part, parts), K, data); });
-    return {data, rounded_stride(K)};
   } else {
     static_cast<void>(rows), static_cast<void>(K), static_cast<void>(least_bound), static_cast<void>(scratch);
     return {a, stride};

@@ -26,6 +26,14 @@ S2S_INLINE Vec load(const BFloat* p) {
   return {(NativeFloats)(__builtin_convertvector(bits, NativeWords) << 16)};
 }
 
+// The first n lanes; the others are zero, and their memory is not touched.
+S2S_INLINE Vec load(const BFloat* p, int n) {
+  if (n >= kLanes) return load(p);
+  BFloat lanes[kLanes] = {};
+  std::memcpy(lanes, p, static_cast<size_t>(n) * sizeof(BFloat));
+  return load(lanes);
+}
+
 S2S_INLINE Vec load(const Half* p) {
 #if defined(__AVX512F__)
   return {_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
