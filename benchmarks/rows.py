@@ -22,6 +22,7 @@ class Case:
     check: Callable[[], None]
     work: Work
     goal: float | None = None  # the ratio that the project has promised, with two threads
+    together: int = 1  # calls in a block, at least, after one that is not timed where there are more
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ QUICK = Effort(seconds=0.0, pairs=3)
 def run(case: Case, threads: int, effort: Effort) -> dict[str, object]:
     """Checks, then times. All times in milliseconds."""
     case.check()
-    result = compare(case.ours, case.peer, seconds=effort.seconds, pairs=effort.pairs)
+    pairs = max(1, 2 * effort.pairs // (1 + case.together))
+    result = compare(case.ours, case.peer, seconds=effort.seconds, pairs=pairs, least=case.together)
     ratios = result.ratios
     limit, bound = case.work.limit(threads)
     return {

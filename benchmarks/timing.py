@@ -85,13 +85,15 @@ def _warm_up(call: Call) -> float:
             return fastest
 
 
-def contest(calls: Mapping[str, Call], *, seconds: float, rounds: int) -> dict[str, Samples]:
-    """At least `rounds` rounds, in each of which every call has its block, and more until `seconds` have
-    passed."""
+def contest(
+    calls: Mapping[str, Call], *, seconds: float, rounds: int, least: int = 1
+) -> dict[str, Samples]:
+    """At least `rounds` rounds, in each of which every call has its block of at least so many calls, and more
+    until `seconds` have passed."""
     repeats = {}
     for name, call in calls.items():
         _settle()
-        repeats[name] = max(1, round(BLOCK / _warm_up(call)))
+        repeats[name] = max(least, round(BLOCK / _warm_up(call)))
     result = {name: Samples() for name in calls}
     gc.collect()
     gc.disable()
@@ -107,9 +109,9 @@ def contest(calls: Mapping[str, Call], *, seconds: float, rounds: int) -> dict[s
     return result
 
 
-def compare(ours: Call, peer: Call, *, seconds: float, pairs: int) -> Comparison:
+def compare(ours: Call, peer: Call, *, seconds: float, pairs: int, least: int = 1) -> Comparison:
     """A contest of two."""
-    result = contest({"ours": ours, "peer": peer}, seconds=seconds, rounds=pairs)
+    result = contest({"ours": ours, "peer": peer}, seconds=seconds, rounds=pairs, least=least)
     return Comparison(result["ours"], result["peer"])
 
 
