@@ -85,9 +85,7 @@ def _warm_up(call: Call) -> float:
             return fastest
 
 
-def contest(
-    calls: Mapping[str, Call], *, seconds: float, rounds: int, least: int = 1
-) -> dict[str, Samples]:
+def contest(calls: Mapping[str, Call], *, seconds: float, rounds: int, least: int = 1) -> dict[str, Samples]:
     """At least `rounds` rounds, in each of which every call has its block of at least so many calls, and more
     until `seconds` have passed."""
     repeats = {}
