@@ -3,6 +3,7 @@
 #include "ops/gru_inference.h"
 
 #include "cpu/detail/states.h"
+#include "cpu/detail/walk.h"
 #include "cpu/table.h"
 #include "math/gates.h"
 
@@ -55,19 +56,21 @@ class Gru {
         const int64_t index = half / each, rows = s.batch_sizes[step_at(s, index)];
         const Rows<Element> h = states.rows(index);
         const bool downward = x.downward != (index % 2 == 1);
-        for (int64_t at = range.begin; at < range.end; ++at) {
-          const int64_t p = downward ? range.begin + range.end - 1 - at : at;
-          const int64_t unit = p * kLanes;
-          if (x.reset_after) {
-            step_product<3>(h, rows, x.w_hh, x.type, p, H,
-                            [&](const Tile<3>& tile) { finish_after(index, unit, tile); });
-          } else if (half % 2 == 0) {
-            step_product<2>(h, rows, x.w_hh, x.type, p, H,
-                            [&](const Tile<2>& tile) { finish_reset(index, unit, tile); });
-          } else {
-            step_product<1>(halves.rows(h), rows, x.w_hn, x.type, p, H,
-                            [&](const Tile<1>& tile) { finish_before(index, unit, tile); });
-          }
+        if (x.reset_after) {
+          walk_panels<3>(h, rows, x.w_hh, x.type, range, downward, H,
+                         [&](auto part, int64_t i, int64_t unit, Vec(&gate)[3]) {
+                           finish_after<decltype(part)::value>(index, i, unit, gate);
+                         });
+        } else if (half % 2 == 0) {
+          walk_panels<2>(h, rows, x.w_hh, x.type, range, downward, H,
+                         [&](auto part, int64_t i, int64_t unit, Vec(&gate)[2]) {
+                           finish_reset<decltype(part)::value>(index, i, unit, gate);
+                         });
+        } else {
+          walk_panels<1>(halves.rows(h), rows, x.w_hn, x.type, range, downward, H,
+                         [&](auto part, int64_t i, int64_t unit, Vec(&gate)[1]) {
+                           finish_before<decltype(part)::value>(index, i, unit, gate);
+                         });
         }
       }
     });
@@ -77,45 +80,47 @@ class Gru {
  private:
   int64_t row_of(int64_t index, int64_t i) const { return s.offsets[step_at(s, index)] - s.offsets[0] + i; }
 
-  [[gnu::always_inline]] void finish(int64_t index, int64_t i, int64_t unit, Vec h, int lanes) const {
+  [[gnu::always_inline]] void finish(int64_t index, int64_t i, int64_t unit, Vec z, Vec n, int lanes) const {
+    const Vec h = math::gru_update(z, n, load(states.h(index, i) + unit, lanes));
     store(x.y + row_of(index, i) * x.y_stride + unit, h, lanes);
     states.store_h(index, i, unit, h, lanes);
   }
 
-  void finish_after(int64_t index, int64_t unit, const Tile<3>& tile) const {
+  template <int PART>
+  [[gnu::always_inline]] void finish_after(int64_t index, int64_t i, int64_t unit, Vec (&gate)[3]) const {
     const int lanes = lanes_left(s.hidden, unit);
-    Vec bias[3];
-    for (int g = 0; g < 3; ++g) bias[g] = load(x.b_hh + g * s.hidden + unit, lanes);
-    // First the gates of all rows: one after the other each row would wait for its own.
-    for (int r = 0; r < tile.rows; ++r) {
-      const float* gates = x.gates + row_of(index, tile.row + r) * 3 * s.hidden + unit;
-      Vec* gate = tile.sum[r];
-      const Vec hn = gate[2] + bias[2];
-      for (int g = 0; g < 2; ++g) gate[g] = load(gates + g * s.hidden, lanes) + (gate[g] + bias[g]);
-      gate[2] = load(gates + 2 * s.hidden, lanes);
-      math::gru_gates(gate[0], gate[1], gate[2], hn);
-    }
-    for (int r = 0; r < tile.rows; ++r) {
-      const int64_t i = tile.row + r;
-      Vec h;
-      math::gru_state(tile.sum[r][1], tile.sum[r][2], load(states.h(index, i) + unit, lanes), h);
-      finish(index, i, unit, h, lanes);
+    if constexpr (PART == 0) {
+      const float* gates = x.gates + row_of(index, i) * 3 * s.hidden + unit;
+      Vec sum[3];
+      for (int g = 0; g < 3; ++g) sum[g] = gate[g] + load(x.b_hh + g * s.hidden + unit, lanes);
+      for (int g = 0; g < 2; ++g) gate[g] = load(gates + g * s.hidden, lanes) + sum[g];
+      gate[0] = math::sigmoid(gate[0]);
+      gate[2] = math::gru_candidate(gate[0], load(gates + 2 * s.hidden, lanes), sum[2]);
+    } else if constexpr (PART == 1) {
+      gate[1] = math::sigmoid(gate[1]);
+    } else if constexpr (PART == 2) {
+      gate[2] = math::tanh(gate[2]);
+    } else {
+      finish(index, i, unit, gate[1], gate[2], lanes);
     }
   }
 
   // First half of a step with the reset gate before the product: z and r h.
-  void finish_reset(int64_t index, int64_t unit, const Tile<2>& tile) const {
+  template <int PART>
+  [[gnu::always_inline]] void finish_reset(int64_t index, int64_t i, int64_t unit, Vec (&gate)[2]) const {
     const int lanes = lanes_left(s.hidden, unit);
-    for (int r = 0; r < tile.rows; ++r) {
-      const int64_t i = tile.row + r;
+    if constexpr (PART == 0) {
       const float* gates = x.gates + row_of(index, i) * 3 * s.hidden + unit;
-      Vec gate[2];
       for (int g = 0; g < 2; ++g) {
         const Vec bias = load(x.b_hh + g * s.hidden + unit, lanes);
-        gate[g] = math::sigmoid(load(gates + g * s.hidden, lanes) + (tile.sum[r][g] + bias));
+        gate[g] = load(gates + g * s.hidden, lanes) + (gate[g] + bias);
       }
+    } else if constexpr (PART == 1) {
+      store(halves.z + i * s.hidden + unit, math::sigmoid(gate[1]), lanes);
+    } else if constexpr (PART == 2) {
+      gate[0] = math::sigmoid(gate[0]);
+    } else {
       const Vec reset = gate[0] * load(states.h(index, i) + unit, lanes);
-      store(halves.z + i * s.hidden + unit, gate[1], lanes);
       store(halves.reset + i * s.hidden + unit, reset, lanes);
       if constexpr (sizeof(Element) == 1)
         store_quantized(halves.bytes + i * halves.stride + unit, reset, splat(math::inverse_of(x.bounds[i])));
@@ -123,17 +128,16 @@ class Gru {
   }
 
   // Second half: n and h.
-  void finish_before(int64_t index, int64_t unit, const Tile<1>& tile) const {
+  template <int PART>
+  [[gnu::always_inline]] void finish_before(int64_t index, int64_t i, int64_t unit, Vec (&gate)[1]) const {
     const int lanes = lanes_left(s.hidden, unit);
-    for (int r = 0; r < tile.rows; ++r) {
-      const int64_t i = tile.row + r;
+    if constexpr (PART == 0) {
       const float* gates = x.gates + row_of(index, i) * 3 * s.hidden + unit;
-      Vec n =
-          load(gates + 2 * s.hidden, lanes) + (tile.sum[r][0] + load(x.b_hh + 2 * s.hidden + unit, lanes));
-      Vec h;
-      math::gru_state(load(halves.z + i * s.hidden + unit, lanes), n, load(states.h(index, i) + unit, lanes),
-                      h);
-      finish(index, i, unit, h, lanes);
+      gate[0] = load(gates + 2 * s.hidden, lanes) + (gate[0] + load(x.b_hh + 2 * s.hidden + unit, lanes));
+    } else if constexpr (PART == 1) {
+      gate[0] = math::tanh(gate[0]);
+    } else if constexpr (PART == 3) {
+      finish(index, i, unit, load(halves.z + i * s.hidden + unit, lanes), gate[0], lanes);
     }
   }
 

@@ -2,6 +2,7 @@
 #include "ops/lstm_inference.h"
 
 #include "cpu/detail/states.h"
+#include "cpu/detail/walk.h"
 #include "cpu/table.h"
 #include "math/gates.h"
 
@@ -10,30 +11,36 @@ namespace {
 
 constexpr int kGates = 4;
 
+// What becomes of the sums of one row and vector of units in one step.
 template <class Element>
-S2S_INLINE void finish_rows(const LstmInferenceArgs& x, const States<Element>& states, int64_t index,
-                            int64_t unit, const Tile<kGates>& tile) {
-  const SequenceShape& s = x.shape;
-  const int lanes = lanes_left(s.hidden, unit);
-  const int64_t first = s.offsets[step_at(s, index)] - s.offsets[0] + tile.row;
-  // First the cells of all rows: one after the other each row would wait for its own.
-  for (int r = 0; r < tile.rows; ++r) {
-    const float* gates = x.gates + (first + r) * kGates * s.hidden + unit;
-    float* c_at = x.cn + (tile.row + r) * s.hidden + unit;
-    Vec* gate = tile.sum[r];
-    for (int g = 0; g < kGates; ++g) gate[g] = gate[g] + load(gates + g * s.hidden, lanes);
-    Vec c;
-    math::lstm_cell(gate[0], gate[1], gate[2], gate[3], load(c_at, lanes), c);
-    store(c_at, c, lanes);
-    gate[0] = c;
+struct Finish {
+  const LstmInferenceArgs& x;
+  const States<Element>& states;
+  int64_t index, first_row;
+
+  template <int PART>
+  [[gnu::always_inline]] void operator()(Int<PART>, int64_t row, int64_t unit, Vec (&gate)[kGates]) const {
+    const int64_t H = x.shape.hidden;
+    const int lanes = lanes_left(H, unit);
+    if constexpr (PART == 0) {
+      const float* gates = x.gates + (first_row + row) * kGates * H + unit;
+      for (int g = 0; g < kGates; ++g) gate[g] = gate[g] + load(gates + g * H, lanes);
+      gate[0] = math::sigmoid(gate[0]);
+    } else if constexpr (PART == 1) {
+      gate[1] = math::sigmoid(gate[1]);
+      gate[2] = math::tanh(gate[2]);
+    } else if constexpr (PART == 2) {
+      float* c = x.cn + row * H + unit;
+      gate[3] = math::sigmoid(gate[3]);
+      gate[0] = math::lstm_cell(gate[0], gate[1], gate[2], load(c, lanes));
+      store(c, gate[0], lanes);
+    } else {
+      const Vec h = math::lstm_state(gate[3], gate[0]);
+      store(x.y + (first_row + row) * x.y_stride + unit, h, lanes);
+      states.store_h(index, row, unit, h, lanes);
+    }
   }
-  for (int r = 0; r < tile.rows; ++r) {
-    Vec h;
-    math::lstm_state(tile.sum[r][3], tile.sum[r][0], h);
-    store(x.y + (first + r) * x.y_stride + unit, h, lanes);
-    states.store_h(index, tile.row + r, unit, h, lanes);
-  }
-}
+};
 
 template <class Element>
 void run(const LstmInferenceArgs& x) {
@@ -49,14 +56,9 @@ void run(const LstmInferenceArgs& x) {
   parallel_steps(max_parts, s.steps, [&](int64_t first, int64_t last, int part, int parts) {
     const Range range = share_of(panels, part, parts);
     for (int64_t index = first; index < last; ++index) {
-      const int64_t rows = s.batch_sizes[step_at(s, index)];
-      const bool downward = x.downward != (index % 2 == 1);
-      for (int64_t at = range.begin; at < range.end; ++at) {
-        const int64_t p = downward ? range.begin + range.end - 1 - at : at;
-        step_product<kGates>(states.rows(index), rows, x.w_hh, x.type, p, H, [&](const Tile<kGates>& tile) {
-          finish_rows(x, states, index, p * kLanes, tile);
-        });
-      }
+      const int64_t t = step_at(s, index), first_row = s.offsets[t] - s.offsets[0];
+      walk_panels<kGates>(states.rows(index), s.batch_sizes[t], x.w_hh, x.type, range,
+                          x.downward != (index % 2 == 1), H, Finish<Element>{x, states, index, first_row});
     }
   });
   states.copy_last(s, x.hn);

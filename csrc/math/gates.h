@@ -7,23 +7,23 @@
 
 namespace s2s::math {
 
-// The parts of a unit, for who does the first of several units before the second of any.
+// The end of a unit, for who does its parts between others' work.
 template <class T>
-S2S_INLINE void lstm_cell(T& i, T& f, T& g, T& o, T c_prev, T& c) {
+S2S_INLINE T lstm_cell(T i, T f, T g, T c_prev) {
+  return fma(f, c_prev, i * g);
+}
+template <class T>
+S2S_INLINE T lstm_state(T o, T c) {
+  return o * tanh(c);
+}
+template <class T>
+S2S_INLINE void lstm_unit(T& i, T& f, T& g, T& o, T c_prev, T& c, T& h) {
   i = sigmoid(i);
   f = sigmoid(f);
   g = tanh(g);
   o = sigmoid(o);
-  c = fma(f, c_prev, i * g);
-}
-template <class T>
-S2S_INLINE void lstm_state(T o, T c, T& h) {
-  h = o * tanh(c);
-}
-template <class T>
-S2S_INLINE void lstm_unit(T& i, T& f, T& g, T& o, T c_prev, T& c, T& h) {
-  lstm_cell(i, f, g, o, c_prev, c);
-  lstm_state(o, c, h);
+  c = lstm_cell(i, f, g, c_prev);
+  h = lstm_state(o, c);
 }
 
 // dc: in, the gradient that reaches c from the next step; out, the one that goes on to c_prev.
@@ -43,24 +43,28 @@ S2S_INLINE void lstm_unit_backward(T& i, T& f, T& g, T& o, T c_prev, T dh, T& dc
   o = do_;
 }
 
-// Reset gate after the recurrent product (PyTorch, cuDNN): hn = U_n h + b_hn, n holds the input's part on
-// entry.
+// n's pre-activation where the reset gate comes after the recurrent product (PyTorch, cuDNN): hn = U_n h +
+// b_hn, n the input's part.
 template <class T>
-S2S_INLINE void gru_gates(T& r, T& z, T& n, T hn) {
-  r = sigmoid(r);
-  z = sigmoid(z);
-  n = fma(r, hn, n);
+S2S_INLINE T gru_candidate(T r, T n, T hn) {
+  return fma(r, hn, n);
+}
+template <class T>
+S2S_INLINE T gru_update(T z, T n, T h_prev) {
+  return fma(z, h_prev - n, n);
 }
 // n holds its pre-activation. With the reset gate before the product (Keras' default, ONNX
 // linear_before_reset=0), where that is W_n x + b + U_n (r h), this is all there is.
 template <class T>
 S2S_INLINE void gru_state(T z, T& n, T h_prev, T& h) {
   n = tanh(n);
-  h = fma(z, h_prev - n, n);
+  h = gru_update(z, n, h_prev);
 }
 template <class T>
 S2S_INLINE void gru_unit(T& r, T& z, T& n, T hn, T h_prev, T& h) {
-  gru_gates(r, z, n, hn);
+  r = sigmoid(r);
+  z = sigmoid(z);
+  n = gru_candidate(r, n, hn);
   gru_state(z, n, h_prev, h);
 }
 

@@ -54,6 +54,26 @@ struct Rows<BPair> {
   int64_t stride;
 };
 
+// What an int8 panel's weights are followed by.
+template <int VECS>
+struct ColumnTail {
+  const float* scales;
+  const int32_t* compensations;
+
+  ColumnTail(const void* panel, int64_t K)
+      : scales(reinterpret_cast<const float*>(static_cast<const int8_t*>(panel) + grouped(K) * kWidth)),
+        compensations(reinterpret_cast<const int32_t*>(scales + kWidth)) {}
+
+  [[gnu::always_inline]] IntVec start(int v) const { return load_ints(compensations + v * kLanes); }
+  // unit: what one unit of the left operand stands for.
+  [[gnu::always_inline]] Vec scaled(IntVec sum, int v, Vec unit) const {
+    return to_float(sum) * load(scales + v * kLanes) * unit;
+  }
+
+ private:
+  static constexpr int64_t kWidth = VECS * kLanes;
+};
+
 template <class Element>
 constexpr int rows_for(int vecs) {
   return sizeof(Element) == 1 || kIsPair<Element> ? max_rows_grouped(vecs) : max_rows(vecs);
@@ -99,17 +119,14 @@ template <int ROWS, int VECS, class Element, int WIDTH = VECS>
 [[gnu::noinline]] void panel_product(const Rows<Element>& a, int64_t row, const void* panel, int64_t K,
                                      Vec (&sum)[ROWS][VECS]) {
   if constexpr (sizeof(Element) == 1) {
-    constexpr int64_t width = VECS * kLanes;
-    const int8_t* weights = static_cast<const int8_t*>(panel);
-    const int8_t* tail = weights + grouped(K) * width;
+    const ColumnTail<VECS> tail(panel, K);
     IntVec start[VECS], product[ROWS][VECS];
-    for (int v = 0; v < VECS; ++v)
-      start[v] = load_ints(reinterpret_cast<const int32_t*>(tail + 4 * width) + v * kLanes);
-    tile_int8<ROWS>(a.data + row * a.stride, a.stride, weights, grouped(K) / kGroup, start, product);
+    for (int v = 0; v < VECS; ++v) start[v] = tail.start(v);
+    tile_int8<ROWS>(a.data + row * a.stride, a.stride, static_cast<const int8_t*>(panel), grouped(K) / kGroup,
+                    start, product);
     for (int r = 0; r < ROWS; ++r) {
       const Vec unit = splat(a.units[row + r]);
-      for (int v = 0; v < VECS; ++v)
-        sum[r][v] = to_float(product[r][v]) * load(reinterpret_cast<const float*>(tail) + v * kLanes) * unit;
+      for (int v = 0; v < VECS; ++v) sum[r][v] = tail.scaled(product[r][v], v, unit);
     }
   } else {
     tile<ROWS, VECS, Element, WIDTH>(a.data + row * a.stride, a.stride, 1, static_cast<const Element*>(panel),

@@ -116,34 +116,5 @@ class States {
   float* bounds_;
 };
 
-// The sums of some rows. What is done with them is compiled once, not for every number of rows.
-template <int GATES>
-struct Tile {
-  int64_t row;
-  int rows;
-  Vec (*sum)[GATES];  // [rows]
-};
-
-// Rows whose sums are handed on together: the gates of one row wait for each other, those of many do not.
-constexpr int64_t kTogether = 32;
-
-// h times panel p, some rows after the other handed to finish(Tile).
-template <int GATES, class Element, class F>
-S2S_INLINE void step_product(const Rows<Element>& h, int64_t rows, const void* weights, ComputeType type,
-                             int64_t p, int64_t K, const F& finish) {
-  const void* panel = panel_at(weights, p, type, K, GATES * kLanes);
-  constexpr int kMost = rows_for<Element>(GATES) < 8 ? rows_for<Element>(GATES) : 8;
-  Vec sum[kTogether][GATES];
-  for (int64_t first = 0; first < rows; first += kTogether) {
-    const int64_t count = rows - first < kTogether ? rows - first : kTogether;
-    for_tiles<kMost>(count, [&](auto height, int64_t row) {
-      constexpr int ROWS = decltype(height)::value;
-      panel_product<ROWS, GATES, Element>(h, first + row, panel, K,
-                                          reinterpret_cast<Vec(&)[ROWS][GATES]>(sum[row]));
-    });
-    finish(Tile<GATES>{first, static_cast<int>(count), sum});
-  }
-}
-
 }  // namespace
 }  // namespace s2s::S2S_ISA

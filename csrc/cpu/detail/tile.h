@@ -22,11 +22,18 @@ constexpr int max_rows_grouped(int vecs) {
 
 // sum[r][v] = the product, summed over k in order. a[r][k] = a[r * row_stride + k * k_stride]; b: [K][WIDTH *
 // kLanes] of float, Half or BFloat, of which the first VECS vectors count. Of pairs, a and b have half as
-// many k.
-template <int ROWS, int VECS, class Element, int WIDTH = VECS, class Left>
+// many k. CONTINUED: added to what `sum` holds.
+template <int ROWS, int VECS, class Element, int WIDTH = VECS, bool CONTINUED = false, class Left>
 S2S_INLINE void tile(const Left* a, int64_t row_stride, int64_t k_stride, const Element* b, int64_t K,
                      Vec (&sum)[ROWS][VECS]) {
   Vec local[ROWS][VECS] = {};  // an array of the caller's would be stored to memory at every k
+  if constexpr (CONTINUED) {
+#pragma GCC unroll 32
+    for (int r = 0; r < ROWS; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < VECS; ++v) local[r][v] = sum[r][v];
+    }
+  }
   for (int64_t k = 0; k < K; k += kIsPair<Element> ? 2 : 1) {
     decltype(load(b)) column[VECS];
 #pragma GCC unroll 16
