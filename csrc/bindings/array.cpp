@@ -120,10 +120,16 @@ Tensor borrowed_floats(Argument a, const py::object& object) {
 }
 
 std::pair<py::array_t<float>, Tensor> new_floats(const Shape& shape) {
-  py::ssize_t dims[Shape::kMaxRank];
+  // As py::array_t makes one, but for the vectors of dimensions and strides, which take half its time.
+  const auto& api = py::detail::npy_api::get();
+  Py_intptr_t dims[Shape::kMaxRank];
   for (int i = 0; i < shape.rank(); ++i) dims[i] = shape[i];
-  py::array_t<float> array(py::array::ShapeContainer(dims, dims + shape.rank()));
-  return {array, Tensor::wrap(array.mutable_data(), shape, DType::f32, nullptr)};
+  auto array = py::reinterpret_steal<py::array_t<float>>(
+      api.PyArray_NewFromDescr_(api.PyArray_Type_, py::dtype::of<float>().release().ptr(), shape.rank(), dims,
+                                nullptr, nullptr, 0, nullptr));
+  if (!array) throw py::error_already_set();
+  const Tensor memory = Tensor::wrap(array.mutable_data(), shape, DType::f32, nullptr);
+  return {std::move(array), memory};
 }
 
 namespace {

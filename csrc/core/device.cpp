@@ -18,6 +18,9 @@ std::atomic<int64_t> sharers{0};
 std::string name_of(Device device) {
   return device.is_cpu() ? "cpu" : "cuda:" + std::to_string(device.index);
 }
+std::ostream& operator<<(std::ostream& out, Device device) {
+  return out << name_of(device);
+}
 
 void set_device_backend(Device::Kind, const DeviceApi& (*find)()) {
   cuda_backend.store(find);

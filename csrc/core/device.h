@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iosfwd>
 #include <memory>
 #include <string>
 
@@ -20,6 +21,7 @@ struct Device {
   constexpr bool operator==(const Device&) const = default;
 };
 std::string name_of(Device device);  // "cpu", "cuda:0"
+std::ostream& operator<<(std::ostream& out, Device device);
 
 // Memory of one kind of device. Calls concern the device that this thread used last and are ordered on its
 // current stream. Errors are std::runtime_error, no memory std::bad_alloc.

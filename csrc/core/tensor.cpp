@@ -76,15 +76,11 @@ Tensor Tensor::wrap(void* data, Shape shape, DType dtype, std::shared_ptr<void> 
 }
 
 Tensor Tensor::rows(int64_t begin, int64_t count) const {
-  int64_t rows_per_item = 1;
-  for (int i = 1; i + 1 < shape_.rank(); ++i) rows_per_item *= shape_[i];
-  const int64_t item = shape_.rank() == 1 ? 1 : rows_per_item * row_stride_;
+  int64_t item = shape_.rank() == 1 ? 1 : row_stride_;
+  for (int i = 1; i + 1 < shape_.rank(); ++i) item *= shape_[i];
   Tensor t = *this;
   t.data_ = static_cast<char*>(data_) + begin * item * size_of(dtype_);
-  int64_t dims[Shape::kMaxRank];
-  for (int i = 0; i < shape_.rank(); ++i) dims[i] = i ? shape_[i] : count;
-  t.shape_ = Shape(dims, shape_.rank());
-  if (shape_.rank() == 1) t.row_stride_ = count;
+  t.set_rows(count);
   return t;
 }
 

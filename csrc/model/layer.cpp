@@ -68,15 +68,15 @@ Layer::Layer(const StackConfig& config, float dropout, ComputeType compute_type,
 void Layer::expect_state(const char* name, const Tensor& state, int64_t sequences) const {
   if (!state.defined()) return;
   ops::expect(op(), name, state, {config_.layers * config_.directions(), sequences, config_.cell.hidden});
-  check(op(), state.device() == device_, "Expected ", name, " on ", name_of(device_), ", got it on ",
-        name_of(state.device()), ".");
+  check(op(), state.device() == device_, "Expected ", name, " on ", device_, ", got it on ", state.device(),
+        ".");
 }
 
 std::pair<Shape, Shape> Layer::output_shapes(const Tensor& x) const {
   const char* op = this->op();
   ops::expect_dtype(op, "x", x, DType::f32);
-  check(op, x.device() == device_, "Expected x on ", name_of(device_), ", where the layer is, got it on ",
-        name_of(x.device()), ".");
+  check(op, x.device() == device_, "Expected x on ", device_, ", where the layer is, got it on ", x.device(),
+        ".");
   check(op, x.shape().rank() == 3, "Expected x of shape [T, N, ", config_.cell.input, "], got ", x.shape(),
         ".");
   const int64_t T = x.dim(0), N = x.dim(1);

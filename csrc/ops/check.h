@@ -37,7 +37,7 @@ inline Device common_device(const char* op, std::initializer_list<const Tensor*>
     if (!t->defined()) continue;
     if (first == nullptr) first = t;
     check(op, t->device() == first->device(), "Expected all arrays on one device, got some on ",
-          name_of(first->device()), " and some on ", name_of(t->device()), ".");
+          first->device(), " and some on ", t->device(), ".");
   }
   return first ? first->device() : Device::cpu();
 }

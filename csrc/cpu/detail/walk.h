@@ -114,7 +114,10 @@ S2S_INLINE void walk_rows(const Rows<Element>& h, int64_t rows, const void* pane
 template <int GATES, class Element, class F>
 S2S_INLINE void walk_panels(const Rows<Element>& h, int64_t rows, const void* weights, ComputeType type,
                             Range range, bool downward, int64_t K, const F& finish) {
-  if (rows == 1) return walk_row<GATES>(h, weights, type, range, downward, K, finish);
+  // int8 products are bound by the cache only where one instruction multiplies four of them.
+  if constexpr (sizeof(Element) != 1 || kGroup == 4) {
+    if (rows == 1) return walk_row<GATES>(h, weights, type, range, downward, K, finish);
+  }
   for (int64_t at = range.begin; at < range.end; ++at) {
     const int64_t p = downward ? range.begin + range.end - 1 - at : at;
     walk_rows<GATES>(h, rows, panel_at(weights, p, type, K, GATES * kLanes), K, p * kLanes, finish);
