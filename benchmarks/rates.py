@@ -110,13 +110,34 @@ def call_seconds() -> float:
     return fastest_seconds(partial(layer, x), TRIAL)
 
 
+@cache
+def hand_over_seconds(threads: int) -> float:
+    """What a step of an LSTM of 128 units takes on `threads` beyond its share of the work: mostly the way of
+    a few cache lines from core to core. A hypervisor may move the cores apart between two runs."""
+    layer, seconds = nn.LSTM(128, 128), {}
+    layer.eval()
+    for used in (1, threads):
+        set_threads(used)
+        short, long = (
+            fastest_seconds(partial(layer, np.ones((steps, 1, 128), np.float32)), TRIAL)
+            for steps in (50, 100)
+        )
+        seconds[used] = (long - short) / 50
+    return seconds[threads] - seconds[1] / threads
+
+
 def describe(threads: int) -> dict[str, str | float]:
     """What the table prints above itself."""
     levels = ", ".join(f"{level.name} {level.rate / 1e9:.0f}" for level in cache_levels(threads))
     products = ", ".join(f"{name} {product_rate(name, threads) / 1e9:.0f}" for name in COMPUTE_TYPES)
-    set_threads(threads)
-    return {
+    described: dict[str, str | float] = {
         f"GB/s read by each core, threads {threads}": levels,
         f"G operations/s of matrix products, threads {threads}": products,
+    }
+    if threads > 1:
+        name = f"microseconds that a step loses to {threads} threads"
+        described[name] = round(hand_over_seconds(threads) * 1e6, 2)
+    set_threads(threads)
+    return described | {
         "microseconds of a call of nn.LSTM that has nothing to do": round(call_seconds() * 1e6, 2),
     }

@@ -107,9 +107,6 @@ S2S_INLINE Vec maximum(Vec a, Vec b) {
 S2S_INLINE Vec absolute(Vec a) {
   return {(NativeFloats)((NativeInts)a.v & 0x7fffffff)};
 }
-S2S_INLINE Vec copy_sign(Vec magnitude, Vec sign) {
-  return {(NativeFloats)((NativeInts)magnitude.v | ((NativeInts)sign.v & INT32_MIN))};
-}
 S2S_INLINE Vec square_root(Vec a) {
 #if defined(__AVX512F__)
   return {_mm512_maskz_sqrt_ps(0xffff, a.v)};

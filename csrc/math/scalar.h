@@ -25,9 +25,6 @@ S2S_INLINE float minimum(float a, float b) {
 S2S_INLINE float maximum(float a, float b) {
   return a < b ? b : a;
 }
-S2S_INLINE float copy_sign(float x, float sign) {
-  return __builtin_copysignf(x, sign);
-}
 S2S_INLINE float square_root(float x) {
   return __builtin_sqrtf(x);
 }
