@@ -44,6 +44,28 @@ def test_cell(device: Device, rng: np.random.Generator, variant: str, hidden: in
     assert_close(gradients, expected, "gradient")
 
 
+@pytest.mark.parametrize("gate", ["sigmoid", "tanh"])
+def test_a_gate_to_its_last_places(device: Device, rng: np.random.Generator, gate: str) -> None:
+    """c = 1 tanh(x) or sigmoid(x) 1, the other gates being open."""
+    x = rng.choice([-1, 1], 20000) * np.exp2(rng.uniform(-30, 6.3, 20000))
+    x[0] = 0
+    x = x.astype(np.float32)[:, None]
+    weight, bias = np.zeros((4, 1), np.float32), np.full(4, 100, np.float32)
+    row = 2 if gate == "tanh" else 0
+    weight[row], bias[row], bias[1] = 1, 0, 0
+    state = np.zeros((len(x), 1), np.float32)
+    _, c = device.run(
+        ops.lstm_cell, x, state, state, weight, np.zeros((4, 1), np.float32), bias, np.zeros(4, np.float32)
+    )
+    exact = x.astype(np.float64)
+    expected = np.tanh(exact) if gate == "tanh" else 1 / (1 + np.exp(-exact))
+    assert np.abs(c).max() <= 1
+    error = np.abs(c - expected)
+    if device.name == "cpu" or device.emulated:
+        assert (error / np.spacing(np.abs(expected).astype(np.float32))).max() < 4
+    assert error.max() < 3e-7
+
+
 def check_layers(
     device: Device,
     rng: np.random.Generator,
