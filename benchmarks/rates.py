@@ -110,7 +110,6 @@ def call_seconds() -> float:
     return fastest_seconds(partial(layer, x), TRIAL)
 
 
-@cache
 def hand_over_seconds(threads: int) -> float:
     """What a step of an LSTM of 128 units takes on `threads` beyond its share of the work: mostly the way of
     a few cache lines from core to core. A hypervisor may move the cores apart between two runs."""
@@ -130,14 +129,9 @@ def describe(threads: int) -> dict[str, str | float]:
     """What the table prints above itself."""
     levels = ", ".join(f"{level.name} {level.rate / 1e9:.0f}" for level in cache_levels(threads))
     products = ", ".join(f"{name} {product_rate(name, threads) / 1e9:.0f}" for name in COMPUTE_TYPES)
-    described: dict[str, str | float] = {
+    set_threads(threads)
+    return {
         f"GB/s read by each core, threads {threads}": levels,
         f"G operations/s of matrix products, threads {threads}": products,
-    }
-    if threads > 1:
-        name = f"microseconds that a step loses to {threads} threads"
-        described[name] = round(hand_over_seconds(threads) * 1e6, 2)
-    set_threads(threads)
-    return described | {
         "microseconds of a call of nn.LSTM that has nothing to do": round(call_seconds() * 1e6, 2),
     }

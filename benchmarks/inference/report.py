@@ -65,9 +65,14 @@ def row(r: dict[str, Any]) -> str:
             f"{r['peers'][best]['ratio']:.2f}" if best else "-",
             limit,
             number(r["over_limit"]),
-            "; ".join(sorted({peer["absent"] for peer in r["peers"].values() if "absent" in peer})),
+            "; ".join(_notes(r)),
         )
     )
+
+
+def _notes(r: dict[str, Any]) -> list[str]:
+    lost = [f"a step loses {r['step_loses_us']:.2f} us to threads"] if "step_loses_us" in r else []
+    return [*lost, *sorted({peer["absent"] for peer in r["peers"].values() if "absent" in peer})]
 
 
 def acceptance(verdicts: Sequence[Verdict]) -> str:

@@ -81,8 +81,10 @@ def run(task: Task, effort: Effort, *, compiled: bool) -> list[dict[str, Any]]:
     everyone, errors = checked(everyone, error)
     calls = {one.name: one.call for one in everyone if isinstance(one, Contestant)}
     samples = contest(calls, seconds=effort.seconds, rounds=effort.rounds)
+    # Right after the cell: the way from core to core may be another a minute later.
+    lost = {"step_loses_us": rates.hand_over_seconds(task.threads) * 1e6} if task.threads > 1 else {}
     return [
-        make_row(task, compute_type, _limit(task, compute_type), everyone, errors, samples)
+        make_row(task, compute_type, _limit(task, compute_type), everyone, errors, samples) | lost
         for compute_type in task.compute_types
     ]
 

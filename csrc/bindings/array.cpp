@@ -119,7 +119,17 @@ Tensor borrowed_floats(Argument a, const py::object& object) {
   return floats(a, object);
 }
 
+namespace {
+constexpr int64_t kPooled = 1 << 15;  // floats: what the C library takes from the system anew
+}
+
 std::pair<py::array_t<float>, Tensor> new_floats(const Shape& shape) {
+  // Large memory comes from our pool, which has touched it before: the system's would be touched page by
+  // page.
+  if (shape.size() >= kPooled) {
+    const Tensor memory = Tensor::host(shape, DType::f32);
+    return {numpy_from(memory), memory};
+  }
   // As py::array_t makes one, but for the vectors of dimensions and strides, which take half its time.
   const auto& api = py::detail::npy_api::get();
   Py_intptr_t dims[Shape::kMaxRank];

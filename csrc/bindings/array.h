@@ -44,7 +44,7 @@ Tensor optional_int64s(Argument argument, const py::object& array);
 // A float32 array whose memory is written: contiguous, writable, not copied.
 Tensor writable(Argument argument, const py::object& array);
 
-// A new float32 array, not initialised, and a tensor of its memory, which does not keep it alive.
+// A new float32 array, not initialised, and a tensor of its memory, which need not keep it alive.
 std::pair<py::array_t<float>, Tensor> new_floats(const Shape& shape);
 
 // A numpy array, or for another device than the CPU a DeviceArray, that shares the tensor's memory and keeps

@@ -66,7 +66,7 @@ int64_t ThreadTeam::lead(RegionFunction fn, void* context, int64_t steps, int pa
   for (bool last_together = false; step < steps && !last_together; ++step) {
     last_together = stall != 0;
     for (int part = 1; part < parts; ++part) {
-      if (!accepted_[part]) invite(seats_[part], step, region);
+      if (!accepted_[part]) invite(part, step, region);
     }
     if (step == 0) begin = nanoseconds_now();
     fn(context, step, step + 1, 0, parts);
@@ -93,13 +93,16 @@ int64_t ThreadTeam::lead(RegionFunction fn, void* context, int64_t steps, int pa
   return stall;
 }
 
-void ThreadTeam::invite(Seat& seat, int64_t step, const Region& region) {
+void ThreadTeam::invite(int part, int64_t step, const Region& region) {
+  Seat& seat = seats_[part];
+  const int processor = current_processor();
   seat.step = step;
   seat.region = region;
-  seat.caller_processor.store(current_processor(), std::memory_order_relaxed);
+  seat.caller_processor.store(processor, std::memory_order_relaxed);
   seat.state.store(kInvited, std::memory_order_release);
   // Once a region is enough: a worker that wakes up looks for the next invitation for a while.
   if (step == 0 && seat.asleep.load(std::memory_order_relaxed)) {
+    seat.detour.begin(threads_[static_cast<size_t>(part - 1)], processor);
     seat.wakes.fetch_add(1, std::memory_order_relaxed);
     seat.wakes.notify_one();
   }
@@ -161,6 +164,7 @@ void ThreadTeam::sleep(Seat& seat, State last_seen) {
   const int state = seat.state.load(std::memory_order_acquire);
   if (state == kFree || state == last_seen) seat.wakes.wait(wakes, std::memory_order_acquire);
   seat.asleep.store(false, std::memory_order_relaxed);
+  seat.detour.end();
 }
 
 void ThreadTeam::take_part(Seat& seat, int part) {

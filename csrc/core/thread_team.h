@@ -20,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/detour.h"
 #include "core/threads.h"
 
 namespace s2s {
@@ -62,12 +63,13 @@ class ThreadTeam {
     // Steps done, over all regions, times two; plus one: the caller goes on alone.
     alignas(64) std::atomic<int64_t> done{0};
     std::atomic<bool> declined{false};
+    Detour detour;
   };
 
   void work(int part);
   void take_part(Seat& seat, int part);
   void sleep(Seat& seat, State last_seen);
-  void invite(Seat& seat, int64_t step, const Region& region);
+  void invite(int part, int64_t step, const Region& region);
   bool withdraw(Seat& seat);
   int64_t wait_for_others(int part, int parts, int64_t done) const;
 

@@ -22,6 +22,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #endif
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 namespace {
 
@@ -160,6 +163,44 @@ void test_threads() {
   expect(&s2s::ThreadPool::current() == &s2s::ThreadPool::of_process(), "a scope ends");
 }
 
+#if defined(__linux__)
+cpu_set_t own_processors() {
+  cpu_set_t processors;
+  expect(sched_getaffinity(0, sizeof(processors), &processors) == 0,
+         "a thread's processors can be asked for");
+  return processors;
+}
+
+// A worker that has gone to sleep takes part soon, though the caller keeps its own processor busy, and may
+// still run on all processors afterwards.
+void test_waking() {
+  cpu_set_t all = own_processors();
+  if (CPU_COUNT(&all) < 2) return;
+  constexpr int kTries = 20;
+  int soon = 0;
+  s2s::set_num_threads(2);
+  for (int i = 0; i < kTries; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    const std::thread::id caller = std::this_thread::get_id();
+    const int64_t begin = s2s::nanoseconds_now();
+    std::atomic<int64_t> came{0};
+    s2s::parallel_steps(2, 400, [&](int64_t first, int64_t last, int, int) {
+      for (; first < last; ++first) {
+        if (std::this_thread::get_id() != caller && came == 0) {
+          came = s2s::nanoseconds_now() - begin;
+          cpu_set_t here = own_processors();
+          expect(CPU_EQUAL(&here, &all), "a worker that was woken up may run anywhere");
+        }
+        work_for(10'000);
+      }
+    });
+    soon += came > 0 && came < 1'000'000;
+  }
+  if (soon < kTries / 2) std::fprintf(stderr, "soon: %d of %d\n", soon, kTries);
+  expect(soon >= kTries / 2, "a worker that slept takes part within a millisecond");
+}
+#endif
+
 void test_that_nothing_is_allocated() {
   s2s::ThreadPool pool(4);
   const s2s::ThreadPool::Scope scope(pool);
@@ -245,6 +286,9 @@ int main(int count, char**) {
 #endif
   {
     test_threads();
+#if defined(__linux__)
+    test_waking();
+#endif
     test_that_nothing_is_allocated();
   }
   if (failures == 0) std::puts("passed");
