@@ -51,23 +51,22 @@ class Gru {
     const int64_t H = s.hidden, panels = (H + kLanes - 1) / kLanes, each = x.reset_after ? 1 : 2;
     const int max_parts = recurrent_parts(s.sequences * 3 * H * H, panels, x.type);
     parallel_steps(max_parts, s.steps * each, [&](int64_t first, int64_t last, int part, int parts) {
-      const Range range = share_of(panels, part, parts);
       for (int64_t half = first; half < last; ++half) {
         const int64_t index = half / each, rows = s.batch_sizes[step_at(s, index)];
         const Rows<Element> h = states.rows(index);
         const bool downward = x.downward != (index % 2 == 1);
         if (x.reset_after) {
-          walk_panels<3>(h, rows, x.w_hh, x.type, range, downward, H,
+          walk_panels<3>(h, rows, x.w_hh, x.type, part, parts, downward, H,
                          [&](auto part, int64_t i, int64_t unit, Vec(&gate)[3]) {
                            finish_after<decltype(part)::value>(index, i, unit, gate);
                          });
         } else if (half % 2 == 0) {
-          walk_panels<2>(h, rows, x.w_hh, x.type, range, downward, H,
+          walk_panels<2>(h, rows, x.w_hh, x.type, part, parts, downward, H,
                          [&](auto part, int64_t i, int64_t unit, Vec(&gate)[2]) {
                            finish_reset<decltype(part)::value>(index, i, unit, gate);
                          });
         } else {
-          walk_panels<1>(halves.rows(h), rows, x.w_hn, x.type, range, downward, H,
+          walk_panels<1>(halves.rows(h), rows, x.w_hn, x.type, part, parts, downward, H,
                          [&](auto part, int64_t i, int64_t unit, Vec(&gate)[1]) {
                            finish_before<decltype(part)::value>(index, i, unit, gate);
                          });

@@ -54,10 +54,9 @@ void run(const LstmInferenceArgs& x) {
   }
   const int max_parts = recurrent_parts(N * kGates * H * H, panels, x.type);
   parallel_steps(max_parts, s.steps, [&](int64_t first, int64_t last, int part, int parts) {
-    const Range range = share_of(panels, part, parts);
     for (int64_t index = first; index < last; ++index) {
       const int64_t t = step_at(s, index), first_row = s.offsets[t] - s.offsets[0];
-      walk_panels<kGates>(states.rows(index), s.batch_sizes[t], x.w_hh, x.type, range,
+      walk_panels<kGates>(states.rows(index), s.batch_sizes[t], x.w_hh, x.type, part, parts,
                           x.downward != (index % 2 == 1), H, Finish<Element>{x, states, index, first_row});
     }
   });

@@ -178,11 +178,16 @@ Rows<Element> rows_of(const MatmulArgs& x) {
   }
 }
 
-// Calls f(m0, m1, p0, p1) for one part's rows and panels.
+// Calls f(m0, m1, p0, p1) for one part's rows and panels, for each time step's where there are such.
 template <class F>
 void share(const MatmulArgs& x, int part, int parts, const F& f) {
   const int64_t panels = (x.n + kPanelWidth - 1) / kPanelWidth;
   const int64_t tiles = (x.m + kMaxRows - 1) / kMaxRows;
+  if (shares_rows(x.step_rows, parts)) {
+    const Range own = share_of(x.step_rows, part, parts);
+    for (int64_t step = 0; step < x.m; step += x.step_rows) f(step + own.begin, step + own.end, 0, panels);
+    return;
+  }
   const bool copies = x.a_row_stride == 1 && x.m >= kOwnRows * parts;
   if (!copies && (panels >= 4 * parts || panels * 2 >= tiles)) {
     const Range p = share_of(panels, part, parts);

@@ -10,7 +10,7 @@
 
 namespace s2s {
 
-constexpr int kCudaAbi = 4;
+constexpr int kCudaAbi = 5;
 
 struct CudaDeviceInfo {
   char name[256];

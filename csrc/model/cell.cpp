@@ -136,8 +136,10 @@ ComputeType Cell::step_type(ComputeType type) const {
   return w_hh_.value.device().is_cpu() ? ops::product_type(Device::cpu(), type) : type;
 }
 
-void Cell::input_product(const Packed& packed, const Tensor& x, bool bounded, const Tensor& gates) {
-  ops::matmul(x, packed.input, gates, {.bias = packed.input_bias, .bounded = bounded});
+void Cell::input_product(const Packed& packed, const Tensor& x, bool bounded, const Tensor& gates,
+                         int64_t step_rows) {
+  ops::matmul(x, packed.input, gates,
+              {.bias = packed.input_bias, .bounded = bounded, .step_rows = step_rows});
 }
 
 void Cell::input_product(const Packed& packed, const Tensor& x, const DistinctRows& rows, bool bounded,
@@ -191,6 +193,17 @@ void Cell::infer_part(const Packed& packed, const Ragged& ragged, Range steps, b
   }
 }
 
+namespace {
+
+// The rows of each of some time steps, 0 where they differ.
+int64_t rows_of_each(const Ragged& ragged, Range steps) {
+  if (steps.begin == steps.end) return 0;
+  const int64_t most = ragged.batch_sizes[static_cast<size_t>(steps.begin)];
+  return ragged.batch_sizes[static_cast<size_t>(steps.end - 1)] == most ? most : 0;
+}
+
+}  // namespace
+
 void Cell::infer(const Packed& packed, const Ragged& ragged, bool reverse, const Tensor& x, bool bounded,
                  const State& initial, const Tensor& y, const State& last, Tensor& gates_buffer) const {
   const int64_t T = ragged.steps(), N = ragged.sequences(), width = config_.gates() * config_.hidden;
@@ -200,7 +213,7 @@ void Cell::infer(const Packed& packed, const Ragged& ragged, bool reverse, const
   const Tensor memory = matrix_in(gates_buffer, most * width + N, 1);
   const Tensor gates = memory.rows(0, most * width).reshape({most, width});
   if (most == ragged.rows()) {
-    input_product(packed, x, bounded, gates);
+    input_product(packed, x, bounded, gates, rows_of_each(ragged, {0, T}));
     return infer_part(packed, ragged, {0, T}, reverse, gates, initial, {}, y, last);
   }
   copy_state(initial, last);
@@ -222,7 +235,7 @@ void Cell::infer(const Packed& packed, const Ragged& ragged, bool reverse, const
     const int64_t row = ragged.row(steps.begin, 0),
                   running = ragged.batch_sizes[static_cast<size_t>(steps.begin)];
     const State state = last.rows(0, running);
-    input_product(packed, x.rows(row, rows), bounded, gates.rows(0, rows));
+    input_product(packed, x.rows(row, rows), bounded, gates.rows(0, rows), rows_of_each(ragged, steps));
     infer_part(packed, ragged, steps, reverse, gates.rows(0, rows), state,
                bounds.defined() ? bounds.rows(0, running) : bounds, y.rows(row, rows), state);
     done += steps.end - steps.begin;

@@ -82,8 +82,10 @@ class Cell {
   ops::Packed pack_input_backward(int64_t begin, int64_t count) const;           // [G * H, count]
   ops::PackedGru pack_hidden_backward() const;
 
-  // gates = W_ih x + bias; bounded: x are states.
-  static void input_product(const Packed& packed, const Tensor& x, bool bounded, const Tensor& gates);
+  // gates = W_ih x + bias; bounded: x are states; step_rows: of each time step that x has, 0 where they
+  // differ.
+  static void input_product(const Packed& packed, const Tensor& x, bool bounded, const Tensor& gates,
+                            int64_t step_rows = 0);
   // The same where rows repeat: x are the distinct ones.
   static void input_product(const Packed& packed, const Tensor& x, const DistinctRows& rows, bool bounded,
                             const Tensor& gates);

@@ -50,6 +50,8 @@ struct MatmulArgs {
   RowTable table;     // added to, in the place of c
   bool downward;      // walk the panels from the last to the first
   float least_bound;  // int8: rows of a are quantised by their largest magnitude, at least this
+  int64_t step_rows;  // of every time step of a recurrence that reads c, 0 where none does: threads share
+                      // them alike
   void* scratch;      // int8: narrow_bytes(m, k)
 };
 
@@ -113,6 +115,8 @@ struct MatmulOptions {
   // The rows of a are states: int8 takes them to lie in [-1, 1], and one that does not by its largest
   // magnitude.
   bool bounded = false;
+  // c is what a recurrence reads, so many rows in every time step (0: nothing, or another number in each).
+  int64_t step_rows = 0;
 };
 // What is the left factor of several products of this thread, ready for all of them: rounded to bfloat16
 // where they are products of bfloat16_pairs, else itself.

@@ -113,6 +113,13 @@ Rows<Element> left_operand(const float* a, int64_t stride, int64_t rows, int64_t
   }
 }
 
+// Whether each thread takes some of a time step's rows, instead of some of the columns of all: then no states
+// go from core to core, and every core reads all weights, which with so many rows takes less time than the
+// products.
+S2S_INLINE bool shares_rows(int64_t rows, int parts) {
+  return parts > 1 && rows >= 8 * parts;
+}
+
 // sum = rows [row, row + ROWS) of a times the panel, of whose WIDTH vectors the first VECS count (int8: all).
 // A function of its own: beside others' constants the accumulators would not stay in registers.
 template <int ROWS, int VECS, class Element, int WIDTH = VECS>

@@ -89,12 +89,12 @@ constexpr int64_t kTogether = 32;
 
 // Many rows times a panel. What is done with the sums is compiled once, not for every number of rows.
 template <int GATES, class Element, class F>
-S2S_INLINE void walk_rows(const Rows<Element>& h, int64_t rows, const void* panel, int64_t K, int64_t unit,
+S2S_INLINE void walk_rows(const Rows<Element>& h, Range rows, const void* panel, int64_t K, int64_t unit,
                           const F& finish) {
   constexpr int kMost = rows_for<Element>(GATES) < 8 ? rows_for<Element>(GATES) : 8;
   Vec sum[kTogether][GATES];
-  for (int64_t first = 0; first < rows; first += kTogether) {
-    const int64_t count = rows - first < kTogether ? rows - first : kTogether;
+  for (int64_t first = rows.begin; first < rows.end; first += kTogether) {
+    const int64_t count = rows.end - first < kTogether ? rows.end - first : kTogether;
     for_tiles<kMost>(count, [&](auto height, int64_t row) {
       constexpr int ROWS = decltype(height)::value;
       panel_product<ROWS, GATES, Element>(h, first + row, panel, K,
@@ -110,17 +110,22 @@ S2S_INLINE void walk_rows(const Rows<Element>& h, int64_t rows, const void* pane
   }
 }
 
-// h [rows, K] times the panels of `range`, from the last to the first if `downward`.
+// One thread's share of h [rows, K] times all panels, from the last to the first if `downward`. Of many rows
+// a thread takes some, so that no states go from core to core; of few, some panels of all.
 template <int GATES, class Element, class F>
 S2S_INLINE void walk_panels(const Rows<Element>& h, int64_t rows, const void* weights, ComputeType type,
-                            Range range, bool downward, int64_t K, const F& finish) {
+                            int part, int parts, bool downward, int64_t K, const F& finish) {
+  const int64_t panels = (K + kLanes - 1) / kLanes;
+  const bool by_rows = shares_rows(rows, parts);
+  const Range own = by_rows ? share_of(rows, part, parts) : Range{0, rows};
+  const Range range = by_rows ? Range{0, panels} : share_of(panels, part, parts);
   // int8 products are bound by the cache only where one instruction multiplies four of them.
   if constexpr (sizeof(Element) != 1 || kGroup == 4) {
     if (rows == 1) return walk_row<GATES>(h, weights, type, range, downward, K, finish);
   }
   for (int64_t at = range.begin; at < range.end; ++at) {
     const int64_t p = downward ? range.begin + range.end - 1 - at : at;
-    walk_rows<GATES>(h, rows, panel_at(weights, p, type, K, GATES * kLanes), K, p * kLanes, finish);
+    walk_rows<GATES>(h, own, panel_at(weights, p, type, K, GATES * kLanes), K, p * kLanes, finish);
   }
 }
 
