@@ -1,5 +1,5 @@
-// Split by units, as gru.cpp. With the reset gate before the product a step has two halves, and the threads
-// meet twice.
+// Split by units, as gru.cpp, or by rows where there are many (cpu/detail/walk.h). With the reset gate before
+// the product a step has two halves, and the threads meet twice.
 #include "ops/gru_inference.h"
 
 #include "cpu/detail/states.h"

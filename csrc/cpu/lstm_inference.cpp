@@ -1,4 +1,5 @@
-// Split by units, as lstm.cpp: each thread streams its own panels of W_hh and meets the others once per step.
+// Split by units, as lstm.cpp, or by rows where there are many (cpu/detail/walk.h): the threads meet once per
+// step.
 #include "ops/lstm_inference.h"
 
 #include "cpu/detail/states.h"
