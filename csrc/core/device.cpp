@@ -1,6 +1,7 @@
 #include "core/device.h"
 
 #include <atomic>
+#include <ostream>
 #include <stdexcept>
 
 namespace s2s {

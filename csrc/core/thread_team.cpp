@@ -33,6 +33,7 @@ bool ThreadTeam::is_worker() {
 
 ThreadTeam::ThreadTeam(int workers)
     : seats_(new Seat[static_cast<size_t>(workers) + 1]),
+      detours_(new Detour[static_cast<size_t>(workers) + 1]),
       accepted_(new bool[static_cast<size_t>(workers) + 1]) {
   threads_.reserve(static_cast<size_t>(workers));
   try {
@@ -101,11 +102,19 @@ void ThreadTeam::invite(int part, int64_t step, const Region& region) {
   seat.caller_processor.store(processor, std::memory_order_relaxed);
   seat.state.store(kInvited, std::memory_order_release);
   // Once a region is enough: a worker that wakes up looks for the next invitation for a while.
-  if (step == 0 && seat.asleep.load(std::memory_order_relaxed)) {
-    seat.detour.begin(threads_[static_cast<size_t>(part - 1)], processor);
-    seat.wakes.fetch_add(1, std::memory_order_relaxed);
-    seat.wakes.notify_one();
-  }
+  if (step == 0) wake(part, processor);
+}
+
+void ThreadTeam::wake(int part, int processor) {
+  Seat& seat = seats_[part];
+  int rest = kAsleep;
+  if (seat.rest.load(std::memory_order_relaxed) != kAsleep ||
+      !seat.rest.compare_exchange_strong(rest, kTurning, std::memory_order_acquire))
+    return;
+  detours_[static_cast<size_t>(part)].begin(threads_[static_cast<size_t>(part - 1)], processor);
+  seat.rest.store(kAsleep, std::memory_order_release);
+  seat.wakes.fetch_add(1, std::memory_order_relaxed);
+  seat.wakes.notify_one();
 }
 
 // Takes an invitation back; false if it has been accepted.
@@ -140,7 +149,7 @@ void ThreadTeam::work(int part) {
   for (;;) {
     bool away = gets_away();
     if (!spin_for(away ? kIdle : 0, is_called)) {
-      sleep(seat, kFree);
+      sleep(part, kFree);
       away = gets_away();  // the system likes to wake it where the caller runs, and one long step is no time
                            // to move
     }
@@ -148,7 +157,7 @@ void ThreadTeam::work(int part) {
     if (state == kStop) return;
     if (state == kInvited && !away && in_the_way()) {
       seat.declined.store(true, std::memory_order_relaxed);
-      sleep(seat, kInvited);
+      sleep(part, kInvited);
     } else if (state == kInvited &&
                seat.state.compare_exchange_strong(state, kAccepted, std::memory_order_acquire)) {
       take_part(seat, part);
@@ -156,15 +165,20 @@ void ThreadTeam::work(int part) {
   }
 }
 
-// Until the next invitation. One that comes while `asleep` is being set may go unnoticed; the next one will
+// Until the next invitation. One that comes while it lies down may go unnoticed; the next one will
 // not.
-void ThreadTeam::sleep(Seat& seat, State last_seen) {
+void ThreadTeam::sleep(int part, State last_seen) {
+  Seat& seat = seats_[part];
   const uint32_t wakes = seat.wakes.load(std::memory_order_acquire);
-  seat.asleep.store(true, std::memory_order_relaxed);
+  seat.rest.store(kAsleep, std::memory_order_release);
   const int state = seat.state.load(std::memory_order_acquire);
   if (state == kFree || state == last_seen) seat.wakes.wait(wakes, std::memory_order_acquire);
-  seat.asleep.store(false, std::memory_order_relaxed);
-  seat.detour.end();
+  int rest = kAsleep;
+  while (!seat.rest.compare_exchange_weak(rest, kAwake, std::memory_order_acquire)) {
+    rest = kAsleep;
+    std::this_thread::yield();
+  }
+  detours_[static_cast<size_t>(part)].end();
 }
 
 void ThreadTeam::take_part(Seat& seat, int part) {

@@ -43,6 +43,8 @@ class ThreadTeam {
 
  private:
   enum State : int { kFree, kInvited, kAccepted, kStop };
+  // kTurning: asleep, and the caller is sending it round its own processor.
+  enum Rest : int { kAwake, kAsleep, kTurning };
 
   struct Region {
     RegionFunction fn;
@@ -56,25 +58,26 @@ class ThreadTeam {
   struct alignas(128) Seat {
     std::atomic<int> state{kFree};
     std::atomic<int> caller_processor{-1};
-    std::atomic<bool> asleep{false};
+    std::atomic<int> rest{kAwake};
     std::atomic<uint32_t> wakes{0};  // what a sleeping worker waits on
     int64_t step;                    // to begin with
     Region region;
     // Steps done, over all regions, times two; plus one: the caller goes on alone.
     alignas(64) std::atomic<int64_t> done{0};
     std::atomic<bool> declined{false};
-    Detour detour;
   };
 
+  void wake(int part, int processor);
   void work(int part);
   void take_part(Seat& seat, int part);
-  void sleep(Seat& seat, State last_seen);
+  void sleep(int part, State last_seen);
   void invite(int part, int64_t step, const Region& region);
   bool withdraw(Seat& seat);
   int64_t wait_for_others(int part, int parts, int64_t done) const;
 
-  std::unique_ptr<Seat[]> seats_;     // [1 + workers]
-  std::unique_ptr<bool[]> accepted_;  // [1 + workers] who takes part in the caller's region
+  std::unique_ptr<Seat[]> seats_;      // [1 + workers]
+  std::unique_ptr<Detour[]> detours_;  // the same
+  std::unique_ptr<bool[]> accepted_;   // [1 + workers] who takes part in the caller's region
   std::vector<std::thread> threads_;
   int64_t steps_before_ = 0;
 };

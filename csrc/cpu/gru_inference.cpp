@@ -57,18 +57,18 @@ class Gru {
         const bool downward = x.downward != (index % 2 == 1);
         if (x.reset_after) {
           walk_panels<3>(h, rows, x.w_hh, x.type, part, parts, downward, H,
-                         [&](auto part, int64_t i, int64_t unit, Vec(&gate)[3]) {
-                           finish_after<decltype(part)::value>(index, i, unit, gate);
+                         [&](auto piece, int64_t i, int64_t unit, Vec(&gate)[3]) {
+                           finish_after<decltype(piece)::value>(index, i, unit, gate);
                          });
         } else if (half % 2 == 0) {
           walk_panels<2>(h, rows, x.w_hh, x.type, part, parts, downward, H,
-                         [&](auto part, int64_t i, int64_t unit, Vec(&gate)[2]) {
-                           finish_reset<decltype(part)::value>(index, i, unit, gate);
+                         [&](auto piece, int64_t i, int64_t unit, Vec(&gate)[2]) {
+                           finish_reset<decltype(piece)::value>(index, i, unit, gate);
                          });
         } else {
           walk_panels<1>(halves.rows(h), rows, x.w_hn, x.type, part, parts, downward, H,
-                         [&](auto part, int64_t i, int64_t unit, Vec(&gate)[1]) {
-                           finish_before<decltype(part)::value>(index, i, unit, gate);
+                         [&](auto piece, int64_t i, int64_t unit, Vec(&gate)[1]) {
+                           finish_before<decltype(piece)::value>(index, i, unit, gate);
                          });
         }
       }
@@ -85,19 +85,19 @@ class Gru {
     states.store_h(index, i, unit, h, lanes);
   }
 
-  template <int PART>
+  template <int PIECE>
   [[gnu::always_inline]] void finish_after(int64_t index, int64_t i, int64_t unit, Vec (&gate)[3]) const {
     const int lanes = lanes_left(s.hidden, unit);
-    if constexpr (PART == 0) {
+    if constexpr (PIECE == 0) {
       const float* gates = x.gates + row_of(index, i) * 3 * s.hidden + unit;
       Vec sum[3];
       for (int g = 0; g < 3; ++g) sum[g] = gate[g] + load(x.b_hh + g * s.hidden + unit, lanes);
       for (int g = 0; g < 2; ++g) gate[g] = load(gates + g * s.hidden, lanes) + sum[g];
       gate[0] = math::sigmoid(gate[0]);
       gate[2] = math::gru_candidate(gate[0], load(gates + 2 * s.hidden, lanes), sum[2]);
-    } else if constexpr (PART == 1) {
+    } else if constexpr (PIECE == 1) {
       gate[1] = math::sigmoid(gate[1]);
-    } else if constexpr (PART == 2) {
+    } else if constexpr (PIECE == 2) {
       gate[2] = math::tanh(gate[2]);
     } else {
       finish(index, i, unit, gate[1], gate[2], lanes);
@@ -105,18 +105,18 @@ class Gru {
   }
 
   // First half of a step with the reset gate before the product: z and r h.
-  template <int PART>
+  template <int PIECE>
   [[gnu::always_inline]] void finish_reset(int64_t index, int64_t i, int64_t unit, Vec (&gate)[2]) const {
     const int lanes = lanes_left(s.hidden, unit);
-    if constexpr (PART == 0) {
+    if constexpr (PIECE == 0) {
       const float* gates = x.gates + row_of(index, i) * 3 * s.hidden + unit;
       for (int g = 0; g < 2; ++g) {
         const Vec bias = load(x.b_hh + g * s.hidden + unit, lanes);
         gate[g] = load(gates + g * s.hidden, lanes) + (gate[g] + bias);
       }
-    } else if constexpr (PART == 1) {
+    } else if constexpr (PIECE == 1) {
       store(halves.z + i * s.hidden + unit, math::sigmoid(gate[1]), lanes);
-    } else if constexpr (PART == 2) {
+    } else if constexpr (PIECE == 2) {
       gate[0] = math::sigmoid(gate[0]);
     } else {
       const Vec reset = gate[0] * load(states.h(index, i) + unit, lanes);
@@ -127,15 +127,15 @@ class Gru {
   }
 
   // Second half: n and h.
-  template <int PART>
+  template <int PIECE>
   [[gnu::always_inline]] void finish_before(int64_t index, int64_t i, int64_t unit, Vec (&gate)[1]) const {
     const int lanes = lanes_left(s.hidden, unit);
-    if constexpr (PART == 0) {
+    if constexpr (PIECE == 0) {
       const float* gates = x.gates + row_of(index, i) * 3 * s.hidden + unit;
       gate[0] = load(gates + 2 * s.hidden, lanes) + (gate[0] + load(x.b_hh + 2 * s.hidden + unit, lanes));
-    } else if constexpr (PART == 1) {
+    } else if constexpr (PIECE == 1) {
       gate[0] = math::tanh(gate[0]);
-    } else if constexpr (PART == 3) {
+    } else if constexpr (PIECE == 3) {
       finish(index, i, unit, load(halves.z + i * s.hidden + unit, lanes), gate[0], lanes);
     }
   }

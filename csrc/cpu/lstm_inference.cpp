@@ -19,18 +19,18 @@ struct Finish {
   const States<Element>& states;
   int64_t index, first_row;
 
-  template <int PART>
-  [[gnu::always_inline]] void operator()(Int<PART>, int64_t row, int64_t unit, Vec (&gate)[kGates]) const {
+  template <int PIECE>
+  [[gnu::always_inline]] void operator()(Int<PIECE>, int64_t row, int64_t unit, Vec (&gate)[kGates]) const {
     const int64_t H = x.shape.hidden;
     const int lanes = lanes_left(H, unit);
-    if constexpr (PART == 0) {
+    if constexpr (PIECE == 0) {
       const float* gates = x.gates + (first_row + row) * kGates * H + unit;
       for (int g = 0; g < kGates; ++g) gate[g] = gate[g] + load(gates + g * H, lanes);
       gate[0] = math::sigmoid(gate[0]);
-    } else if constexpr (PART == 1) {
+    } else if constexpr (PIECE == 1) {
       gate[1] = math::sigmoid(gate[1]);
       gate[2] = math::tanh(gate[2]);
-    } else if constexpr (PART == 2) {
+    } else if constexpr (PIECE == 2) {
       float* c = x.cn + row * H + unit;
       gate[3] = math::sigmoid(gate[3]);
       gate[0] = math::lstm_cell(gate[0], gate[1], gate[2], load(c, lanes));

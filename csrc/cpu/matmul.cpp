@@ -183,7 +183,7 @@ template <class F>
 void share(const MatmulArgs& x, int part, int parts, const F& f) {
   const int64_t panels = (x.n + kPanelWidth - 1) / kPanelWidth;
   const int64_t tiles = (x.m + kMaxRows - 1) / kMaxRows;
-  if (shares_rows(x.step_rows, parts)) {
+  if (shares_rows(x.step_rows, parts, panels * panel_bytes(x.type, x.k, kPanelWidth))) {
     const Range own = share_of(x.step_rows, part, parts);
     for (int64_t step = 0; step < x.m; step += x.step_rows) f(step + own.begin, step + own.end, 0, panels);
     return;

@@ -86,7 +86,7 @@ void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptio
   args.b = b.data.data();
   args.c = c.f32(), args.c_stride = c.row_stride();
   args.bias = options.bias.defined() ? options.bias.f32() : nullptr;
-  args.activation = options.activation, args.accumulate = options.accumulate, args.downward = b.turn();
+  args.activation = options.activation, args.accumulate = options.accumulate;
   args.step_rows = options.step_rows > 0 && args.m % options.step_rows == 0 ? options.step_rows : 0;
   Tensor index;
   if (options.table.defined()) {

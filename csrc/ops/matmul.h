@@ -48,7 +48,6 @@ struct MatmulArgs {
   Activation activation;
   bool accumulate;
   RowTable table;     // added to, in the place of c
-  bool downward;      // walk the panels from the last to the first
   float least_bound;  // int8: rows of a are quantised by their largest magnitude, at least this
   int64_t step_rows;  // of every time step of a recurrence that reads c, 0 where none does: threads share
                       // them alike
@@ -79,7 +78,7 @@ struct Packed {
   bool defined() const { return data.defined(); }
   // Whether the next of so many walks over it goes downward: each turns round, to begin with what the last
   // one left in the cache. No result depends on it.
-  bool turn(int64_t walks = 1) const {
+  bool turn(int64_t walks) const {
     return turned_->fetch_xor(static_cast<int>(walks & 1), std::memory_order_relaxed) != 0;
   }
 

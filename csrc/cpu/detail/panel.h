@@ -114,10 +114,11 @@ Rows<Element> left_operand(const float* a, int64_t stride, int64_t rows, int64_t
 }
 
 // Whether each thread takes some of a time step's rows, instead of some of the columns of all: then no states
-// go from core to core, and every core reads all weights, which with so many rows takes less time than the
-// products.
-S2S_INLINE bool shares_rows(int64_t rows, int parts) {
-  return parts > 1 && rows >= 8 * parts;
+// go from core to core, but every core reads all weights. That takes less time than the products where there
+// are so many rows that even memory shared by all keeps up, or fewer and a core's own cache holds the
+// weights.
+S2S_INLINE bool shares_rows(int64_t rows, int parts, int64_t weight_bytes) {
+  return parts > 1 && rows >= (weight_bytes <= 1 << 20 ? 8 : 32) * parts;
 }
 
 // sum = rows [row, row + ROWS) of a times the panel, of whose WIDTH vectors the first VECS count (int8: all).

@@ -1,7 +1,7 @@
 // The walk of a recurrence's step over its panels: products, and what a kernel makes of their sums.
 //
-// A kernel says the latter in kParts parts: finish(Int<part>, row, unit, gate) takes the sums of a row and a
-// vector of units in gate[GATES], where the parts hand each other on what they will.
+// A kernel says the latter in kPieces pieces: finish(Int<piece>, row, unit, gate) takes the sums of a row and
+// a vector of units in gate[GATES], where the pieces hand each other on what they will.
 #pragma once
 
 #include "cpu/detail/panel.h"
@@ -9,14 +9,14 @@
 namespace s2s::S2S_ISA {
 namespace {
 
-constexpr int kParts = 4;
+constexpr int kPieces = 4;
 
 template <class F>
-S2S_INLINE void for_parts(const F& f) {
+S2S_INLINE void for_pieces(const F& f) {
   f(Int<0>{}), f(Int<1>{}), f(Int<2>{}), f(Int<3>{});
 }
 
-// One row times a panel, of whose k each part takes a share: the sums that panel_product makes at once.
+// One row times a panel, of whose k each piece takes a share: the sums that panel_product makes at once.
 template <int VECS, class Element>
 class RowProduct {
  public:
@@ -27,9 +27,9 @@ class RowProduct {
     }
   }
 
-  [[gnu::always_inline]] void multiply(int part) {
+  [[gnu::always_inline]] void multiply(int piece) {
     const int64_t groups = kInt8 ? grouped(K_) / kGroup : K_, group = kInt8 ? kGroup : 1;
-    const Range share = share_of(groups, part, kParts);
+    const Range share = share_of(groups, piece, kPieces);
     const int64_t k = share.begin * group, count = share.end - share.begin;
     const Element* weights = static_cast<const Element*>(panel_) + k * VECS * kLanes;
     if constexpr (kInt8) {
@@ -60,7 +60,7 @@ class RowProduct {
 };
 
 // A single row: its panels stream from a cache, and would wait where the gates' arithmetic fills the
-// processor's schedulers. So each panel's is cut up and put between parts of the product of the next.
+// processor's schedulers. So each panel's is cut up and put between pieces of the product of the next.
 template <int GATES, class Element, class F>
 S2S_INLINE void walk_row(const Rows<Element>& h, const void* weights, ComputeType type, Range panels,
                          bool downward, int64_t K, const F& finish) {
@@ -71,17 +71,17 @@ S2S_INLINE void walk_row(const Rows<Element>& h, const void* weights, ComputeTyp
     return RowProduct<GATES, Element>(h, panel_at(weights, at, type, K, GATES * kLanes), K);
   };
   auto product = product_of(p);
-  for_parts([&](auto part) { product.multiply(decltype(part)::value); });
+  for_pieces([&](auto piece) { product.multiply(decltype(piece)::value); });
   product.store(gate);
   for (int64_t left = panels.end - panels.begin; left > 1; --left, p += step) {
     product = product_of(p + step);
-    for_parts([&](auto part) {
-      finish(part, 0, p * kLanes, gate);
-      product.multiply(decltype(part)::value);
+    for_pieces([&](auto piece) {
+      finish(piece, 0, p * kLanes, gate);
+      product.multiply(decltype(piece)::value);
     });
     product.store(gate);
   }
-  for_parts([&](auto part) { finish(part, 0, p * kLanes, gate); });
+  for_pieces([&](auto piece) { finish(piece, 0, p * kLanes, gate); });
 }
 
 // Rows whose sums are finished together: the gates of one row wait for each other, those of many do not.
@@ -102,11 +102,11 @@ S2S_INLINE void walk_rows(const Rows<Element>& h, Range rows, const void* panel,
     });
     // First all but the end of all rows: one after the other each row would wait for its own.
     for (int r = 0; r < count; ++r) {
-      for_parts([&](auto part) {
-        if constexpr (decltype(part)::value < kParts - 1) finish(part, first + r, unit, sum[r]);
+      for_pieces([&](auto piece) {
+        if constexpr (decltype(piece)::value < kPieces - 1) finish(piece, first + r, unit, sum[r]);
       });
     }
-    for (int r = 0; r < count; ++r) finish(Int<kParts - 1>{}, first + r, unit, sum[r]);
+    for (int r = 0; r < count; ++r) finish(Int<kPieces - 1>{}, first + r, unit, sum[r]);
   }
 }
 
@@ -116,7 +116,7 @@ template <int GATES, class Element, class F>
 S2S_INLINE void walk_panels(const Rows<Element>& h, int64_t rows, const void* weights, ComputeType type,
                             int part, int parts, bool downward, int64_t K, const F& finish) {
   const int64_t panels = (K + kLanes - 1) / kLanes;
-  const bool by_rows = shares_rows(rows, parts);
+  const bool by_rows = shares_rows(rows, parts, panels * panel_bytes(type, K, GATES * kLanes));
   const Range own = by_rows ? share_of(rows, part, parts) : Range{0, rows};
   const Range range = by_rows ? Range{0, panels} : share_of(panels, part, parts);
   // int8 products are bound by the cache only where one instruction multiplies four of them.
