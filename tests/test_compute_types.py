@@ -122,8 +122,8 @@ def test_the_weights_are_rounded(
 def test_threads_share_out_units_or_rows(
     rng: np.random.Generator, threads: Threads, compute_type: str, variant: str
 ) -> None:
-    """Of many sequences of one length each thread takes some, of few some units of all: the same bits, and those
-    of one sequence alone."""
+    """Of many sequences of one length each thread takes some, of few some units of all: the same bits, and
+    those of one sequence alone."""
     layer = make(variant, 70, size(260, 34), compute_type=compute_type)
     layer.load_state_dict(random_weights(rng, layer))
     for batch in size((1, 16, 17, 40), (1, 17)):
