@@ -118,18 +118,18 @@ def test_the_weights_are_rounded(
 
 @variants
 @pytest.mark.parametrize("compute_type", ["float32", *SMALLER])
-@pytest.mark.usefixtures("own_products")
+@pytest.mark.cpu_only("threads of the CPU")
 def test_threads_share_out_units_or_rows(
     rng: np.random.Generator, threads: Threads, compute_type: str, variant: str
 ) -> None:
     """Of many sequences of one length each thread takes some, of few some units of all: the same bits, and
     those of one sequence alone."""
-    layer = make(variant, 70, size(260, 34), compute_type=compute_type)
+    layer = make(variant, 70, 260, compute_type=compute_type)
     layer.load_state_dict(random_weights(rng, layer))
-    for batch in size((1, 16, 17, 40), (1, 17)):
-        x = values(rng, size(6, 3), batch, 70)
+    for batch in (1, 16, 17, 40):
+        x = values(rng, 6, batch, 70)
         results = []
-        for n in size((1, 2, 3), (1,)):
+        for n in (1, 2, 3):
             threads(n)
             results.append(run(layer, x))
         assert all(bits(result) == bits(results[0]) for result in results)
