@@ -1,6 +1,6 @@
-// exp, sigmoid and tanh for float and for vectors of float, to one or two units in the last place. T brings
-// the operations of math/scalar.h. The polynomial is a minimax fit of our own (relative error 3e-9 before
-// rounding).
+// exp, sigmoid and tanh for float and for vectors of float, to less than three units in the last place. T
+// brings the operations of math/scalar.h. The polynomial is a minimax fit of our own (relative error 3e-9
+// before rounding).
 #pragma once
 
 #include "math/scalar.h"

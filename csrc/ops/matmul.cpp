@@ -87,7 +87,9 @@ void matmul(const Tensor& a, const Packed& b, const Tensor& c, const MatmulOptio
   args.c = c.f32(), args.c_stride = c.row_stride();
   args.bias = options.bias.defined() ? options.bias.f32() : nullptr;
   args.activation = options.activation, args.accumulate = options.accumulate;
-  args.step_rows = options.step_rows > 0 && args.m % options.step_rows == 0 ? options.step_rows : 0;
+  check(op, options.step_rows == 0 || args.m % options.step_rows == 0, "Expected a of whole steps of ",
+        options.step_rows, " rows, got ", args.m, ".");
+  args.step_rows = options.step_rows;
   Tensor index;
   if (options.table.defined()) {
     expect(op, "table", options.table, {options.table.dim(0), b.shape.n});
