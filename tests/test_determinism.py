@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -203,21 +204,26 @@ def test_cells(rng: np.random.Generator, threads: Threads, cell: str) -> None:
     assert results[0] == results[1]
 
 
-@pytest.mark.parametrize("name", ["LSTM", "GRU"])
-def test_gradients_of_layers(rng: np.random.Generator, threads: Threads, name: str) -> None:
+@pytest.mark.parametrize("reset_after", [True, False, None], ids=["gru", "gru_reset_before", "lstm"])
+def test_gradients_of_layers(rng: np.random.Generator, threads: Threads, reset_after: bool | None) -> None:
+    """Threads share out rows while many sequences run, then units of the few that are left."""
     width, hidden, steps = size((70, 130, 20), (18, 34, 3))
-    layer = getattr(nn, name)(width, hidden, 2, bidirectional=True, dropout=0.2)
+    options: dict[str, Any] = {"bidirectional": True, "dropout": 0.2}
+    if reset_after is not None:
+        options["reset_after"] = reset_after
+    make = partial(nn.LSTM if reset_after is None else nn.GRU, width, hidden, 2, **options)
+    layer = make()
     weights = {n: values(rng, *w.shape, scale=0.1, outliers=False) for n, w in layer.state_dict().items()}
     x, lengths = values(rng, steps, BATCH, width), ragged(rng, BATCH, steps)
     dy = values(rng, steps, BATCH, 2 * hidden)
     results = []
-    for n in (1, 2):
+    for n in (1, 2, 3):
         threads(n)
-        fresh = getattr(nn, name)(width, hidden, 2, bidirectional=True, dropout=0.2).train()
+        fresh = make().train()
         fresh.load_state_dict(weights)
         y = fresh(x, lengths=lengths)
         results.append(bits((y, fresh.backward(dy), fresh.gradients())))
-    assert results[0] == results[1]
+    assert results[0] == results[1] == results[2]
 
 
 NETWORKS: dict[str, dict[str, Any]] = {

@@ -1,6 +1,8 @@
-// Split by units as in lstm.cpp. With the reset gate before the product a step has two halves, and the
-// threads meet twice.
+// Split by units or rows as in lstm.cpp. With the reset gate before the product a step has two halves, and
+// the threads meet twice.
 #include "ops/gru.h"
+
+#include <type_traits>
 
 #include "cpu/detail/panel.h"
 #include "cpu/detail/sequence.h"
@@ -71,18 +73,20 @@ void finish_before(const GruArgs& x, int64_t t, int64_t row, int64_t unit, Vec (
   }
 }
 
-// One product of a step: `a` [rows, H] times the thread's panels, each tile handed to `finish`.
+// One product of a step: the thread's rows of `a` [rows, H] times its panels, each tile handed to `finish`.
 template <int GATES, class Element, class F>
-S2S_INLINE void step_product(const GruArgs& x, int64_t t, const float* a, const float* weights, Range range,
-                             int part, const F& finish) {
+S2S_INLINE void step_product(const GruArgs& x, int64_t t, const float* a, const float* weights, int part,
+                             int parts, const F& finish) {
   const SequenceShape& s = x.shape;
-  const Rows<Element> rows = step_operand<Element>(a + s.offsets[t] * s.hidden, s.hidden, s.batch_sizes[t],
-                                                   s.hidden, x.products.part(part));
-  for (int64_t p = range.begin; p < range.end; ++p) {
+  const StepShare own = forward_share<Element>(s.batch_sizes[t], s.hidden, GATES, part, parts);
+  const Rows<Element> rows =
+      step_operand<Element>(a + s.offsets[t] * s.hidden, s.hidden, own.rows, s.hidden, x.products.part(part));
+  for (int64_t p = own.panels.begin; p < own.panels.end; ++p) {
     const void* panel = training_panel<Element>(weights, p, s.hidden, GATES * kLanes);
     constexpr int kMost = rows_for<Element>(GATES) < 8 ? rows_for<Element>(GATES) : 8;
-    for_tiles<kMost>(s.batch_sizes[t], [&](auto height, int64_t row) {
+    for_tiles<kMost>(own.rows.end - own.rows.begin, [&](auto height, int64_t tile) {
       constexpr int ROWS = decltype(height)::value;
+      const int64_t row = own.rows.begin + tile;
       Vec sum[ROWS][GATES];
       panel_product<ROWS, GATES, Element>(rows, row, panel, s.hidden, sum);
       finish(row, p * kLanes, sum);
@@ -90,15 +94,15 @@ S2S_INLINE void step_product(const GruArgs& x, int64_t t, const float* a, const 
   }
 }
 
-// dh (complete) -> gradients of the pre-activations of units [u0, u1) as far as they need no product; dh
+// dh (complete) -> gradients of the pre-activations of some rows' units as far as they need no product; dh
 // becomes what goes straight to h_prev. With reset_after that is all; before it, r waits for the gradient of
 // r h.
-void gate_gradients(const GruBackwardArgs& x, int64_t t, int64_t u0, int64_t u1) {
+void gate_gradients(const GruBackwardArgs& x, int64_t t, Range rows, Range units) {
   const SequenceShape& s = x.shape;
-  for (int64_t i = 0; i < s.batch_sizes[t]; ++i) {
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
     const int64_t at = s.offsets[t] + i;
-    for (int64_t u = u0; u < u1; u += kLanes) {
-      const int lanes = lanes_left(u1, u);
+    for (int64_t u = units.begin; u < units.end; u += kLanes) {
+      const int lanes = lanes_left(units.end, u);
       float* gates = x.gates + at * 3 * s.hidden + u;
       const Vec r = load(gates, lanes), z = load(gates + s.hidden, lanes),
                 n = load(gates + 2 * s.hidden, lanes);
@@ -120,12 +124,12 @@ void gate_gradients(const GruBackwardArgs& x, int64_t t, int64_t u0, int64_t u1)
 }
 
 // reset_before: from the gradient of r h, those of r's pre-activation and of h.
-void reset_gradients(const GruBackwardArgs& x, int64_t t, int64_t u0, int64_t u1, const float* d_reset) {
+void reset_gradients(const GruBackwardArgs& x, int64_t t, Range rows, Range units, const float* d_reset) {
   const SequenceShape& s = x.shape;
-  for (int64_t i = 0; i < s.batch_sizes[t]; ++i) {
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
     const int64_t at = s.offsets[t] + i;
-    for (int64_t u = u0; u < u1; u += kLanes) {
-      const int lanes = lanes_left(u1, u);
+    for (int64_t u = units.begin; u < units.end; u += kLanes) {
+      const int lanes = lanes_left(units.end, u);
       float* gate = x.gates + at * 3 * s.hidden + u;
       float* dh = x.dh + i * s.hidden + u;
       const Vec r = load(gate, lanes), d = load(d_reset + i * s.hidden + u, lanes);
@@ -144,19 +148,18 @@ void run(const GruArgs& x) {
   const int max_parts = recurrent_parts(rows * 3 * s.hidden * s.hidden, panels, x.products);
   const int64_t halves = x.reset_after ? 1 : 2;
   parallel_steps(max_parts, s.steps * halves, [&](int64_t first, int64_t last, int part, int parts) {
-    const Range range = share_of(panels, part, parts);
     for (int64_t index = first; index < last; ++index) {
       const int64_t t = step_at(s, index / halves);
       if (x.reset_after) {
         step_product<3, Element>(
-            x, t, x.h_prev, x.w_hh, range, part,
+            x, t, x.h_prev, x.w_hh, part, parts,
             [&](int64_t row, int64_t unit, auto& sum) { finish_after(x, t, row, unit, sum); });
       } else if (index % 2 == 0) {
         step_product<2, Element>(
-            x, t, x.h_prev, x.w_hh, range, part,
+            x, t, x.h_prev, x.w_hh, part, parts,
             [&](int64_t row, int64_t unit, auto& sum) { finish_reset(x, t, row, unit, sum); });
       } else {
-        step_product<1, Element>(x, t, x.hn, x.w_hn, range, part, [&](int64_t row, int64_t unit, auto& sum) {
+        step_product<1, Element>(x, t, x.hn, x.w_hn, part, parts, [&](int64_t row, int64_t unit, auto& sum) {
           finish_before(x, t, row, unit, sum);
         });
       }
@@ -172,33 +175,33 @@ void run_backward(const GruBackwardArgs& x) {
   const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
   const int max_parts = recurrent_parts(rows * 3 * H * H, panels, x.products);
   const int64_t halves = x.reset_after ? 1 : 2;
-  // The gates' gradients end a step, or half of one; the products that follow are of a thread's own units.
+  // The gates' gradients end a step, or half of one; the products that follow are of a thread's own share.
   parallel_steps(max_parts, s.steps * halves + 1, [&](int64_t first, int64_t last, int part, int parts) {
-    const Range range = share_of(panels, part, parts);
-    const int64_t u0 = range.begin * kPanelWidth;
-    const int64_t u1 = range.end * kPanelWidth < H ? range.end * kPanelWidth : H;
-    const auto operand = [&](const float* a, int64_t stride, int64_t width, int64_t n) {
-      return step_operand<Element>(a, stride, n, width, x.products.part(part));
-    };
     for (int64_t index = first; index < last; ++index) {
       const int64_t done = index / halves;  // steps whose gates are complete
-      if (index % halves == 1) {
-        const int64_t t = step_at(s, s.steps - 1 - done);
-        add_product<false>(operand(x.dgates_hn + s.offsets[t] * H, H, H, s.batch_sizes[t]), H, x.w_hn_t,
-                           range, s.batch_sizes[t], H, x.d_reset);
-        reset_gradients(x, t, u0, u1, x.d_reset);
+      const bool reset = index % halves == 1;
+      const int64_t t = done < s.steps ? step_at(s, s.steps - 1 - done) : -1;
+      const int64_t before = reset ? t : done > 0 ? step_at(s, s.steps - done) : -1;
+      const BackwardShare own =
+          backward_share<Element>(running_at(s, before), running_at(s, t), H, 3 * H, part, parts);
+      const auto add = [&](auto add_to, const float* a, int64_t stride, int64_t width, const float* weights,
+                           float* out) {
+        const Rows<Element> rows = step_operand<Element>(a + s.offsets[before] * stride, stride,
+                                                         own.product_rows, width, x.products.part(part));
+        add_product<decltype(add_to)::value>(rows, width, weights, own.product_rows, own.panels, H, out);
+      };
+      if (reset) {
+        add(std::false_type{}, x.dgates_hn, H, H, x.w_hn_t, x.d_reset);
+        reset_gradients(x, t, own.gate_rows, own.units, x.d_reset);
         continue;
       }
-      if (done > 0) {
-        const int64_t t = step_at(s, s.steps - done), n = s.batch_sizes[t];
+      if (before >= 0) {
         // [dr dz] times the first 2H rows of W_hh; with reset_after the recurrent part of dn times the
         // others.
-        add_product<true>(operand(x.gates + s.offsets[t] * 3 * H, 3 * H, 2 * H, n), 2 * H, x.w_hh_t, range, n,
-                          H, x.dh);
-        if (x.reset_after)
-          add_product<true>(operand(x.dgates_hn + s.offsets[t] * H, H, H, n), H, x.w_hn_t, range, n, H, x.dh);
+        add(std::true_type{}, x.gates, 3 * H, 2 * H, x.w_hh_t, x.dh);
+        if (x.reset_after) add(std::true_type{}, x.dgates_hn, H, H, x.w_hn_t, x.dh);
       }
-      if (done < s.steps) gate_gradients(x, step_at(s, s.steps - 1 - done), u0, u1);
+      if (t >= 0) gate_gradients(x, t, own.gate_rows, own.units);
     }
   });
 }

@@ -1,5 +1,6 @@
 // Split by units: each thread computes all four gates of its own units for every row, streaming its own
-// panels of W_hh, and meets the others once per step, when h is complete.
+// panels of W_hh, and meets the others once per step, when h is complete. Where there are many
+// rows each thread takes some of them with all units instead.
 #include "ops/lstm.h"
 
 #include "cpu/detail/panel.h"
@@ -32,13 +33,13 @@ void finish_rows(const LstmArgs& x, int64_t t, int64_t row, int64_t unit, Vec (&
   }
 }
 
-// Gradients of the gates of units [u0, u1) at step t; dc becomes the gradient of c_prev.
-void gate_gradients(const LstmBackwardArgs& x, int64_t t, int64_t u0, int64_t u1) {
+// Gradients of the gates of some rows' units at step t; dc becomes the gradient of c_prev.
+void gate_gradients(const LstmBackwardArgs& x, int64_t t, Range rows, Range units) {
   const SequenceShape& s = x.shape;
-  for (int64_t i = 0; i < s.batch_sizes[t]; ++i) {
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
     const int64_t at = s.offsets[t] + i;
-    for (int64_t u = u0; u < u1; u += kLanes) {
-      const int lanes = lanes_left(u1, u);
+    for (int64_t u = units.begin; u < units.end; u += kLanes) {
+      const int lanes = lanes_left(units.end, u);
       float* gates = x.gates + at * kGates * s.hidden + u;
       float* dc_at = x.dc + i * s.hidden + u;
       Vec gate[kGates];
@@ -62,15 +63,16 @@ void run(const LstmArgs& x) {
   const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
   const int max_parts = recurrent_parts(rows * kGates * s.hidden * s.hidden, panels, x.products);
   parallel_steps(max_parts, s.steps, [&](int64_t first, int64_t last, int part, int parts) {
-    const Range range = share_of(panels, part, parts);
     for (int64_t index = first; index < last; ++index) {
       const int64_t t = step_at(s, index);
-      const Rows<Element> h = step_operand<Element>(x.h_prev + s.offsets[t] * s.hidden, s.hidden,
-                                                    s.batch_sizes[t], s.hidden, x.products.part(part));
-      for (int64_t p = range.begin; p < range.end; ++p) {
+      const StepShare own = forward_share<Element>(s.batch_sizes[t], s.hidden, kGates, part, parts);
+      const Rows<Element> h = step_operand<Element>(x.h_prev + s.offsets[t] * s.hidden, s.hidden, own.rows,
+                                                    s.hidden, x.products.part(part));
+      for (int64_t p = own.panels.begin; p < own.panels.end; ++p) {
         const void* panel = training_panel<Element>(x.w_hh, p, s.hidden, kGates * kLanes);
-        for_tiles<rows_for<Element>(kGates)>(s.batch_sizes[t], [&](auto height, int64_t row) {
+        for_tiles<rows_for<Element>(kGates)>(own.rows.end - own.rows.begin, [&](auto height, int64_t tile) {
           constexpr int ROWS = decltype(height)::value;
+          const int64_t row = own.rows.begin + tile;
           Vec sum[ROWS][kGates];
           panel_product<ROWS, kGates, Element>(h, row, panel, s.hidden, sum);
           finish_rows(x, t, row, p * kLanes, sum);
@@ -86,20 +88,20 @@ void run_backward(const LstmBackwardArgs& x) {
   const int64_t panels = (s.hidden + kPanelWidth - 1) / kPanelWidth;
   const int64_t rows = s.steps ? s.batch_sizes[0] : 0;
   const int max_parts = recurrent_parts(rows * kGates * s.hidden * s.hidden, panels, x.products);
-  // A step ends where its gates' gradients are complete; the product that follows is of a thread's own units.
+  // A step ends where its gates' gradients are complete; the product that follows is of a thread's own share.
   parallel_steps(max_parts, s.steps + 1, [&](int64_t first, int64_t last, int part, int parts) {
-    const Range range = share_of(panels, part, parts);
-    const int64_t u0 = range.begin * kPanelWidth;
-    const int64_t u1 = range.end * kPanelWidth < s.hidden ? range.end * kPanelWidth : s.hidden;
+    const int64_t width = kGates * s.hidden;
     for (int64_t index = first; index < last; ++index) {
-      if (index > 0) {
-        const int64_t t = step_at(s, s.steps - index);
-        const int64_t width = kGates * s.hidden, running = s.batch_sizes[t];
-        const Rows<Element> gates = step_operand<Element>(x.gates + s.offsets[t] * width, width, running,
-                                                          width, x.products.part(part));
-        add_product<false>(gates, width, x.w_hh_t, range, running, s.hidden, x.dh);
+      const int64_t before = index > 0 ? step_at(s, s.steps - index) : -1;
+      const int64_t t = index < s.steps ? step_at(s, s.steps - 1 - index) : -1;
+      const BackwardShare own =
+          backward_share<Element>(running_at(s, before), running_at(s, t), s.hidden, width, part, parts);
+      if (before >= 0) {
+        const Rows<Element> gates = step_operand<Element>(x.gates + s.offsets[before] * width, width,
+                                                          own.product_rows, width, x.products.part(part));
+        add_product<false>(gates, width, x.w_hh_t, own.product_rows, own.panels, s.hidden, x.dh);
       }
-      if (index < s.steps) gate_gradients(x, step_at(s, s.steps - 1 - index), u0, u1);
+      if (t >= 0) gate_gradients(x, t, own.gate_rows, own.units);
     }
   });
 }

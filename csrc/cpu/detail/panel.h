@@ -79,13 +79,12 @@ constexpr int rows_for(int vecs) {
   return sizeof(Element) == 1 || kIsPair<Element> ? max_rows_grouped(vecs) : max_rows(vecs);
 }
 
-// Rows of floats as the left operand of a step that one thread computes; for pairs rounded into its
-// `scratch`, narrow_bytes(rows, K).
+// Rows of floats as the left operand of a step, of which one thread reads `rows`; for pairs rounded into its
+// `scratch`, narrow_bytes(rows.end, K).
 template <class Element>
-S2S_INLINE Rows<Element> step_operand(const float* a, int64_t stride, int64_t rows, int64_t K,
-                                      void* scratch) {
+S2S_INLINE Rows<Element> step_operand(const float* a, int64_t stride, Range rows, int64_t K, void* scratch) {
   if constexpr (kIsPair<Element>) {
-    round_rows(a, stride, {0, rows}, K, static_cast<Element*>(scratch), rounded_stride(K));
+    round_rows(a, stride, rows, K, static_cast<Element*>(scratch), rounded_stride(K));
     return {static_cast<Element*>(scratch), rounded_stride(K)};
   } else {
     static_cast<void>(rows), static_cast<void>(K), static_cast<void>(scratch);
@@ -119,6 +118,16 @@ Rows<Element> left_operand(const float* a, int64_t stride, int64_t rows, int64_t
 // weights.
 S2S_INLINE bool shares_rows(int64_t rows, int parts, int64_t weight_bytes) {
   return parts > 1 && rows >= (weight_bytes <= 1 << 20 ? 8 : 32) * parts;
+}
+
+// What one thread computes of a recurrence's step.
+struct StepShare {
+  Range rows, panels;
+};
+
+S2S_INLINE StepShare share_of_step(int64_t rows, int64_t panels, int64_t panel_bytes, int part, int parts) {
+  if (shares_rows(rows, parts, panels * panel_bytes)) return {share_of(rows, part, parts), {0, panels}};
+  return {{0, rows}, share_of(panels, part, parts)};
 }
 
 // sum = rows [row, row + ROWS) of a times the panel, of whose WIDTH vectors the first VECS count (int8: all).

@@ -15,6 +15,11 @@ S2S_INLINE int64_t step_at(const SequenceShape& s, int64_t index) {
   return s.reverse ? s.steps - 1 - index : index;
 }
 
+// Rows of time step t; of none, for t = -1.
+S2S_INLINE int64_t running_at(const SequenceShape& s, int64_t t) {
+  return t < 0 ? 0 : s.batch_sizes[t];
+}
+
 // Where the state after step t of sequence i is read next: a row of h_prev, or nullptr after the sequence's
 // end.
 S2S_INLINE float* next_row(const SequenceShape& s, float* states, int64_t t, int64_t i) {
@@ -34,21 +39,55 @@ S2S_INLINE void place_initial(const SequenceShape& s, const float* initial, floa
   }
 }
 
-// Panel p of a recurrent weight as training packs it.
+// How training packs a recurrent weight; the bytes of one of its panels; panel p.
+template <class Element>
+constexpr ComputeType kTrainingType = kIsPair<Element> ? ComputeType::bfloat16_pairs : ComputeType::float32;
+template <class Element>
+S2S_INLINE int64_t training_panel_bytes(int64_t K, int64_t width) {
+  return panel_bytes(kTrainingType<Element>, K, width);
+}
 template <class Element>
 S2S_INLINE const void* training_panel(const void* packed, int64_t p, int64_t K, int64_t width) {
-  constexpr ComputeType type = kIsPair<Element> ? ComputeType::bfloat16_pairs : ComputeType::float32;
-  return panel_at(packed, p, type, K, width);
+  return panel_at(packed, p, kTrainingType<Element>, K, width);
+}
+
+// A thread's share of a step of `rows` forward, whose panels are a vector of units wide.
+template <class Element>
+S2S_INLINE StepShare forward_share(int64_t rows, int64_t hidden, int gates, int part, int parts) {
+  const int64_t panels = (hidden + kLanes - 1) / kLanes;
+  return share_of_step(rows, panels, training_panel_bytes<Element>(hidden, gates * kLanes), part, parts);
+}
+
+// A thread's share of place `index` of a walk back, where the product of the step before it in the walk is
+// followed by the gates' gradients of its own step, without a meeting in between: so a row is one thread's
+// in both. depth: of the product.
+struct BackwardShare {
+  Range product_rows, gate_rows, panels, units;
+};
+
+template <class Element>
+S2S_INLINE BackwardShare backward_share(int64_t product_rows, int64_t gate_rows, int64_t hidden,
+                                        int64_t depth, int part, int parts) {
+  const int64_t rows = product_rows > gate_rows ? product_rows : gate_rows;
+  const int64_t panels = (hidden + kPanelWidth - 1) / kPanelWidth;
+  const StepShare share =
+      share_of_step(rows, panels, training_panel_bytes<Element>(depth, kPanelWidth), part, parts);
+  const auto below = [](Range range, int64_t end) {
+    return Range{range.begin < end ? range.begin : end, range.end < end ? range.end : end};
+  };
+  return {below(share.rows, product_rows), below(share.rows, gate_rows), share.panels,
+          below({share.panels.begin * kPanelWidth, share.panels.end * kPanelWidth}, hidden)};
 }
 
 // out [rows, hidden] = or += a [rows, depth] times the panels in `range` of packed b [depth, hidden].
 template <bool ADD, class Element>
-void add_product(const Rows<Element>& a, int64_t depth, const float* b, Range range, int64_t rows,
+void add_product(const Rows<Element>& a, int64_t depth, const float* b, Range rows, Range range,
                  int64_t hidden, float* out) {
   for (int64_t p = range.begin; p < range.end; ++p) {
     const void* panel = training_panel<Element>(b, p, depth, kPanelWidth);
-    for_tiles<rows_for<Element>(kPanelVecs)>(rows, [&](auto height, int64_t row) {
+    for_tiles<rows_for<Element>(kPanelVecs)>(rows.end - rows.begin, [&](auto height, int64_t tile) {
       constexpr int ROWS = decltype(height)::value;
+      const int64_t row = rows.begin + tile;
       Vec sum[ROWS][kPanelVecs];
       panel_product<ROWS, kPanelVecs, Element>(a, row, panel, depth, sum);
       for (int v = 0; v < kPanelVecs; ++v) {

@@ -116,9 +116,7 @@ template <int GATES, class Element, class F>
 S2S_INLINE void walk_panels(const Rows<Element>& h, int64_t rows, const void* weights, ComputeType type,
                             int part, int parts, bool downward, int64_t K, const F& finish) {
   const int64_t panels = (K + kLanes - 1) / kLanes;
-  const bool by_rows = shares_rows(rows, parts, panels * panel_bytes(type, K, GATES * kLanes));
-  const Range own = by_rows ? share_of(rows, part, parts) : Range{0, rows};
-  const Range range = by_rows ? Range{0, panels} : share_of(panels, part, parts);
+  const auto [own, range] = share_of_step(rows, panels, panel_bytes(type, K, GATES * kLanes), part, parts);
   // int8 products are bound by the cache only where one instruction multiplies four of them.
   if constexpr (sizeof(Element) != 1 || kGroup == 4) {
     if (rows == 1) return walk_row<GATES>(h, weights, type, range, downward, K, finish);
