@@ -21,7 +21,8 @@ while IFS= read -r object; do
     avx512) foreign="$vnni|$bf16|$fp16" ;;
     avx512vnni) foreign="$bf16|$fp16" ;;
     avx512bf16) foreign="$fp16" ;;
-    *) continue ;;
+    neon | generic) continue ;;
+    *) printf '%s: what may processors of the set %s lack? Say it here.\n' "$object" "$isa"; failed=1; continue ;;
   esac
   stray=$(objdump --disassemble --no-show-raw-insn "$object" | grep -m 5 -E "$foreign" || true)
   if [[ -n $stray ]]; then

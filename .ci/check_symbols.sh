@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# check_symbols.sh BUILD: DESIGN rule 4 for the objects that are compiled once per instruction set.
+# check_symbols.sh BUILD: the rule of docs/architecture.md for the objects that are compiled once per instruction set.
 # The linker keeps one of all equal weak symbols, from whichever object comes first: a std::vector member compiled for
 # AVX-512 could so end up in code that runs everywhere. So these objects may define no weak symbol, use no container of the
 # standard library, and define global symbols only in the namespace that is named after their instruction set.

@@ -18,6 +18,7 @@ from checks import assert_says
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig, Translator
 from seq2seq_fast import lexical_model as learning
 from seq2seq_fast.data import Dataset
+from seq2seq_fast.decoding import decode
 from seq2seq_fast.files import quantize_model, save_model
 from seq2seq_fast.lexical_model import learn_shortlist, lexical_table, make_shortlist
 from seq2seq_fast.lexical_shortlist import (
@@ -468,6 +469,11 @@ def test_ensembles_and_features(folder: Path, tmp_path: Path) -> None:
         translator.translate_batch([np.zeros((2, 3), np.float32)], use_vmap=True)
     with pytest.raises(ValueError, match="sources are tokens"):
         make_shortlist(tmp_path / "features", tmp_path / "none.tsv")
+
+
+def test_decoding_by_a_model_without_a_folder(translator: Translator) -> None:
+    with pytest.raises(TypeError, match=r"use_vmap: of a Translator, got Seq2Seq"):
+        decode(Seq2Seq(translator.config), [[4, 5]], use_vmap=True)
 
 
 def test_use_vmap_is_a_bool(translator: Translator) -> None:

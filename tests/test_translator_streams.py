@@ -195,6 +195,8 @@ def test_asynchronous_results(translator: Translator) -> None:
     for call in calls:
         assert [plain(one.result(timeout=60)) for one in call] == expected
         assert all(one.done() for one in call)
+    call = translator.translate_batch(iter(source), asynchronous=True, **OPTIONS)
+    assert [plain(one.result(timeout=60)) for one in call] == expected
     with pytest.raises(ValueError, match="beam_size of at least 1"):
         translator.translate_batch(source, asynchronous=True, beam_size=0)[0].result(timeout=60)
     with pytest.raises(TypeError, match="asynchronous as a bool"):

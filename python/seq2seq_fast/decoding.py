@@ -70,8 +70,10 @@ def decode(
     lengths = np.array([len(ids) for ids in sources], np.int64)
     vocabularies = None
     if use_vmap:
+        if not hasattr(model, "shortlisted"):
+            raise TypeError(f"[decode] use_vmap: of a Translator, got {type(model).__name__}.")
         copied = None if copies is None else [one.ids for one in copies]
-        vocabularies = model.shortlisted(sources, copied, search)  # type: ignore[attr-defined]
+        vocabularies = model.shortlisted(sources, copied, search)
 
     def search_rows(rows: Rows) -> list[list[Hypothesis]]:
         source = np.concatenate([np.asarray(sources[i], np.int32) for i in rows])

@@ -332,6 +332,7 @@ class Translator(Streams):
             ValueError, TypeError: an argument; the message names it, and which source.
             RuntimeError: the translator is closed, or the model computes NaN.
         """
+        source = as_list("translate_batch", "source", source)
         work = self._translation(
             "translate_batch",
             source,
@@ -363,7 +364,6 @@ class Translator(Streams):
         )
         if not flag("translate_batch", "asynchronous", asynchronous):
             return work(threading.Event())
-        source = as_list("translate_batch", "source", source)
         job = self._background.submit(work)
         return [AsyncTranslationResult(job, place) for place in range(len(source))]
 

@@ -24,7 +24,7 @@ KINDS = {
     "tsan": ["-fsanitize=thread"],
 }
 SCHEDULES = ["in-order", "reversed", "random:1", "random:2", "random:3"]
-FLAGS = ["-std=c++20", "-g", "-Wall", "-Wextra", "-Wno-unknown-pragmas", f"-I{ROOT / 'csrc'}", f"-I{HERE}"]
+FLAGS = ["-std=c++20", "-g1", "-Wall", "-Wextra", "-Wno-unknown-pragmas", f"-I{ROOT / 'csrc'}", f"-I{HERE}"]
 
 
 def compiler() -> str:
