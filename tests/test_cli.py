@@ -9,6 +9,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -225,10 +226,39 @@ def test_resume_takes_the_runs_options_and_ends_with_the_same_bits(
 def test_overwrite_starts_anew(run: Run, data: Path, tmp_path: Path) -> None:
     common = ("train", "--train", data / "train.tsv", *SMALL, "--out", tmp_path)
     assert run(*common, "--train_steps", 2).code == 0
+    (tmp_path / "best").mkdir()
+    shutil.copy(tmp_path / "last" / "config.json", tmp_path / "best")
     assert run(*common, "--train_steps", 1, "--overwrite").code == 0
     latest = CheckpointFolder(tmp_path).latest()
     assert latest is not None
     assert "000000001" in latest.name
+    assert not (tmp_path / "best").exists(), "every command would take the old run's model"
+
+
+@pytest.mark.big
+def test_a_resumption_that_is_refused_changes_nothing(run: Run, data: Path, tmp_path: Path) -> None:
+    common = ("train", "--train", data / "train.tsv", *SMALL, "--out", tmp_path)
+    assert run(*common, "--train_steps", 2).code == 0
+    before = (tmp_path / "options.json").read_bytes()
+    refused = run("train", "--out", tmp_path, "--resume", "--hidden_size", 99, "--train_steps", 3)
+    assert refused.code == 2
+    assert (
+        "not those of this model. Options that are not those of the run: --hidden_size 99 (was "
+        in refused.err
+    )
+    assert (tmp_path / "options.json").read_bytes() == before
+    assert run("train", "--out", tmp_path, "--resume", "--train_steps", 3).code == 0
+
+
+@pytest.mark.big
+def test_a_runs_models_without_its_checkpoints(run: Run, data: Path, tmp_path: Path) -> None:
+    common = ("train", "--train", data / "train.tsv", *SMALL, "--train_steps", 1, "--out", tmp_path)
+    assert run(*common).code == 0
+    CheckpointFolder(tmp_path).paths()[0].unlink()
+    for more in ((), ("--resume",)):
+        refused = run(*common, *more)
+        assert refused.code == 2 and "holds a training run (last): start anew with --overwrite" in refused.err
+    assert run(*common, "--overwrite").code == 0
 
 
 @pytest.mark.big

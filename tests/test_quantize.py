@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -325,6 +326,22 @@ def test_a_type_that_there_is_not(tmp_path: Path) -> None:
     for compute_type in ("int4", "auto", "default", "", None):
         with pytest.raises(ValueError, match="compute_type as one of float32, float16, bfloat16, int8"):
             save_model(tmp_path / "a", model_of(), compute_type=compute_type)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("place", ["run", "run/best", "run/last"])
+def test_a_training_runs_folder_is_its_own(folder: Path, tmp_path: Path, place: str) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "checkpoint-000000003.safetensors").touch()
+    for name in ("best", "last"):
+        shutil.copytree(folder, run / name)
+    with pytest.raises(
+        ValueError, match="is a training run's: a model made of one needs a folder of its own"
+    ):
+        quantize_model(folder, tmp_path / place, "int8")
+    assert contents(run / "best") == contents(run / "last") == contents(folder)
+    quantize_model(run / "best", run / "int8", "int8")
+    quantize_model(folder, tmp_path / "best", "int8")
 
 
 # ---- the command line

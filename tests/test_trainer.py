@@ -547,8 +547,29 @@ def test_a_run_is_not_overwritten_by_mistake(tmp_path: Path, undisturbed: Any) -
     trainer(tmp_path, max_steps=30, seed=5).fit(TRAIN, VALID)
     with pytest.raises(FileExistsError, match=r"holds a training run .*resume=True, or .*overwrite=True"):
         trainer(tmp_path).fit(TRAIN, VALID)
+    for path in CheckpointFolder(tmp_path).paths():
+        path.unlink()
+    for resume in (False, True):
+        with pytest.raises(FileExistsError, match=r"holds a training run \(best\): start .*overwrite=True"):
+            trainer(tmp_path).fit(TRAIN, VALID, resume=resume)
     trainer(tmp_path).fit(TRAIN, VALID, overwrite=True)
     assert outcome(tmp_path) == undisturbed
+
+
+def test_the_start_is_told(tmp_path: Path) -> None:
+    """Once what was there is resumed or removed; not where it is neither."""
+    steps: list[int] = []
+
+    def on_start() -> None:
+        latest = CheckpointFolder(tmp_path).latest()
+        steps.append(0 if latest is None else int(latest.stem.rpartition("-")[2]))
+
+    trainer(tmp_path, max_steps=3).fit(TRAIN, on_start=on_start)
+    with pytest.raises(FileExistsError):
+        trainer(tmp_path).fit(TRAIN, on_start=on_start)
+    trainer(tmp_path, max_steps=4).fit(TRAIN, resume=True, on_start=on_start)
+    trainer(tmp_path, max_steps=1).fit(TRAIN, overwrite=True, on_start=on_start)
+    assert steps == [0, 3, 0]
 
 
 def test_resuming_what_was_never_started(tmp_path: Path, undisturbed: Any) -> None:

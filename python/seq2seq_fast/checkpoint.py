@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,8 +118,13 @@ class Checkpoint:
         }
 
 
+MODELS = ("best", "last")
+"""Folders of a run with the models it has come to."""
+
+
 class CheckpointFolder:
-    """The checkpoints of one run, named after their steps; the newest `keep` of them stay.
+    """The checkpoints of one run, named after their steps; the newest `keep` of them stay. Its `MODELS` are
+    beside them.
 
     Args:
         folder: made if it is not there.
@@ -148,6 +154,12 @@ class CheckpointFolder:
         """The newest checkpoint, or None."""
         return next(reversed(self.paths()), None)
 
+    def run(self) -> str | None:
+        """What of a run is here, by name: the newest checkpoint, or a model. None: nothing."""
+        latest = self.latest()
+        models = [name for name in MODELS if (self.folder / name).is_dir()]
+        return latest.name if latest is not None else models[0] if models else None
+
     def save(self, checkpoint: Checkpoint, step: int) -> Path:
         """Write a checkpoint, and only then remove those that are too old.
 
@@ -168,10 +180,13 @@ class CheckpointFolder:
         return path
 
     def clear(self) -> None:
-        """Remove every checkpoint."""
+        """Remove every checkpoint, and then the models: what is left of a run is never taken for the next."""
         for path in self.paths():
             path.unlink(missing_ok=True)
         self.tidy()
+        for name in MODELS:
+            if (self.folder / name).is_dir():
+                shutil.rmtree(self.folder / name)
 
     def tidy(self) -> None:
         """Remove checkpoints that are too old, and what a killed process left half written."""
@@ -179,6 +194,18 @@ class CheckpointFolder:
             path.unlink(missing_ok=True)
         for path in self.folder.glob(temporary_name(Path("checkpoint-*.safetensors")).name):
             path.unlink(missing_ok=True)
+
+
+def expect_no_run(folder: StrPath) -> None:
+    """Refuse a folder for a model in which a training run has its own: one of them would hide the other.
+
+    Raises:
+        ValueError: the folder is a run's, or one of the `MODELS` of a run.
+    """
+    path = Path(folder).resolve()
+    is_model = path.name in MODELS and CheckpointFolder(path.parent).latest() is not None
+    if is_model or CheckpointFolder(path).run() is not None:
+        raise ValueError(f"{folder} is a training run's: a model made of one needs a folder of its own.")
 
 
 def average_checkpoints(paths: Iterable[StrPath]) -> dict[str, Float32]:

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from seq2seq_fast import quantization
 from seq2seq_fast.atomic import atomic_write, sync_directory, write_bytes
+from seq2seq_fast.checkpoint import expect_no_run
 from seq2seq_fast.device import resolve_device
 from seq2seq_fast.front_end import FrontEnd, Statistics
 from seq2seq_fast.tensor_file import TensorFile, TensorSpec, write_tensors
@@ -184,11 +185,12 @@ def quantize_model(folder: StrPath, out: StrPath, compute_type: str) -> None:
         compute_type: float32, float16, bfloat16 or int8.
 
     Raises:
-        ValueError: as `load_model` and `save_model`, or `out` is the folder itself.
+        ValueError: as `load_model` and `save_model`, or `out` is the folder itself or a training run's.
     """
     opened = ModelFolder.open(folder)
     if Path(out).exists() and os.path.samefile(folder, out):
         raise ValueError(f"{out}: the rounded model would be written over the one it is made of.")
+    expect_no_run(out)
     parameters = dict(opened.parameters(opened.layout()))
     _save(Path(out), opened.config, parameters, opened.source, opened.target, opened.front_end, compute_type)
     if (opened.path / SHORTLIST).is_file():

@@ -312,6 +312,7 @@ class Trainer:
         *,
         resume: bool = False,
         overwrite: bool = False,
+        on_start: Callable[[], None] | None = None,
     ) -> TrainingResult:
         """Train until a limit is reached.
 
@@ -322,7 +323,9 @@ class Trainer:
                 batching have to be what they were; other settings may be changed, and changes are reported.
                 Unchanged, and on the same kind of device, the run ends with the bits of a run that was never
                 stopped.
-            overwrite: start although there is a run in `out`, and remove its checkpoints.
+            overwrite: start although there is a run in `out`, and remove its checkpoints and models.
+            on_start: called before the first step, when the run is known to be one: what `out` held is
+                resumed or removed.
 
         Raises:
             TrainingInterrupted: Ctrl-C; the run is saved.
@@ -339,7 +342,7 @@ class Trainer:
                 raise TypeError(f"[trainer] Expected {name} as a Dataset or the like, got {data!r}.")
         flag("trainer", "resume", resume)
         flag("trainer", "overwrite", overwrite)
-        return TrainingRun(self, train, valid).fit(resume=resume, overwrite=overwrite)
+        return TrainingRun(self, train, valid).fit(resume=resume, overwrite=overwrite, on_start=on_start)
 
     def settings(self, train: TrainingData) -> dict[str, dict[str, Any]]:
         """Return what a checkpoint says of the run: only "free" ones may differ when it is resumed."""

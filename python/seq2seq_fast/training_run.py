@@ -75,12 +75,16 @@ class TrainingRun:
         self.prefetch: Prefetch[Batch] = Prefetch()
         self.prepares_ahead = self.device != "cpu" or bool(getattr(train, "on_disk", False))
 
-    def fit(self, *, resume: bool, overwrite: bool) -> TrainingResult:
+    def fit(
+        self, *, resume: bool, overwrite: bool, on_start: Callable[[], None] | None = None
+    ) -> TrainingResult:
         self.progress = open_progress(self.trainer.progress)
         self.clock = time.monotonic()
         try:
             with self.interrupt:
                 self._open(resume=resume, overwrite=overwrite)
+                if on_start is not None:
+                    on_start()
                 try:
                     stopped_by = self._loop()
                 except KeyboardInterrupt:
@@ -109,11 +113,11 @@ class TrainingRun:
             self.board = Board(self.trainer.tensorboard)
             return
         out.mkdir(parents=True, exist_ok=True)
-        latest = self.folder.latest()
-        if latest is not None and not resume and not overwrite:
+        latest, found = self.folder.latest(), self.folder.run()
+        if found is not None and not overwrite and not (resume and latest is not None):
+            go_on = "" if latest is None else "go on with resume=True, or "
             raise FileExistsError(
-                f"{out} holds a training run ({latest.name}): "
-                "go on with resume=True, or start anew with overwrite=True."
+                f"{out} holds a training run ({found}): {go_on}start anew with overwrite=True."
             )
         if resume and latest is not None:
             self._restore(latest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder, average_checkpoints
+from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder, average_checkpoints, expect_no_run
 from seq2seq_fast.files import SHORTLIST, load_model, save_model
 
 from .models import model_folder
@@ -15,8 +15,7 @@ def run_average(run: Path, *, out: Path, last: int) -> None:
     """Write the model and print of what it is the mean."""
     if not run.exists():
         raise FileNotFoundError(f"{run}: no such folder.")
-    if out.resolve() in {path.resolve() for path in (run, run / "best", run / "last")}:
-        raise ValueError(f"{out} is the run's: --out needs a folder of its own.")
+    expect_no_run(out)
     folder = CheckpointFolder(run)
     trained = [path for path in folder.paths() if path != folder.path(0)]  # step 0: before training
     if len(trained) < max(last, 1):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from seq2seq_fast import set_num_threads
-from seq2seq_fast.device import multiplies_bfloat16, resolve_device
+from seq2seq_fast.device import resolve_device
 from seq2seq_fast.forecaster import Forecaster
 from seq2seq_fast.forecasting import (
     ForecastConfig,
@@ -25,18 +25,19 @@ from seq2seq_fast.forecasting import (
     save_forecast_model,
 )
 from seq2seq_fast.forecasting.files import read_table
-from seq2seq_fast.trainer import Trainer, TrainingInterrupted, TrainingResult
+from seq2seq_fast.trainer import Trainer, TrainingResult
 
 from .forecast_options import FORECAST_OPTIONS, TABLE_OPTIONS
 from .models import model_folder
 from .options import Value, load_config, preset_file
 from .train import (
+    fit_run,
     make_optimizer,
     make_scheduler,
     planned_steps,
     resolve_run,
-    save_options,
     tell,
+    tell_of_bfloat16,
 )
 from .train_options import arguments_for
 
@@ -88,7 +89,6 @@ def run_forecast_train(
         apart = int(options["valid_stride"] or 0)
         valid = ForecastData(series, model_config, begin=begin, end=end, stride=apart)
     scheduler = make_scheduler(options, planned_steps(options, train))
-    save_options(options, out, FORECAST_OPTIONS)
     model = ForecastModel(model_config, seed=arguments_for("network", options)["seed"], device=device)
     arguments = arguments_for("trainer", options)
     trainer = Trainer(
@@ -104,15 +104,18 @@ def run_forecast_train(
         f"{len(series)} series of {model_config.channels} channels, {len(train)} windows, "
         f"{sum(int(np.prod(shape)) for _, shape, *_ in model.layout())} parameters on {model.device}."
     )
-    if trainer.compute_type == "bfloat16" and not multiplies_bfloat16(model.device):
-        tell("This processor does not multiply bfloat16: products stay float32.")
-    try:
-        result = trainer.fit(train, valid, resume=resume, overwrite=overwrite)
-    except TrainingInterrupted as interruption:
-        tell(str(interruption))
-        return None
-    tell(f"The model is in {result.best or result.last}: seq2seq-fast forecast predict --model {out}")
-    return result
+    tell_of_bfloat16(trainer, model.device)
+    return fit_run(
+        trainer,
+        train,
+        valid,
+        options,
+        out,
+        FORECAST_OPTIONS,
+        "forecast predict",
+        resume=resume,
+        overwrite=overwrite,
+    )
 
 
 def columns_of(options: Mapping[str, object]) -> dict[str, Any]:

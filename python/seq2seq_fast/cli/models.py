@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seq2seq_fast.checkpoint import MODELS
 from seq2seq_fast.files import CONFIG
 from seq2seq_fast.front_end import FrontEnd
 from seq2seq_fast.text import TextField
@@ -46,7 +47,7 @@ class FeatureModel:
 def model_folder(path: Path) -> Path:
     """Return the model's folder that a path means: itself, or the best model in a training run's folder."""
     if not (path / CONFIG).is_file():
-        for name in ("best", "last"):
+        for name in MODELS:
             if (path / name / CONFIG).is_file():
                 return path / name
     return path

@@ -80,8 +80,10 @@ def resolve_run(
     out = Path(str(options["out"]))
     if resume and overwrite:
         raise ValueError("--resume and --overwrite exclude each other.")
-    if CheckpointFolder(out).latest() is not None and not (resume or overwrite):
-        raise ValueError(f"{out} holds a training run: go on with --resume, or start anew with --overwrite.")
+    run = CheckpointFolder(out)
+    if run.run() is not None and not (overwrite or (resume and run.latest() is not None)):
+        go_on = "" if run.latest() is None else "go on with --resume, or "
+        raise ValueError(f"{out} holds a training run ({run.run()}): {go_on}start anew with --overwrite.")
     if resume and (out / OPTIONS_FILE).exists():
         files.append((str(out / OPTIONS_FILE), load_config(out / OPTIONS_FILE)))
         options = resolve(flags, *files, *presets, table=table)
@@ -124,7 +126,6 @@ def run_train(
     data = read_data(options, out, resume=resume)
     source, target, train, valid = data.source, data.target, data.train, data.valid
     scheduler = make_scheduler(options, planned_steps(options, train))
-    save_options(options, out)
     model = Seq2Seq(
         Seq2SeqConfig(
             target_vocab_size=len(target.vocabulary),
@@ -157,14 +158,50 @@ def run_train(
         f"{len(train)} pairs, {data.described}{len(target.vocabulary)} target tokens, "
         f"{sum(view.size for view in model.parameters().values())} parameters on {model.device}."
     )
-    if trainer.compute_type == "bfloat16" and not multiplies_bfloat16(model.device):
+    tell_of_bfloat16(trainer, model.device)
+    return fit_run(
+        trainer, train, valid, options, out, TRAIN_OPTIONS, "translate", resume=resume, overwrite=overwrite
+    )
+
+
+def tell_of_bfloat16(trainer: Trainer, device: str) -> None:
+    """Say so if bfloat16 was asked for in vain."""
+    if trainer.compute_type == "bfloat16" and not multiplies_bfloat16(device):
         tell("This processor does not multiply bfloat16: products stay float32.")
+
+
+def fit_run(
+    trainer: Trainer,
+    train: TrainingData,
+    valid: TrainingData | None,
+    options: Mapping[str, Value | None],
+    out: Path,
+    table: Sequence[Option],
+    next_command: str,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> TrainingResult | None:
+    """Train, keeping the run's options beside it as soon as it is known to be one; None if interrupted.
+    `next_command`: what uses the model."""
+    kept, started = kept_options(options, table), False
+
+    def on_start() -> None:
+        nonlocal started
+        out.mkdir(parents=True, exist_ok=True)
+        write_bytes(out / OPTIONS_FILE, (json.dumps(kept, indent=2) + "\n").encode())
+        started = True
+
     try:
-        result = trainer.fit(train, valid, resume=resume, overwrite=overwrite)
+        result = trainer.fit(train, valid, resume=resume, overwrite=overwrite, on_start=on_start)
     except TrainingInterrupted as interruption:
         tell(str(interruption))
         return None
-    tell(f"The model is in {result.best or result.last}: seq2seq-fast translate --model {out}")
+    except ValueError as error:
+        if started or not resume or not (others := changed_options(kept, out)):
+            raise
+        raise ValueError(f"{error} Options that are not those of the run: {others}.") from error
+    tell(f"The model is in {result.best or result.last}: seq2seq-fast {next_command} --model {out}")
     return result
 
 
@@ -405,17 +442,23 @@ def make_metric(options: Mapping[str, Value | None], source: TextField, target: 
     return decoding_metric(name, source, target, references, **arguments)
 
 
-def save_options(
-    options: Mapping[str, Value | None], out: Path, table: Sequence[Option] = TRAIN_OPTIONS
-) -> None:
-    """Keep the options beside the run; paths are made absolute, so that --resume works from anywhere."""
+def kept_options(options: Mapping[str, Value | None], table: Sequence[Option]) -> dict[str, Value]:
+    """The options to keep beside a run; paths are made absolute, so that --resume works from anywhere."""
     kept = {name: value for name, value in options.items() if value is not None}
     paths = (option.name for option in table if option.kind == "path")
     for name in paths:
         if name in kept:
             kept[name] = str(Path(str(kept[name])).absolute())
-    out.mkdir(parents=True, exist_ok=True)
-    write_bytes(out / OPTIONS_FILE, (json.dumps(kept, indent=2) + "\n").encode())
+    return kept
+
+
+def changed_options(kept: Mapping[str, Value], out: Path) -> str:
+    """Those that are not as the run has them, with both values."""
+    if not (out / OPTIONS_FILE).exists():
+        return ""
+    saved = load_config(out / OPTIONS_FILE)
+    names = [name for name in {**saved, **kept} if name != "out" and saved.get(name) != kept.get(name)]
+    return ", ".join(f"--{name} {kept.get(name)} (was {saved.get(name)})" for name in names)
 
 
 def tell(line: str) -> None:
