@@ -35,7 +35,6 @@ class BeamSearch {
       take_step(stepper_, options_, step_, k_, workspace_);
       const LiveRows& live = workspace_.live;
       workspace_.next.resize(0);
-      workspace_.next_over.clear();
       dense_ = nullptr;
       int32_t source = -1;
       for (int64_t begin = 0, end = 0; begin < live.size(); begin = end) {
@@ -51,7 +50,6 @@ class BeamSearch {
       }
       if (options_.listener) tell_certain(stepper_, options_, step_, workspace_);
       std::swap(workspace_.live, workspace_.next);
-      std::swap(workspace_.over, workspace_.next_over);
     }
   }
 
@@ -83,6 +81,7 @@ class BeamSearch {
     use_candidates();
     const LiveRows& live = workspace_.live;
     const int32_t source = live.sources[row];
+    if (live.over[row]) return;  // the prefix ended it, and it is ranked
     if (candidate(row, 0) == kForbidden) return rank_row(live, row, step_);
     for (int64_t a = 0; a < std::min(units_, k_); ++a) {
       const float score = candidate(row, a);
@@ -118,11 +117,12 @@ class BeamSearch {
     }
     if (workspace_.next.size() == next_begin) {  // every continuation is an end, or nothing may follow
       for (int64_t row = begin; row < end; ++row) {
-        if (candidate(row, 0) == kForbidden && !is_over(row)) rank_row(workspace_.live, row, step_, unit);
+        if (candidate(row, 0) == kForbidden && !workspace_.live.over[row])
+          rank_row(workspace_.live, row, step_, unit);
       }
     } else if (step_ + 1 >= length_limit(options_, source)) {
       for (int64_t row = next_begin; row < workspace_.next.size(); ++row) {
-        if (!proceed_ || !workspace_.next_over[row]) rank_row(workspace_.next, row, step_ + 1);
+        if (!workspace_.next.over[row]) rank_row(workspace_.next, row, step_ + 1);
       }
       workspace_.next.resize(next_begin);
     } else if (is_done(source, unit, workspace_.next.log_probs[next_begin])) {
@@ -149,7 +149,6 @@ class BeamSearch {
       stayed.assign(ended_before.begin(), ended_before.end());
       workspace_.ended.clear();
     }
-    if (proceed_) workspace_.next_over.resize(next.size(), 0);  // what stopped is gone, others have not ended
 
     heads.clear();
     for (int64_t row = begin; row < end; ++row) push(row, 0);
@@ -274,20 +273,17 @@ class BeamSearch {
   // A continuation lives on, whether it ends or has ended.
   void proceed(int32_t source, int32_t unit, const SearchWorkspace::Head& head, int64_t place) {
     const int32_t token = token_of(head.row, head.rank);
-    const bool ends = is_end(token), over = is_over(head.row);
+    const bool ends = is_end(token), over = workspace_.live.over[head.row];
     const int64_t node =
         workspace_.history.add(workspace_.live.nodes[head.row], token, candidate(head.row, head.rank));
     if (options_.num_beam_groups > 1) workspace_.chosen.push_back(token);
     if (ends) places_of(unit)[place] = 1;
     if (ends && !over) end_at(source, unit, node, head.log_prob);
-    workspace_.next.add(static_cast<int32_t>(head.row), token, source, unit, node, head.log_prob);
-    workspace_.next_over.push_back(ends || over);
+    workspace_.next.add(static_cast<int32_t>(head.row), token, source, unit, node, head.log_prob,
+                        ends || over);
   }
 
   char* places_of(int32_t unit) { return workspace_.places_ended.data() + unit * beam_; }
-  bool is_over(int64_t row) const {
-    return proceed_ && row < static_cast<int64_t>(workspace_.over.size()) && workspace_.over[row];
-  }
 
   // A row's continuation enters the merge, unless it is forbidden.
   void push(int64_t row, int64_t rank) {

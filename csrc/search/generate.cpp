@@ -22,8 +22,6 @@ void start(int64_t num_sources, const SearchOptions& options, SearchWorkspace& w
   workspace.ranking.reset(num_sources * units, samples(options) ? 1 : kept_of_unit(options));
   workspace.num_finished.assign(num_sources * units, 0);
   workspace.best_ended.assign(num_sources * units, 0);
-  workspace.over.clear();
-  workspace.next_over.clear();
   if (options.listener) {
     workspace.num_told.assign(num_sources * units, 0);
     workspace.told.resize(num_sources * units);

@@ -9,6 +9,7 @@ void LiveRows::resize(int64_t rows) {
   units.resize(rows);
   nodes.resize(rows);
   log_probs.resize(rows);
+  over.resize(rows);
 }
 
 void LiveRows::copy(int64_t from, int64_t to) {
@@ -18,16 +19,18 @@ void LiveRows::copy(int64_t from, int64_t to) {
   units[to] = units[from];
   nodes[to] = nodes[from];
   log_probs[to] = log_probs[from];
+  over[to] = over[from];
 }
 
-void LiveRows::add(int32_t parent, int32_t token, int32_t source, int32_t unit, int64_t node,
-                   double log_prob) {
+void LiveRows::add(int32_t parent, int32_t token, int32_t source, int32_t unit, int64_t node, double log_prob,
+                   bool ended) {
   parents.push_back(parent);
   tokens.push_back(token);
   sources.push_back(source);
   units.push_back(unit);
   nodes.push_back(node);
   log_probs.push_back(log_prob);
+  over.push_back(ended);
 }
 
 }  // namespace s2s

@@ -19,11 +19,13 @@ struct LiveRows {
   std::vector<int32_t> units;
   std::vector<int64_t> nodes;  // in History
   std::vector<double> log_probs;
+  std::vector<char> over;  // end_rule proceed: whether it has an end token
 
   int64_t size() const { return static_cast<int64_t>(nodes.size()); }
   void copy(int64_t from, int64_t to);
   void resize(int64_t rows);  // keeps the first ones
-  void add(int32_t parent, int32_t token, int32_t source, int32_t unit, int64_t node, double log_prob);
+  void add(int32_t parent, int32_t token, int32_t source, int32_t unit, int64_t node, double log_prob,
+           bool over = false);
 };
 
 struct SearchWorkspace {
@@ -57,9 +59,7 @@ struct SearchWorkspace {
   };
   std::vector<Ended> ended;
 
-  // end_rule proceed: whether each live row, and each of those to come, has an end token; and whether each
-  // place of a unit's beam [unit, beam] has held one that had just ended.
-  std::vector<char> over, next_over;
+  // end_rule proceed: whether each place of a unit's beam [unit, beam] has held one that had just ended.
   std::vector<char> places_ended;
 
   // must_contain: continuations of a unit's rows, those that live on, and the tokens of a hypothesis.
