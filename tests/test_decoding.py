@@ -112,6 +112,8 @@ def searches(draw, kind, levels=(None, None, 1, 2, 3)):
         "min_decoding_length": draw(st.integers(0, min(max_length, 3))),
         "length_penalty": draw(st.sampled_from([-1.0, 0.0, 0.6, 1.0, 2.5])),
     }
+    inner = sorted(set(range(vocabulary)) - set(options["eos_id"]))
+    output = st.lists(st.sampled_from(inner), max_size=4).map(tuple) if inner else st.just(())
     of_sources = lambda strategy: st.fixed_dictionaries(dict.fromkeys(range(6), strategy))  # noqa: E731
     maybe(
         options,
@@ -125,7 +127,7 @@ def searches(draw, kind, levels=(None, None, 1, 2, 3)):
         no_repeat_ngram_size=st.integers(1, 3),
         suppress_sequences=st.lists(tokens(vocabulary, least=1), max_size=3),
         target_prefix=of_sources(tokens(vocabulary, most=4)),
-        allowed_outputs=of_sources(st.none() | st.lists(tokens(vocabulary, most=4), max_size=8)),
+        allowed_outputs=of_sources(st.none() | st.lists(output, max_size=8)),
     )
     maybe(
         options,
@@ -140,7 +142,6 @@ def searches(draw, kind, levels=(None, None, 1, 2, 3)):
     )
     if options.get("length_penalty_type", "power") == "power":
         maybe(options, draw, chance, length_penalty_beta=st.sampled_from([0.5, 5.0]))
-    inner = sorted(set(range(vocabulary)) - set(options["eos_id"]))
     if inner:
         phrase = st.lists(st.sampled_from(inner), min_size=1, max_size=3).map(tuple)
         phrases = st.none() | st.lists(phrase, max_size=3)
@@ -574,6 +575,8 @@ def search_all(tree, trie, count):
             "a Trie, an Automaton, or a list of them",
         ),
         ({"allowed_outputs": Trie([[7]])}, ValueError, "allowed_outputs between 0 and 2, got 7"),
+        ({"allowed_outputs": Trie([[2, 1]])}, ValueError, "allowed_outputs without end tokens, got 1"),
+        ({"vocabulary": [0]}, ValueError, "no vocabulary of a search around a step function"),
         ({"allowed_outputs": [Trie([]), None]}, ValueError, "allowed_outputs for 1 sources, got 2"),
         ({"sampling_topk": 2}, ValueError, "beam_size of 1 with sampling, got 2"),
         ({"sampling_topk": -1}, ValueError, "sampling_topk of at least 0"),

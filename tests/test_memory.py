@@ -1,5 +1,7 @@
 """Memory that is kept for reuse serves smaller requests too, so that it does not add up over sizes."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -23,3 +25,18 @@ def test_large_blocks_begin_at_a_huge_page() -> None:
     parameters = Seq2Seq(Seq2SeqConfig(source_vocab_size=9, target_vocab_size=9)).flat_parameters
     assert parameters.nbytes >= huge
     assert parameters.ctypes.data % huge == 0
+
+
+def test_growing_sizes_do_not_add_up() -> None:
+    """What is kept of sizes that are asked for no more goes back to the system."""
+    gc.collect()
+    seq2seq_fast.release_memory()
+    before = seq2seq_fast.memory_stats()["in_use"]
+    rows = [size << (9 + octave) for octave in range(6) for size in range(8, 16)]
+    x = np.zeros((rows[-1], 32), np.float32)
+    for count in rows:
+        ops.softmax(x[:count])
+    stats = seq2seq_fast.memory_stats()
+    assert stats["kept"] > x.nbytes / 2
+    assert stats["in_use"] + stats["kept"] <= 2 * (before + 1.2 * x.nbytes) + (64 << 20)
+    seq2seq_fast.release_memory()

@@ -163,3 +163,94 @@ def test_a_pool_that_sleeps_wakes_up() -> None:
     for pause in (0.0, 0.01, 0.1):
         time.sleep(pause)
         np.testing.assert_array_equal(ops.linear(x, np.ones((512, 512), np.float32)), expected)
+
+
+def python(code: str, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout)
+
+
+AFTER_A_MEMORY_ERROR = """
+import resource
+import numpy as np
+import seq2seq_fast as s
+
+sizes = dict.fromkeys(["encoder_hidden", "decoder_hidden"], 64)
+config = s.Seq2SeqConfig(source_vocab_size=20000, target_vocab_size=20000, **sizes)
+source, length = np.array([5, 6, 7, 8, 9], np.int32), np.array([5], np.int32)
+few, many = np.arange(300, dtype=np.int32), np.arange(1, 20000, dtype=np.int32)
+
+def decode(model, **options):
+    return model.generate(source, length, max_decoding_length=6, **options)[0][0].tokens
+
+def within(megabytes, call):
+    s.release_memory()
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (megabytes << 20), -1))
+    try:
+        call()
+    except MemoryError:
+        pass
+    else:
+        raise AssertionError("there was memory enough")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+
+s.set_num_threads(1)
+model, other = s.Seq2Seq(config, seed=1), s.Seq2Seq(config, seed=1)
+decode(model, beam_size=2)
+within(100, lambda: decode(model, beam_size=1_000_000))
+for beam in (8, 64, 512):
+    assert decode(model, beam_size=beam) == decode(other, beam_size=beam)
+decode(model, vocabulary=few)
+within(1, lambda: decode(model, vocabulary=many))
+assert decode(model, vocabulary=many) == decode(other, vocabulary=many)
+print("done")
+"""
+
+
+@pytest.mark.cpu_only("the CPU's memory runs out")
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+@sanitized
+def test_after_a_memory_error() -> None:
+    """Buffers that could not be made are not taken for made by the next call of the same model."""
+    run = python(AFTER_A_MEMORY_ERROR)
+    assert run.stdout.strip() == "done", (run.returncode, run.stderr)
+
+
+DAEMONS = """
+import threading, time
+import numpy as np
+from seq2seq_fast import Seq2Seq, Seq2SeqConfig
+
+model = Seq2Seq(Seq2SeqConfig(source_vocab_size=30, target_vocab_size=30))
+source, length = np.array([5, 6, 7], np.int32), np.array([3], np.int32)
+
+def work():
+    while True:
+        model.generate(source, length, beam_size=4, max_decoding_length=40)
+
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.2)
+"""
+
+
+@pytest.mark.cpu_only("threads of the host")
+def test_daemon_threads_at_exit() -> None:
+    """A call that is under way when the interpreter ends does not abort the process."""
+    run = python(DAEMONS)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.cpu_only("searches of the host")
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no such signals")
+def test_ctrl_c_ends_a_search(model: Seq2Seq) -> None:
+    """Within it, not after it; and the model works on."""
+    expected = decode(model)
+    main = threading.get_ident()
+    threading.Timer(0.3, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        model.generate(SOURCE, LENGTHS, beam_size=64, max_decoding_length=10**6, min_decoding_length=10**6)
+    assert time.monotonic() - begin < 10
+    assert decode(model) == expected

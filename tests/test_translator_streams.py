@@ -309,6 +309,21 @@ def test_a_callback_knows_its_source(translator: Translator) -> None:
     assert len(heard[3]) == 2 and results[3].finished == [False]
 
 
+def test_a_callback_may_call_its_translator(folder: Path) -> None:
+    """Though its search has the only slot."""
+    with Translator(folder, inter_threads=1) as translator:
+        [alone] = translator.translate_batch([["w2"]], beam_size=2)
+        scored = translator.score_batch([["w1"]], [["a"]])
+        heard = []
+
+        def callback(event: Any) -> None:
+            heard.append(translator.translate_batch([["w2"]], beam_size=2)[0])
+            assert translator.score_batch([["w1"]], [["a"]]) == scored
+
+        translator.translate_batch([["w1"]], callback=callback, beam_size=1, max_decoding_length=3)
+        assert heard and all(plain(one) == plain(alone) for one in heard)
+
+
 def test_leaving_early_ends_the_search(translator: Translator) -> None:
     before = threading.active_count()
     stream = translator.generate_tokens(WORDS[:5], max_decoding_length=100_000, min_decoding_length=100_000)

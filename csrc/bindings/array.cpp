@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bindings/device_array.h"
+#include "bindings/gil.h"
 #include "core/error.h"
 
 namespace s2s {
@@ -56,7 +57,7 @@ Shape shape_of(const py::array& array) {
 // The array lives as long as the tensor; it is let go with the interpreter's lock held.
 std::shared_ptr<void> owner_of(py::array array) {
   return std::shared_ptr<void>(new py::array(std::move(array)), [](void* held) {
-    py::gil_scoped_acquire lock;
+    GilAcquire lock;
     delete static_cast<py::array*>(held);
   });
 }

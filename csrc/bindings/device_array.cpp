@@ -8,6 +8,7 @@
 
 #include "bindings/dlpack.h"
 #include "bindings/exchange.h"
+#include "bindings/gil.h"
 #include "bindings/module.h"
 #include "core/error.h"
 #include "ops/cuda.h"
@@ -73,7 +74,7 @@ void bind_device_array(py::module_& m) {
           [](const DeviceArray& a) {
             Tensor copy;
             {
-              py::gil_scoped_release unlocked;
+              GilRelease unlocked;
               copy = a.tensor.to(Device::cpu());
             }
             return numpy_from(copy);
@@ -123,7 +124,7 @@ void bind_device_array(py::module_& m) {
           [](const DeviceArray& a, const py::object& other) {
             const Tensor from = a.tensor.dtype() == DType::f32 ? floats({"copy_from", "array"}, other)
                                                                : ids({"copy_from", "array"}, other);
-            py::gil_scoped_release unlocked;
+            GilRelease unlocked;
             a.tensor.copy_from(from);
             count_device_write();
           },
@@ -149,7 +150,7 @@ void bind_device_array(py::module_& m) {
         const Tensor from = any_array({"to_device", "array"}, array);
         Tensor there;
         {
-          py::gil_scoped_release unlocked;
+          GilRelease unlocked;
           there = from.to(to);
         }
         return numpy_from(there);
@@ -173,7 +174,7 @@ void bind_device_array(py::module_& m) {
     const Tensor a = floats({"swap_axes", "x"}, x);
     Tensor y;
     {
-      py::gil_scoped_release unlocked;
+      GilRelease unlocked;
       y = ops::swap_axes(a);
     }
     return numpy_from(y);

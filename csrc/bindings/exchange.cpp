@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bindings/dlpack.h"
+#include "bindings/gil.h"
 #include "core/error.h"
 #include "ops/cuda.h"
 
@@ -87,7 +88,7 @@ Tensor from_cuda_array_interface(Argument a, const py::object& object) {
   return Tensor::wrap(data, shape, element->dtype,
                       std::shared_ptr<void>(held,
                                             [](void* p) {
-                                              py::gil_scoped_acquire lock;
+                                              GilAcquire lock;
                                               delete static_cast<py::object*>(p);
                                             }),
                       Device::cuda(index));
@@ -103,7 +104,7 @@ Tensor from_dlpack(Argument a, const py::object& object) {
   if (managed == nullptr) throw py::error_already_set();
   PyCapsule_SetName(capsule.ptr(), "used_dltensor");
   const std::shared_ptr<void> owner(managed, [](void* p) {
-    py::gil_scoped_acquire lock;
+    GilAcquire lock;
     auto* m = static_cast<DLManagedTensor*>(p);
     if (m->deleter) m->deleter(m);
   });

@@ -2,6 +2,7 @@
 
 #include "bindings/array.h"
 #include "bindings/config.h"
+#include "bindings/gil.h"
 #include "bindings/layer.h"
 #include "bindings/module.h"
 #include "core/error.h"
@@ -68,7 +69,7 @@ void bind_distribution(py::module_& m) {
           const DeviceScope scope(a.device());
           const Tensor losses = Tensor::empty(y.shape()), dx = Tensor::empty(a.shape());
           {
-            py::gil_scoped_release unlocked;
+            GilRelease unlocked;
             ops::distribution_loss(a, of, y, gradient_scale, losses, dx);
           }
           return py::make_tuple(numpy_from(losses), numpy_from(dx));
@@ -81,7 +82,7 @@ void bind_distribution(py::module_& m) {
     const DeviceScope scope(a.device());
     const Tensor y = Tensor::empty(a.shape());
     {
-      py::gil_scoped_release unlocked;
+      GilRelease unlocked;
       ops::distribution_parameters(a, of, channels, y);
     }
     return numpy_from(y);
@@ -98,7 +99,7 @@ void bind_distribution(py::module_& m) {
           const DeviceScope scope(a.device());
           const Tensor y = Tensor::empty({a.dim(0), channels});
           {
-            py::gil_scoped_release unlocked;
+            GilRelease unlocked;
             ops::distribution_sample(a, of, e.to(a.device()), p.to(a.device()), step, seed, y);
           }
           return numpy_from(y);
@@ -169,7 +170,7 @@ void bind_forecast(py::module_& m) {
             const Windows w = windows_from(op, windows);
             model::ForecastLoss sums;
             {
-              py::gil_scoped_release unlocked;
+              GilRelease unlocked;
               sums = self.forward_backward(w, seed, update, type);
             }
             return sums_of(sums);
@@ -180,7 +181,7 @@ void bind_forecast(py::module_& m) {
              const Windows w = windows_from("loss", windows);
              model::ForecastLoss sums;
              {
-               py::gil_scoped_release unlocked;
+               GilRelease unlocked;
                sums = self.loss(w);
              }
              return sums_of(sums);
@@ -190,7 +191,7 @@ void bind_forecast(py::module_& m) {
              const Windows w = windows_from("distributions", windows);
              Tensor out;
              {
-               py::gil_scoped_release unlocked;
+               GilRelease unlocked;
                out = self.distributions(w);
              }
              return numpy_from(out);
@@ -201,7 +202,7 @@ void bind_forecast(py::module_& m) {
             const Windows w = windows_from("sample", windows);
             Tensor out;
             {
-              py::gil_scoped_release unlocked;
+              GilRelease unlocked;
               out = self.sample(w, paths, seed);
             }
             return numpy_from(out);

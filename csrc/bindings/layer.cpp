@@ -6,6 +6,7 @@
 #include <string>
 
 #include "bindings/array.h"
+#include "bindings/gil.h"
 #include "bindings/layer.h"
 #include "bindings/module.h"
 #include "core/error.h"
@@ -70,7 +71,7 @@ py::tuple infer_on_device(const Layer& layer, const Tensor& x, const Tensor& h0,
                           const Shape& y_shape, const Shape& state_shape) {
   Layer::Output out;
   {
-    py::gil_scoped_release unlocked;
+    GilRelease unlocked;
     const DeviceScope scope(layer.device());
     out.y = Tensor::empty(y_shape);
     out.hn = Tensor::empty(state_shape);
@@ -121,14 +122,14 @@ void bind_layer(py::module_& m) {
              const auto [hn, h_memory] = new_floats(state_shape);
              if (self.config().cell.kind == model::CellKind::gru) {
                {
-                 py::gil_scoped_release unlocked;
+                 GilRelease unlocked;
                  self.infer(in, h, c, {y_memory, h_memory, {}});
                }
                return py::make_tuple(y, hn);
              }
              const auto [cn, c_memory] = new_floats(state_shape);
              {
-               py::gil_scoped_release unlocked;
+               GilRelease unlocked;
                self.infer(in, h, c, {y_memory, h_memory, c_memory});
              }
              return py::make_tuple(y, py::make_tuple(hn, cn));
@@ -143,7 +144,7 @@ void bind_layer(py::module_& m) {
             auto saved = train ? std::make_unique<Layer::Saved>() : nullptr;
             Layer::Output out;
             {
-              py::gil_scoped_release unlocked;
+              GilRelease unlocked;
               out = self.forward(in, n, h, c, seed, update, saved.get());
             }
             return py::make_tuple(numpy_from(out.y), numpy_from(out.hn), numpy_from(out.cn),
@@ -161,7 +162,7 @@ void bind_layer(py::module_& m) {
                          c = optional_floats({op, "dcn"}, dcn);
             Layer::Gradient g;
             {
-              py::gil_scoped_release unlocked;
+              GilRelease unlocked;
               g = self.backward(saved, d, h, c);
             }
             return py::make_tuple(numpy_from(g.dx), numpy_from(g.dh0), numpy_from(g.dc0));

@@ -7,6 +7,7 @@
 
 #include "bindings/array.h"
 #include "bindings/config.h"
+#include "bindings/gil.h"
 #include "bindings/layer.h"
 #include "bindings/module.h"
 #include "bindings/search.h"
@@ -183,7 +184,7 @@ SearchResults generate(Model& model, const Network& network, const py::object& s
                        const py::object& source_lengths, const py::dict& options, const py::object& copies) {
   const Source s = source_from(network, "generate", source, source_lengths, copies);
   const SearchOptions o = search_options_from_dict(options);
-  py::gil_scoped_release unlocked;
+  GilRelease unlocked;
   return model.generate(s, o);
 }
 
@@ -195,7 +196,7 @@ py::object score(Model& model, const Network& network, const py::object& source,
   const Target t = target_from("score", target, target_lengths);
   Tensor nll;
   {
-    py::gil_scoped_release unlocked;
+    GilRelease unlocked;
     nll = model.score(s, t);
     for (int64_t i = 0; i < nll.size(); ++i) nll.f32()[i] = -nll.f32()[i];
   }
@@ -278,7 +279,7 @@ void bind_model(py::module_& m) {
             if (examples.defined()) ops::expect(op, "example_ids", examples, s.lengths.shape(), DType::i64);
             model::LossSums sums;
             {
-              py::gil_scoped_release unlocked;
+              GilRelease unlocked;
               sums = self.forward_backward(s, t, {seed, update, examples.i64(), static_cast<float>(sampling)},
                                            static_cast<float>(label_smoothing), type);
             }
@@ -297,7 +298,7 @@ void bind_model(py::module_& m) {
             const Target t = target_from("loss", target, target_lengths);
             model::LossSums sums;
             {
-              py::gil_scoped_release unlocked;
+              GilRelease unlocked;
               sums = self.loss(s, t, static_cast<float>(label_smoothing));
             }
             return py::make_tuple(sums.loss, sums.nll, sums.tokens, sums.correct);
@@ -324,14 +325,14 @@ void bind_model(py::module_& m) {
           [](const std::shared_ptr<Network>& self, const py::object& source, const py::object& source_lengths,
              int64_t max_rows, const py::object& copies) {
             const Source s = source_from(*self, "encode", source, source_lengths, copies);
-            py::gil_scoped_release unlocked;
+            GilRelease unlocked;
             return std::make_unique<Session>(self, s, max_rows);
           },
           py::arg("source"), py::arg("source_lengths"), py::arg("max_rows"), py::arg("copies") = py::none());
 
   py::class_<EncoderStream>(m, "EncoderStream")
       .def(py::init([](const std::shared_ptr<Network>& network) {
-             py::gil_scoped_release unlocked;
+             GilRelease unlocked;
              return std::make_unique<EncoderStream>(network);
            }),
            py::arg("model"))
@@ -342,7 +343,7 @@ void bind_model(py::module_& m) {
                  self.network()->config().tokens_in() ? ids(argument, values) : floats(argument, values);
              Tensor states;
              {
-               py::gil_scoped_release unlocked;
+               GilRelease unlocked;
                states = self.push(x);
              }
              return numpy_from(states);
@@ -351,7 +352,7 @@ void bind_model(py::module_& m) {
            [](EncoderStream& self) {
              Tensor states;
              {
-               py::gil_scoped_release unlocked;
+               GilRelease unlocked;
                states = self.finish();
              }
              return numpy_from(states);
@@ -359,7 +360,7 @@ void bind_model(py::module_& m) {
       .def(
           "encode",
           [](const EncoderStream& self, int64_t max_rows) {
-            py::gil_scoped_release unlocked;
+            GilRelease unlocked;
             return std::make_unique<Session>(self.network(), self.memory(), max_rows);
           },
           py::arg("max_rows"))
@@ -367,7 +368,7 @@ void bind_model(py::module_& m) {
           "generate",
           [](const EncoderStream& self, const py::dict& options) {
             const SearchOptions o = search_options_from_dict(options);
-            py::gil_scoped_release unlocked;
+            GilRelease unlocked;
             return self.network()->generate(self.memory(), self.source_lengths(), o);
           },
           py::arg("options"));
@@ -381,7 +382,7 @@ void bind_model(py::module_& m) {
                                   {{"probability", EnsembleMean::probability},
                                    {"log_probability", EnsembleMean::log_probability}},
                                   of);
-             py::gil_scoped_release unlocked;
+             GilRelease unlocked;
              return std::make_unique<Translator>(std::move(models), of, inter_threads, intra_threads);
            }),
            py::arg("models"), py::arg("ensemble_mean"), py::arg("inter_threads"), py::arg("intra_threads"))
@@ -405,7 +406,7 @@ void bind_model(py::module_& m) {
           [](Translator& self, const py::object& source, const py::object& source_lengths,
              const py::object& copies) {
             const Source s = source_from(self.network(), "start", source, source_lengths, copies);
-            py::gil_scoped_release unlocked;
+            GilRelease unlocked;
             return self.start(s);
           },
           py::arg("source"), py::arg("source_lengths"), py::arg("copies") = py::none())

@@ -2,11 +2,14 @@
 
 #include <pybind11/stl.h>
 
+#include "bindings/gil.h"
 #include "bindings/search.h"
 #include "bindings/session.h"
 #include "core/cuda_build.h"
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "core/memory.h"
+#include "core/spin.h"
 #include "core/threads.h"
 #include "ops/backend.h"
 #include "ops/cuda.h"
@@ -16,7 +19,28 @@ namespace s2s {
 
 namespace py = pybind11;
 
+namespace {
+
+// Python calls the handlers of signals in its main thread only, so that none but its searches look, and not
+// often: for the lock they may have to wait for another thread.
+unsigned long main_thread = 0;
+constexpr int64_t kBetweenLooks = 100'000'000;  // ns
+
+void check_signals() {
+  thread_local int64_t next_look = 0;
+  if (PyThread_get_thread_ident() != main_thread) return;
+  const int64_t now = nanoseconds_now();
+  if (now < next_look) return;
+  next_look = now + kBetweenLooks;
+  const GilAcquire gil;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
+}  // namespace
+
 void bind_runtime(py::module_& m) {
+  main_thread = py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
+  interrupt_check = &check_signals;
   m.attr("__version__") = S2S_VERSION;
   m.def(
       "cpu_isa", [] { return kernels().name; },

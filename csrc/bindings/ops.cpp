@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "bindings/array.h"
+#include "bindings/gil.h"
 #include "bindings/module.h"
 #include "core/error.h"
 #include "math/philox.h"
@@ -14,7 +15,7 @@
 namespace s2s {
 namespace {
 
-using Release = py::gil_scoped_release;
+using Release = GilRelease;
 
 py::tuple pair(const Tensor& a, const Tensor& b) {
   return py::make_tuple(numpy_from(a), numpy_from(b));

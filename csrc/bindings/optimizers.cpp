@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "bindings/array.h"
+#include "bindings/gil.h"
 #include "bindings/module.h"
 #include "core/error.h"
 #include "ops/check.h"
@@ -23,7 +24,7 @@ class Update {
   Update& operator=(const Update&) = delete;
 
  private:
-  py::gil_scoped_release unlocked_;
+  GilRelease unlocked_;
   Device device_;
 };
 
@@ -119,7 +120,7 @@ void bind_optimizers(py::module_& m) {
       py::arg("average"), py::arg("param"), py::arg("weight"));
   m.def("squared_norm", [](const py::object& x) {
     const Tensor t = floats({"squared_norm", "x"}, x);
-    py::gil_scoped_release unlocked;
+    GilRelease unlocked;
     return ops::squared_norm(t);
   });
   m.def("scale_", [](const py::object& x, float factor) {

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "bindings/gil.h"
 #include "search/certain.h"
 
 namespace s2s {
@@ -16,7 +17,7 @@ class PyListener final : public Listener {
   explicit PyListener(pybind11::object listen) : listen_(std::move(listen)) {}
 
   bool hear(const CertainToken& t) override {
-    pybind11::gil_scoped_acquire gil;
+    GilAcquire gil;
     const pybind11::object stop = listen_(t.source, t.hypothesis, t.place, t.token, t.log_prob, t.is_last);
     const int truth = PyObject_IsTrue(stop.ptr());
     if (truth < 0) throw pybind11::error_already_set();

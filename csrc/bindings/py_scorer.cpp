@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string>
 
+#include "bindings/gil.h"
 #include "bindings/py_stepper.h"
 
 namespace py = pybind11;
@@ -10,7 +11,7 @@ namespace py = pybind11;
 namespace s2s {
 
 void PyScorer::begin(int64_t num_sources) {
-  py::gil_scoped_acquire gil;
+  GilAcquire gil;
   py::list sources;
   for (int64_t i = 0; i < num_sources; ++i) sources.append(i);
   step_ = make_(sources);
@@ -22,7 +23,7 @@ void PyScorer::begin(int64_t num_sources) {
 
 const float* PyScorer::scores(const int32_t* parents, const int32_t* tokens, int64_t rows,
                               int64_t vocabulary) {
-  py::gil_scoped_acquire gil;
+  GilAcquire gil;
   scores_ = floats_from_step("[search] Expected a scorer's step to return ",
                              step_(py::array_t<int32_t>(rows, parents), py::array_t<int32_t>(rows, tokens)),
                              "scores", rows, vocabulary);

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "bindings/gil.h"
+
 namespace py = pybind11;
 
 namespace s2s {
@@ -54,7 +56,7 @@ int64_t PyStepper::source_length(int64_t source) const {
 }
 
 void PyStepper::advance(const int32_t* parents, const int32_t* tokens, int64_t rows) {
-  py::gil_scoped_acquire gil;
+  GilAcquire gil;
   py::object scores = step_(py::array_t<int32_t>(rows, parents), py::array_t<int32_t>(rows, tokens));
   py::object attention;
   if (py::isinstance<py::tuple>(scores)) {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/gil.h"
 #include "bindings/py_listener.h"
 #include "bindings/py_scorer.h"
 #include "bindings/py_stepper.h"
@@ -324,8 +325,7 @@ void bind_automata(py::module_& m) {
           },
           py::arg("beginning"), "The tokens that may follow a beginning, ascending.");
   py::class_<Trie, Automaton, std::shared_ptr<Trie>>(m, "Trie")
-      .def(py::init<std::vector<std::vector<int32_t>>>(), py::arg("sequences"),
-           py::call_guard<py::gil_scoped_release>())
+      .def(py::init<std::vector<std::vector<int32_t>>>(), py::arg("sequences"), py::call_guard<GilRelease>())
       .def("__len__", &Trie::size, "How many sequences there are.");
 }
 
@@ -341,7 +341,9 @@ void bind_search(py::module_& m) {
         native.source_lengths = std::move(source_lengths);
         check("search", native.ctc_weight == 0,
               "Expected ctc_weight 0 of a search around a step function, got ", native.ctc_weight, ".");
-        py::gil_scoped_release release;
+        check("search", !native.vocabulary,
+              "Expected no vocabulary of a search around a step function: let it give -inf.");
+        GilRelease release;
         return generate(stepper, num_sources, native);
       },
       py::arg("step"), py::arg("num_sources"), py::arg("vocabulary"), py::arg("options"), py::arg("logits"),

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bindings/array.h"
+#include "bindings/gil.h"
 #include "model/session.h"
 
 namespace s2s {
@@ -15,7 +16,7 @@ using model::Session;
 // What `work` returns, computed without the GIL.
 template <class Work>
 auto unlocked(const Work& work) {
-  py::gil_scoped_release release;
+  GilRelease release;
   return work();
 }
 

@@ -7,10 +7,12 @@
 #include <sys/mman.h>
 #endif
 
+#include <algorithm>
+#include <cstdint>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <new>
-#include <vector>
 
 namespace s2s {
 namespace {
@@ -24,9 +26,16 @@ size_t rounded(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+struct Block {
+  void* memory;
+  uint64_t freed;  // when, in blocks
+};
+
 struct Pool {
   std::mutex mutex;
-  std::map<size_t, std::vector<void*>> free_blocks;
+  std::map<size_t, std::deque<Block>> free_blocks;  // of a size the oldest first
+  uint64_t clock = 0;
+  int64_t peak = 0;  // the most that was in use
   MemoryStats stats{0, 0, 0};
 };
 
@@ -67,10 +76,30 @@ void give_back(void* block, size_t size) {
   std::lock_guard<std::mutex> lock(p.mutex);
   p.stats.in_use -= static_cast<int64_t>(size);
   try {
-    p.free_blocks[size].push_back(block);
+    p.free_blocks[size].push_back({block, p.clock++});
     p.stats.kept += static_cast<int64_t>(size);
   } catch (const std::bad_alloc&) {  // no room to keep it
     system_free(block, size);
+  }
+}
+
+// Blocks of sizes that are asked for no more would add up while batches grow. So what is kept and in use may
+// be twice the most that was ever in use, and a bit; beyond it, the system gets back what has been free the
+// longest.
+constexpr int64_t kSpare = 64 << 20;
+
+void free_oldest(Pool& p) {
+  while (p.stats.kept + p.stats.in_use > 2 * p.peak + kSpare && p.stats.kept > 0) {
+    auto oldest = p.free_blocks.end();
+    for (auto at = p.free_blocks.begin(); at != p.free_blocks.end(); ++at) {
+      if (at->second.empty()) continue;
+      if (oldest == p.free_blocks.end() || at->second.front().freed < oldest->second.front().freed) {
+        oldest = at;
+      }
+    }
+    system_free(oldest->second.front().memory, oldest->first);
+    oldest->second.pop_front();
+    p.stats.kept -= static_cast<int64_t>(oldest->first);
   }
 }
 
@@ -88,13 +117,15 @@ std::shared_ptr<void> allocate(size_t bytes) {
     while (found != p.free_blocks.end() && found->second.empty()) ++found;
     if (found != p.free_blocks.end() && found->first <= 2 * size) {
       size = found->first;
-      block = found->second.back();
+      block = found->second.back().memory;
       found->second.pop_back();
       p.stats.kept -= static_cast<int64_t>(size);
     } else {
       p.stats.system_calls += 1;
     }
     p.stats.in_use += static_cast<int64_t>(size);
+    p.peak = std::max(p.peak, p.stats.in_use);
+    if (block == nullptr) free_oldest(p);
   }
   if (block == nullptr) block = system_allocate(size);
   if (block == nullptr) {
@@ -119,10 +150,11 @@ void release_memory() {
   Pool& p = pool();
   std::lock_guard<std::mutex> lock(p.mutex);
   for (auto& [size, blocks] : p.free_blocks) {
-    for (void* block : blocks) system_free(block, size);
+    for (const Block& block : blocks) system_free(block.memory, size);
     p.stats.kept -= static_cast<int64_t>(size * blocks.size());
   }
   p.free_blocks.clear();
+  p.peak = p.stats.in_use;
 }
 
 }  // namespace s2s

@@ -1,5 +1,6 @@
-// Slots: a few things of one kind, lent to one caller at a time, first come first served. A child of fork()
-// gets new ones: its copies may be lent to threads that it does not have.
+// Slots: a few things of one kind, lent to one caller at a time, first come first served. A thread that asks
+// for one while it holds one (from a callback of its own call) would wait for itself and gets one more. A
+// child of fork() gets new ones: its copies may be lent to threads that it does not have.
 #pragma once
 
 #include <atomic>
@@ -32,15 +33,27 @@ class Slots {
   // Holds a slot while it lives; waits for one if all are lent.
   class Lease {
    public:
-    explicit Lease(Slots& slots) : set_(slots.current()), slot_(set_.take()) {}
-    ~Lease() { set_.give(slot_); }
+    explicit Lease(Slots& slots) : set_(slots.current()), outer_(innermost_) {
+      for (const Lease* lease = outer_; lease && !own_; lease = lease->outer_) {
+        if (&lease->set_ == &set_) own_ = slots.make_();
+      }
+      slot_ = own_ ? own_.get() : set_.take();
+      innermost_ = this;
+    }
+    ~Lease() {
+      innermost_ = outer_;
+      if (!own_) set_.give(slot_);
+    }
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
     T* operator->() const { return slot_; }
     T& operator*() const { return *slot_; }
 
    private:
+    static thread_local const Lease* innermost_;
     Set& set_;
+    const Lease* outer_;      // of the same thread
+    std::unique_ptr<T> own_;  // of a thread that holds another
     T* slot_;
   };
 
@@ -120,5 +133,8 @@ class Slots {
   const std::function<std::unique_ptr<T>()> make_;
   std::atomic<Set*> set_;
 };
+
+template <class T>
+thread_local const typename Slots<T>::Lease* Slots<T>::Lease::innermost_ = nullptr;
 
 }  // namespace s2s

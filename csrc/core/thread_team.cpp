@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <system_error>
+#include <utility>
 
 #include "core/float_mode.h"
 #include "core/spin.h"
@@ -61,6 +62,7 @@ bool ThreadTeam::ready() const {
 
 int64_t ThreadTeam::lead(RegionFunction fn, void* context, int64_t steps, int parts) {
   const Region region{fn, context, steps, steps_before_, parts};
+  failed_.store(false, std::memory_order_relaxed);
   steps_before_ += steps;
   std::fill_n(accepted_.get(), parts, false);
   int64_t begin = 0, stall = 0, step = 0;
@@ -70,7 +72,7 @@ int64_t ThreadTeam::lead(RegionFunction fn, void* context, int64_t steps, int pa
       if (!accepted_[part]) invite(part, step, region);
     }
     if (step == 0) begin = nanoseconds_now();
-    fn(context, step, step + 1, 0, parts);
+    compute(region, step, 0);
     const int64_t done = mark(region.before + step + 1);
     // The workers that are to go learn it here, where they look anyway.
     if (step + 1 < steps) seats_[0].done.store(done + last_together, std::memory_order_release);
@@ -78,20 +80,33 @@ int64_t ThreadTeam::lead(RegionFunction fn, void* context, int64_t steps, int pa
       if (accepted_[part]) continue;
       accepted_[part] = !withdraw(seats_[part]);
       if (accepted_[part]) continue;
-      fn(context, step, step + 1, part, parts);
+      compute(region, step, part);
       seats_[part].done.store(done, std::memory_order_release);
     }
     const int64_t waited = wait_for_others(0, parts, done);
     if (waited > kStall && waited > 2 * (nanoseconds_now() - begin - waited) / (step + 1)) stall = waited;
   }
-  if (step < steps) fn(context, step, steps, 0, 1);
+  const bool failed = failed_.load(std::memory_order_relaxed);
+  if (step < steps && !failed) fn(context, step, steps, 0, 1);
   for (int part = 1; part < parts; ++part) {
     if (seats_[part].declined.load(std::memory_order_relaxed)) {
       seats_[part].declined.store(false, std::memory_order_relaxed);
       stall = std::max(stall, kStall);
     }
   }
+  if (failed) std::rethrow_exception(std::exchange(failure_, nullptr));
   return stall;
+}
+
+// A part of a step. What it throws the caller throws when all have come to the end of the region, which is
+// soon: nothing more is computed.
+void ThreadTeam::compute(const Region& region, int64_t step, int part) {
+  if (failed_.load(std::memory_order_relaxed)) return;
+  try {
+    region.fn(region.context, step, step + 1, part, region.parts);
+  } catch (...) {
+    if (!failed_.exchange(true, std::memory_order_relaxed)) failure_ = std::current_exception();
+  }
 }
 
 void ThreadTeam::invite(int part, int64_t step, const Region& region) {
@@ -184,7 +199,7 @@ void ThreadTeam::sleep(int part, State last_seen) {
 void ThreadTeam::take_part(Seat& seat, int part) {
   const Region region = seat.region;
   for (int64_t step = seat.step;; ++step) {
-    region.fn(region.context, step, step + 1, part, region.parts);
+    compute(region, step, part);
     const int64_t done = mark(region.before + step + 1);
     if (step + 1 == region.steps) {
       seat.state.store(kFree, std::memory_order_relaxed);

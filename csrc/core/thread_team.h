@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -71,6 +72,7 @@ class ThreadTeam {
   void work(int part);
   void take_part(Seat& seat, int part);
   void sleep(int part, State last_seen);
+  void compute(const Region& region, int64_t step, int part);
   void invite(int part, int64_t step, const Region& region);
   bool withdraw(Seat& seat);
   int64_t wait_for_others(int part, int parts, int64_t done) const;
@@ -80,6 +82,8 @@ class ThreadTeam {
   std::unique_ptr<bool[]> accepted_;   // [1 + workers] who takes part in the caller's region
   std::vector<std::thread> threads_;
   int64_t steps_before_ = 0;
+  std::atomic<bool> failed_{false};  // of the caller's region
+  std::exception_ptr failure_;       // of the part that was first
 };
 
 }  // namespace s2s

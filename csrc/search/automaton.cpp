@@ -39,8 +39,14 @@ void Automaton::check() {
                                   std::to_string(token) + " after " + std::to_string(before));
       before = token;
     }
-    largest_ = std::max(largest_, before);
   }
+  find_distinct();
+}
+
+void Automaton::find_distinct() {
+  distinct_ = tokens_;
+  std::ranges::sort(distinct_);
+  distinct_.erase(std::ranges::unique(distinct_).begin(), distinct_.end());
 }
 
 int64_t Automaton::next(int64_t state, int32_t token) const {

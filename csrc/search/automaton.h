@@ -2,6 +2,7 @@
 // finite automaton.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -29,17 +30,19 @@ class Automaton {
   bool accepts(int64_t state) const { return accepts_[state]; }
 
   int64_t states() const { return static_cast<int64_t>(accepts_.size()); }
-  int32_t largest() const { return largest_; }  // token; -1: none
+  int32_t largest() const { return distinct_.empty() ? -1 : distinct_.back(); }  // token; -1: none
+  bool has(int32_t token) const { return std::ranges::binary_search(distinct_, token); }
 
  protected:
   Automaton() = default;
   void check();
+  void find_distinct();  // once the tokens are there
 
-  std::vector<int64_t> begins_;   // [states + 1]
-  std::vector<int32_t> tokens_;   // [edges]
-  std::vector<int32_t> targets_;  // [edges]
-  std::vector<bool> accepts_;     // [states]
-  int32_t largest_ = -1;
+  std::vector<int64_t> begins_;    // [states + 1]
+  std::vector<int32_t> tokens_;    // [edges]
+  std::vector<int32_t> targets_;   // [edges]
+  std::vector<bool> accepts_;      // [states]
+  std::vector<int32_t> distinct_;  // of tokens_, ascending
 };
 
 }  // namespace s2s

@@ -153,6 +153,9 @@ void validate_sources(const SearchOptions& o, int64_t vocabulary, int64_t num_so
   for (const auto& automaton : o.allowed_outputs) {
     if (automaton && automaton->largest() >= 0) {
       require_token("allowed_outputs", automaton->largest(), vocabulary);
+      for (const int32_t token : o.end_tokens) {
+        require(!automaton->has(token), "allowed_outputs without end tokens", token);
+      }
     }
   }
   if (!o.sequence_ids.empty()) require_count("sequence_ids", o.sequence_ids.size(), num_sources);

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/interrupt.h"
+
 namespace s2s {
 
 namespace {
@@ -49,6 +51,7 @@ void check_score(float score, int32_t source, int64_t step) {
 
 void take_dense_step(Stepper& stepper, const SearchOptions& options, int64_t step,
                      SearchWorkspace& workspace) {
+  check_interrupt();
   const LiveRows& live = workspace.live;
   workspace.processors.begin_step(step, live.nodes.data(), live.sources.data());
   stepper.advance(live.parents.data(), live.tokens.data(), live.size());
@@ -57,6 +60,7 @@ void take_dense_step(Stepper& stepper, const SearchOptions& options, int64_t ste
 
 void take_step(Stepper& stepper, const SearchOptions& options, int64_t step, int64_t k,
                SearchWorkspace& workspace) {
+  check_interrupt();
   const LiveRows& live = workspace.live;
   const int64_t rows = live.size();
 

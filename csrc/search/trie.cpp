@@ -13,7 +13,6 @@ Trie::Trie(std::vector<std::vector<int32_t>> sequences) {
         throw std::invalid_argument("[Trie] Expected tokens of at least 0, got " + std::to_string(token) +
                                     ".");
       }
-      largest_ = std::max(largest_, token);
     }
   }
   std::ranges::sort(sequences);
@@ -43,6 +42,7 @@ Trie::Trie(std::vector<std::vector<int32_t>> sequences) {
     }
   }
   begins_.push_back(static_cast<int64_t>(tokens_.size()));
+  find_distinct();
 }
 
 }  // namespace s2s

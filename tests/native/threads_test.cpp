@@ -200,6 +200,32 @@ void test_waking() {
   if (soon < kTries / 4) std::fprintf(stderr, "soon: %d of %d\n", soon, kTries);
   expect(soon >= kTries / 4, "a worker that slept takes part within a millisecond");
 }
+
+// What a part throws comes out of the region, wherever it is computed; and the pool is as it was.
+void test_exceptions() {
+  s2s::ThreadPool pool(4);
+  const s2s::ThreadPool::Scope scope(pool);
+  for (uint32_t dice = 0; dice < 4000; ++dice) {
+    const int64_t steps = 1 + dice % 7, bad_step = dice % 11;
+    const int bad_part = static_cast<int>(dice % 5);  // none, now and then
+    std::atomic<int> thrown{0}, running{0};
+    bool caught = false;
+    try {
+      s2s::parallel_steps(4, steps, [&](int64_t first, int64_t last, int part, int parts) {
+        ++running;
+        tarry(dice + static_cast<uint32_t>(part));
+        const bool bad = first <= bad_step && bad_step < last && (part == bad_part || parts == 1);
+        --running;
+        if (bad) ++thrown, throw std::bad_alloc();
+      });
+    } catch (const std::bad_alloc&) {
+      caught = true;
+    }
+    expect(running == 0, "a region that threw has ended");
+    expect(caught == (thrown > 0), "what a part throws comes out");
+    region(4, dice);
+  }
+}
 #endif
 
 void test_that_nothing_is_allocated() {
@@ -290,6 +316,7 @@ int main(int count, char**) {
 #if defined(__linux__)
     test_waking();
 #endif
+    test_exceptions();
     test_that_nothing_is_allocated();
   }
   if (failures == 0) std::puts("passed");
