@@ -313,12 +313,12 @@ def test_a_callback_may_call_its_translator(folder: Path) -> None:
     """Though its search has the only slot."""
     with Translator(folder, inter_threads=1) as translator:
         [alone] = translator.translate_batch([["w2"]], beam_size=2)
-        scored = translator.score_batch([["w1"]], [["a"]])
+        scored = translator.score_batch([["w1"]], [["a"]])[0].log_probs.tolist()
         heard = []
 
         def callback(event: Any) -> None:
             heard.append(translator.translate_batch([["w2"]], beam_size=2)[0])
-            assert translator.score_batch([["w1"]], [["a"]]) == scored
+            assert translator.score_batch([["w1"]], [["a"]])[0].log_probs.tolist() == scored
 
         translator.translate_batch([["w1"]], callback=callback, beam_size=1, max_decoding_length=3)
         assert heard and all(plain(one) == plain(alone) for one in heard)
