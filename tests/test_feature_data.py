@@ -332,7 +332,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     """Run the command line in this process; return the lines of its output, or of its complaint."""
 
     def call(*arguments: object, stdin: str = "", code: int = 0) -> list[str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin.encode()))))
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
             main([str(a) for a in arguments])

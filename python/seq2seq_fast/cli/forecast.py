@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from seq2seq_fast.forecasting.files import read_table
 from seq2seq_fast.trainer import Trainer, TrainingInterrupted, TrainingResult
 
 from .forecast_options import FORECAST_OPTIONS, TABLE_OPTIONS
+from .lines import check_output, open_output
 from .models import model_folder
 from .options import Value, load_config, preset_file
 from .train import (
@@ -212,14 +212,14 @@ def run_forecast_predict(
     flags: Mapping[str, object],
 ) -> None:
     """Write a line of CSV for each series, step and channel: its mean and quantiles."""
+    check_output(out, {"data": data})
     folder = model_folder(model)
     levels = numbers("quantiles", quantiles, float)
     with Forecaster(folder, device) as forecaster:
         series = open_table(folder, data, flags)
         samples = max(num_samples, 0)
         found = forecaster.predict(list(series), n, samples, quantiles=levels, seed=seed)
-    file = sys.stdout if out is None else open(out, "w", encoding="utf-8", newline="")  # noqa: SIM115
-    try:
+    with open_output(out) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["series", "time", "column", "mean", *(f"q{level:g}" for level in levels)])
         for one, forecast in zip(series, found, strict=True):
@@ -228,9 +228,6 @@ def run_forecast_predict(
                 for d in range(one.channels):
                     row = [forecast.mean[t, d], *(forecast.quantiles[level][t, d] for level in levels)]
                     writer.writerow([one.name, time, one.columns[d], *(f"{value:.7g}" for value in row)])
-    finally:
-        if out is not None:
-            file.close()
 
 
 def run_forecast_evaluate(

@@ -48,6 +48,7 @@ from .features import (
     references_of,
     tell_dropped,
 )
+from .lines import is_standard, name_of
 from .options import Option, Value, load_config, preset_file
 from .train_options import TRAIN_OPTIONS, arguments_for, resolve
 
@@ -186,6 +187,8 @@ class Data:
 
 def text_data(options: Mapping[str, Value | None], out: Path, *, resume: bool) -> Data:
     """Read pairs of texts."""
+    for name in ("train", "valid"):
+        check_regular(name, options[name])
     source, target = make_fields(options, out, resume=resume)
     size = len(source.vocabulary)
     reads: dict[str, Any] = {"source_vocab_size": size}
@@ -195,6 +198,17 @@ def text_data(options: Mapping[str, Value | None], out: Path, *, resume: bool) -
     valid = read(options, "valid", source, target) if options["valid"] is not None else None
     metric = make_metric(options, source, target)
     return Data(source, target, None, train, valid, metric, reads, f"{size} source and ")
+
+
+def check_regular(name: str, value: object) -> None:
+    """Refuse pairs that can be read but once: standard input, a pipe."""
+    path = Path(str(value))
+    if value is None or path.is_file() or path.is_dir() or not (path.exists() or is_standard(path)):
+        return
+    raise ValueError(
+        f"--{name}: {name_of(path)} can be read but once, and train reads its files several times: "
+        "write it to a file first."
+    )
 
 
 def feature_data(options: Mapping[str, Value | None], out: Path, *, resume: bool) -> Data:

@@ -18,7 +18,7 @@ from seq2seq_fast.data import Dataset
 from seq2seq_fast.decoding import decode_texts, shown_tokens, text_sources
 
 from .features import translate_features
-from .lines import is_standard, open_output, read_lines
+from .lines import STANDARD, check_output, is_standard, name_of, open_output, read_lines
 from .models import FeatureModel, TextModel, open_model, open_text_model
 from .search_options import TextSearch
 from .text_search import options_for, phrases_of
@@ -51,6 +51,7 @@ def run_translate(
         raise ValueError("--src and --target_prefix cannot both be standard input.")
     if is_standard(src) and search.must_contain is not None and is_standard(search.must_contain):
         raise ValueError("--src and --must_contain cannot both be standard input.")
+    check_output(out, {"src": src or STANDARD, **search.files})
     text_model = open_model(folders, **model_options)
     options = options_for(text_model, search)
     if with_attention and not text_model.has_attention:
@@ -86,7 +87,7 @@ def run_translate(
             if phrases is not None:
                 options["must_contain"] = list(itertools.islice(phrases, len(batch)))
                 if len(options["must_contain"]) < len(batch):
-                    raise ValueError(f"{search.must_contain} has fewer lines than {src or 'standard input'}.")
+                    raise ValueError(f"{search.must_contain} has fewer lines than {name_of(src)}.")
             sources = text_sources(
                 text_model.model, text_model.source, text_model.target, (tokens for _, tokens, _ in batch)
             )
@@ -117,8 +118,8 @@ def run_translate(
                 stream.writelines(f"{line}\n" for line in lines)
                 index += 1
             stream.flush()
-    if phrases is not None and next(phrases, None) is not None:
-        raise ValueError(f"{search.must_contain} has more lines than {src or 'standard input'}.")
+        if phrases is not None and next(phrases, None) is not None:
+            raise ValueError(f"{search.must_contain} has more lines than {name_of(src)}.")
 
 
 def _with_prefixes(text_model: TextModel, src: Path | None, prefixes: Path | None) -> Iterator[Any]:
@@ -225,6 +226,7 @@ def run_score(
     """Write the log-probability of each target line given its source line."""
     if is_standard(src) and is_standard(tgt):
         raise ValueError("--src and --tgt cannot both be standard input.")
+    check_output(out, {"src": src, "tgt": tgt})
     text_model = open_text_model(folders, **model_options)
     source, target = text_model.source, text_model.target
     tokenized = (
@@ -295,7 +297,7 @@ def _line_by_line(src: Path | None, tgt: Path) -> Iterator[tuple[str, str]]:
         if src_text is None or tgt_text is None:
             shorter, longer = (src, tgt) if src_text is None else (tgt, src)
             raise ValueError(
-                f"{shorter or 'standard input'} has {number - 1} lines, {longer or 'standard input'} has "
-                "more; they are taken in pairs."
+                f"{name_of(shorter)} has {number - 1} lines, {name_of(longer)} has more; they are taken in "
+                "pairs."
             )
         yield src_text, tgt_text
