@@ -23,6 +23,9 @@ from seq2seq_fast.tokenizers import Tokenizer
 
 StrPath = str | os.PathLike[str]
 
+FURTHER_COLUMNS = "columns after the second"
+"""What `Dataset.dropped` calls them."""
+
 
 def read_lines(path: StrPath) -> Iterator[str]:
     """Yield the lines of a text file, plain or compressed (gzip, xz), without their line ends.
@@ -146,6 +149,8 @@ def read_ids(
             break
         source_tokens = source.tokenizer.tokenize(columns[0])
         target_tokens = target.tokenizer.tokenize(columns[1])
+        if len(columns) > 2:
+            dropped[FURTHER_COLUMNS] += len(columns) - 2
         refusal = limits.refusal(source_tokens, target_tokens)
         if refusal is not None:
             dropped[refusal] += 1
@@ -175,8 +180,8 @@ def read_tsv(
 ) -> Dataset:
     """Read a TSV file of source TAB target as a data set in memory; further columns are left aside.
 
-    Pairs with an empty source, or outside the limits, are left out and counted in `Dataset.dropped`. A corpus
-    larger than memory: `corpus.cached_tsv`.
+    Pairs with an empty source, or outside the limits, are left out and counted in `Dataset.dropped`, and so
+    are further columns. A corpus larger than memory: `corpus.cached_tsv`.
 
     Args:
         path: the file, plain or compressed (gzip, xz).

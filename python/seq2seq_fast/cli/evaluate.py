@@ -27,6 +27,8 @@ from .translate import one_line, score_pairs
 LIKELIHOOD_METRICS = ("loss", "perplexity")
 """Metrics of the references' probabilities; all others are of what is decoded."""
 
+EVERY_LINE = "; with --every_line each line is an example of its own"
+
 SHARES = ("_rate", "_match", "wer", "cer", "rouge1", "rouge2", "rougeL")
 """How names of metrics from 0 to 1 end."""
 
@@ -69,6 +71,9 @@ def run_evaluate(
         evaluated = EvaluatedTexts(model, data, every_line=every_line)
         options |= {"replace_unknowns": search.replace_unk}
     names, right = evaluated.names, evaluated.references
+    hint = "" if isinstance(model, FeatureModel) or every_line else EVERY_LINE
+    for name in metrics:
+        check_references(f"--metrics {name}", name, name_of(data), names, right, hint)
     started = time.perf_counter()
     values = dict.fromkeys(metrics, 0.0)
     wanted = [name for name in metrics if name not in LIKELIHOOD_METRICS]
@@ -90,6 +95,25 @@ def run_evaluate(
     print(f"{len(names)} sources, {seconds:.1f} s")
     for name, value in values.items():
         print(f"{name:<{width}}  {show(name, value)}")
+
+
+def check_references(
+    option: str,
+    metric: str,
+    file: str,
+    names: Sequence[str],
+    references: Sequence[Sequence[str]],
+    hint: str = "",
+) -> None:
+    """Refuse several references where the metric of an option takes one: now, not after all is decoded."""
+    if metric in LIKELIHOOD_METRICS or not get_metric(metric).one_reference:
+        return
+    for name, right in zip(names, references, strict=True):
+        if len(right) != 1:
+            raise ValueError(
+                f"{option} takes one reference for each source, and {file} has {len(right)} for "
+                f"{name!r}{hint}."
+            )
 
 
 class Evaluated(Protocol):

@@ -178,9 +178,13 @@ def translate_features(
 
 def _prefixes(model: FeatureModel, path: Path, count: int) -> list[list[int]]:
     """What the outputs begin with, a line for each sequence."""
+    from .text_search import check_known
+
     lines = list(read_lines(path))
     if len(lines) != count:
         raise ValueError(f"{path}: expected {count} lines, one for each sequence, got {len(lines)}.")
+    for number, line in enumerate(lines, 1):
+        check_known(path, number, model.target.tokenizer.tokenize(line), model.target)
     return [replace(model.target, eos=False).encode(line) for line in lines]
 
 

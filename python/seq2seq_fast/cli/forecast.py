@@ -66,6 +66,8 @@ def run_forecast_train(
         overwrite=overwrite,
         table=FORECAST_OPTIONS,
     )
+    if options["train"] is None and resume:
+        raise ValueError(f"--resume: {out} holds no training run to go on with.")
     if options["train"] is None:
         raise ValueError("forecast train needs a table to learn from: --train FILE.csv.")
     if options["prediction_length"] is None:
@@ -80,6 +82,8 @@ def run_forecast_train(
     series = read_series(str(options["train"]), **table)
     table["target"] = list(series[0].columns)
     series, begin, end = parts(series, options)
+    if begin is not None:
+        check_room("valid", options["valid"], begin, int(options["prediction_length"]), series, before=True)
     model_config = make_config(options, series, begin)
     stride = int(options["stride"] or 0)
     train = ForecastData(series, model_config, end=end if begin is None else begin, stride=stride)
@@ -169,6 +173,21 @@ def place(name: str, text: object, series: Sequence[TimeSeries]) -> int | None:
     return found.pop()
 
 
+def check_room(
+    name: str, text: object, begin: int, steps: int, series: Sequence[TimeSeries], *, before: bool = False
+) -> None:
+    """Refuse a place behind which no series has room for a forecast, or `before` which none has to train."""
+    longest = max(series, key=len)
+    first, last = longest.times(0, len(longest))[[0, -1]]
+    table = f"the table has {len(longest)} steps, from {first} to {last}"
+    if begin + steps > len(longest):
+        raise ValueError(f"--{name}: {text} leaves no room for a forecast of {steps} steps: {table}.")
+    if before and begin < 1 + steps:
+        raise ValueError(
+            f"--{name}: {text} leaves nothing to train on, one step and a forecast of {steps} steps: {table}."
+        )
+
+
 def make_config(
     options: Mapping[str, Value | None], series: Sequence[TimeSeries], begin: int | None
 ) -> ForecastConfig:
@@ -254,6 +273,7 @@ def run_forecast_evaluate(
     series = open_table(folder, data, flags)
     first = place("begin", begin, series)
     assert first is not None
+    check_room("begin", begin, first, n or loaded.config.prediction_length, series)
     found = evaluate(
         loaded,
         series,

@@ -38,7 +38,7 @@ from seq2seq_fast.tokenizers import SentencePieceTokenizer, Tokenizer, tokenizer
 from seq2seq_fast.trainer import Metric, Trainer, TrainingData, TrainingInterrupted, TrainingResult
 
 from .embeddings import check_joint, freeze_embeddings, start_embeddings
-from .evaluate import LIKELIHOOD_METRICS
+from .evaluate import LIKELIHOOD_METRICS, check_references
 from .features import (
     check_data_type,
     fit_front_end,
@@ -48,6 +48,7 @@ from .features import (
     references_of,
     tell_dropped,
 )
+from .forecast_options import FORECAST_OPTIONS
 from .lines import is_standard, name_of
 from .options import Option, Value, load_config, preset_file
 from .train_options import TRAIN_OPTIONS, arguments_for, resolve
@@ -84,9 +85,19 @@ def resolve_run(
     if CheckpointFolder(out).latest() is not None and not (resume or overwrite):
         raise ValueError(f"{out} holds a training run: go on with --resume, or start anew with --overwrite.")
     if resume and (out / OPTIONS_FILE).exists():
-        files.append((str(out / OPTIONS_FILE), load_config(out / OPTIONS_FILE)))
+        begun = load_config(out / OPTIONS_FILE)
+        check_command(command, out, begun)
+        files.append((str(out / OPTIONS_FILE), begun))
         options = resolve(flags, *files, *presets, table=table)
     return options, out
+
+
+def check_command(command: str, out: Path, begun: Mapping[str, object]) -> None:
+    """Refuse to resume a run that another command began with these options."""
+    tables = {"train": TRAIN_OPTIONS, "forecast train": FORECAST_OPTIONS}
+    fitting = [name for name, table in tables.items() if begun.keys() <= {option.name for option in table}]
+    if fitting and command not in fitting:
+        raise ValueError(f"{out} holds a run of `{fitting[0]}`: go on with seq2seq-fast {fitting[0]}.")
 
 
 def run_train(
@@ -108,6 +119,8 @@ def run_train(
         # A preset's metric is for who has pairs to decode; one's own without them is refused below.
         options, out = resolve_run("train", flags, config, presets, resume=resume, overwrite=overwrite)
         tell("Nothing is validated without --valid: the model will be the last one.")
+    if options["train"] is None and resume:
+        raise ValueError(f"--resume: {out} holds no training run to go on with.")
     if options["train"] is None:
         raise ValueError("train needs pairs to learn from: --train FILE.tsv.")
     if threads := arguments_for("run", options).get("threads"):
@@ -229,7 +242,9 @@ def feature_data(options: Mapping[str, Value | None], out: Path, *, resume: bool
         valid = make_data(options, checked, target, front_end)
         tell_dropped(options["valid"], valid)
         if metric not in LIKELIHOOD_METRICS:
-            metric = feature_metric(str(metric), valid.sources, target, references_of(checked), **arguments)
+            name, names, right = str(metric), checked.sequences.names, references_of(checked)
+            check_references(f"--valid_metric {name}", name, checked.path, names, right)
+            metric = feature_metric(name, valid.sources, target, right, **arguments)
     features = {"source_features": front_end.width}
     return Data(None, target, front_end, train, valid, metric, features, f"{front_end.width} features and ")
 
@@ -318,6 +333,8 @@ def read(options: Mapping[str, Value | None], name: str, source: TextField, targ
         data = tsv.read_tsv(arguments[name], source, target, **limits)
     else:
         data = cached_tsv(arguments[name], source, target, cache, **limits)
+    if name == "valid":
+        data.dropped.pop(tsv.FURTHER_COLUMNS, None)  # they are references
     if data.dropped:
         reasons = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items())
         tell(f"Left out of {arguments[name]}: {reasons}.")
@@ -415,7 +432,10 @@ def make_metric(options: Mapping[str, Value | None], source: TextField, target: 
     name: str = arguments.pop("metric")
     if name in LIKELIHOOD_METRICS:
         return name
-    references = dict(zip(*tsv.read_references(str(options["valid"])), strict=True))
+    path = str(options["valid"])
+    texts, right = tsv.read_references(path)
+    check_references(f"--valid_metric {name}", name, path, texts, right)
+    references = dict(zip(texts, right, strict=True))
     return decoding_metric(name, source, target, references, **arguments)
 
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from .features import translate_features
 from .lines import STANDARD, check_output, is_standard, name_of, open_output, read_lines
 from .models import FeatureModel, TextModel, open_model, open_text_model
 from .search_options import TextSearch
-from .text_search import options_for, phrases_of
+from .text_search import check_known, options_for, phrases_of
 
 if TYPE_CHECKING:
     from seq2seq_fast._native import Hypothesis
@@ -74,10 +75,8 @@ def run_translate(
         return
     if is_standard(src) and sys.stdin.isatty():
         batch_size, batch_type = 1, "examples"  # someone types: answer each line
-    tokenized = (
-        (text, text_model.source.tokenizer.tokenize(text), prefix)
-        for text, prefix in _with_prefixes(text_model, src, search.target_prefix)
-    )
+    known: Counter[bool] = Counter()
+    tokenized = _tokenized(text_model, src, search.target_prefix, known)
     wants_attention = (as_json and text_model.has_attention) or search.replace_unk
     options |= {"num_hypotheses": n_best, "return_attention": wants_attention}
     index = 0
@@ -120,15 +119,24 @@ def run_translate(
             stream.flush()
         if phrases is not None and next(phrases, None) is not None:
             raise ValueError(f"{search.must_contain} has more lines than {name_of(src)}.")
+    if known[False]:
+        line = f"{known[False]} of {known.total()} source tokens are not in the vocabulary."
+        print(line, file=sys.stderr, flush=True)
 
 
-def _with_prefixes(text_model: TextModel, src: Path | None, prefixes: Path | None) -> Iterator[Any]:
-    """Pairs of a source line and the tokens that its outputs begin with."""
-    if prefixes is None:
-        yield from ((text, []) for text in read_lines(src))
-        return
-    for text, prefix in _line_by_line(src, prefixes):
-        yield text, text_model.target.tokenizer.tokenize(prefix)
+def _tokenized(
+    text_model: TextModel, src: Path | None, prefixes: Path | None, known: Counter[bool]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield each source line, its tokens and those that its outputs begin with; count in `known` how many of
+    the source's are in the vocabulary."""
+    source, target = text_model.source, text_model.target
+    lines = ((text, "") for text in read_lines(src)) if prefixes is None else _line_by_line(src, prefixes)
+    for number, (text, line) in enumerate(lines, 1):
+        tokens, prefix = source.tokenizer.tokenize(text), target.tokenizer.tokenize(line)
+        known.update(token in source.vocabulary for token in tokens)
+        copied = tokens if text_model.model.config.copy_attention else ()
+        check_known(prefixes, number, (token for token in prefix if token not in copied), target)
+        yield text, tokens, prefix
 
 
 def _weight(batch_type: str) -> Any:
