@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 the user's mistake (a bad option, a missing file), told in
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -100,4 +101,5 @@ def _flush_stdout() -> None:
 
 def _close_stdout() -> None:
     """Point standard output at nothing, so that the interpreter's last flush does not complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(io.UnsupportedOperation):  # it was closed already
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -257,8 +257,8 @@ def evaluate(
         Path,
         typer.Option(
             "--data",
-            help="Lines of source TAB reference [TAB reference ...], plain or .gz; or a manifest of "
-            "feature sequences.",
+            help="Lines of source TAB reference [TAB reference ...], plain or compressed; or a manifest "
+            "of feature sequences; '-': standard input.",
         ),
     ],
     metrics: Annotated[

@@ -115,7 +115,7 @@ def _descriptor(path: Path) -> int | None:
 
 def _target(path: Path) -> Path:
     """The file itself, where `path` is a link: the link stays."""
-    return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _part(path: Path) -> Path:
