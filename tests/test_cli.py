@@ -75,7 +75,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
     def call(*arguments: object, stdin: str | bytes = "") -> Result:
         content = stdin.encode() if isinstance(stdin, str) else stdin
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
             main([str(a) for a in arguments])
@@ -358,6 +358,30 @@ def test_a_cache_changes_nothing_but_memory(
     assert not (outs[0] / "cache").exists()
 
 
+@pytest.mark.parametrize("cache", [(), ("--cache",)])
+def test_columns_that_training_leaves_out_are_told(run: Run, tmp_path: Path, cache: tuple[str, ...]) -> None:
+    """Those of --valid are references."""
+    path = tmp_path / "pairs.tsv"
+    path.write_text("a\tA\tB\tC\nb\tB\n" * 5)
+    common = (
+        "train",
+        "--train",
+        path,
+        "--valid",
+        path,
+        *SMALL,
+        *cache,
+        "--train_steps",
+        1,
+        "--device",
+        "cpu",
+    )
+    result = run(*common, "--out", tmp_path / "run")
+    assert result.code == 0, result.err
+    assert result.err.count("Left out") == 1
+    assert f"Left out of {path}: 10 columns after the second." in result.err
+
+
 @pytest.fixture
 def bad_files(tmp_path: Path) -> Path:
     """A folder of files that each have something wrong."""
@@ -367,10 +391,18 @@ def bad_files(tmp_path: Path) -> Path:
         "broken.yaml": "a: [1\n",
         "scalar.yaml": "just words\n",
         "broken.json": "{",
+        "zero.yaml": "dec_hid_size: 0\n",
+        "twice.yaml": "hidden-size: 3\nhidden_size: 3\n",
+        "twice.json": '{"seed": 3, "seed": 4}',
         "no_tab.tsv": "a\tb\nno tab\n",
+        "z.txt": "z\n",
+        "nothing.txt": "",
         "empty.tsv": "\n\n",
     }.items():
         (tmp_path / name).write_text(content)
+    (tmp_path / "latin.yaml").write_bytes(b"train: caf\xe9\n")
+    (tmp_path / "forecast").mkdir()
+    (tmp_path / "forecast" / "config.json").write_text('{"format_version": 1, "kind": "forecast"}')
     (tmp_path / "latin.tsv").write_bytes(b"caf\xe9\tb\n")
     (tmp_path / "words.txt").write_text("A\nz\n")
     (tmp_path / "one.txt").write_text("A\n")
@@ -403,8 +435,16 @@ TRAIN = "train --train {data}/train.tsv --out {bad}/run"
         (TRAIN + " -c {bad}/scalar.yaml", "scalar.yaml: expected lines of 'option: value'"),
         (TRAIN + " --hidden_size many", "hidden_size"),
         (TRAIN + " --rnn_type qrnn", "expected one of lstm, gru for rnn_type, got 'qrnn'"),
-        (TRAIN + " --hidden_size 0", "hidden"),
-        (TRAIN + " --learning_rate -1", "lr"),
+        (TRAIN + " --hidden_size 0", "Expected --hidden_size from 1 to"),
+        (TRAIN + " --hidden_size 8 --enc_hid_size 0", "Expected --enc_hid_size from 1 to"),
+        (TRAIN + " -c {bad}/zero.yaml", "Expected --hidden_size or --dec_hid_size from 1 to"),
+        (TRAIN + " --layers 0", "Expected --layers from 1 to"),
+        (TRAIN + " --learning_rate -1", "Expected --learning_rate of at least 0, got -1"),
+        (TRAIN + " -c {bad}/latin.yaml", "latin.yaml: not UTF-8"),
+        (TRAIN + " -c {bad}/twice.yaml", "twice.yaml: option hidden_size is there 2 times"),
+        (TRAIN + " -c {bad}/twice.json", "twice.json: option seed is there 2 times"),
+        ("train --out {bad}/run --resume", "run holds no training run to go on with"),
+        (TRAIN + " --preset captioning", "line 1: expected FILE.npy, FILE.npz#NAME or the like"),
         (TRAIN + " --momentum 0.9", "momentum"),
         (TRAIN + " --batch_size 0", "batch_size"),
         (TRAIN + " --valid_metric exact_match", "--valid FILE.tsv"),
@@ -417,7 +457,18 @@ TRAIN = "train --train {data}/train.tsv --out {bad}/run"
         ("translate --model {model} --src {bad}/latin.tsv", "latin.tsv, line 1: not UTF-8"),
         ("translate --model {model} --out {bad}/no/folder", "No such file"),
         ("translate --model {model} --n_best 3 --beam_size 2", "--n_best 3 is more than --beam_size 2"),
-        ("translate --model {model} --beam_size 0", "beam_size"),
+        ("translate --model {model} --src {bad}/one.txt --beam_size 0", "Expected --beam_size of at least 1"),
+        (
+            "translate --model {model} --src {bad}/one.txt --max_length 0",
+            "Expected --max_length of at least 1",
+        ),
+        (
+            "translate --model {model} --src {bad}/one.txt --target_prefix {bad}/z.txt",
+            "z.txt, line 1: 'z' is not in the target vocabulary",
+        ),
+        ("translate --model {model} --allowed_outputs {bad}/nothing.txt", "expected outputs, one a line"),
+        ("translate --model {bad}/forecast", "such a model is for `seq2seq-fast forecast` and `Forecaster`"),
+        ("quantize --model {model} --out {bad}/q --compute_type int4", "for --compute_type, got 'int4'"),
         ("translate --model {model} --search_preset onmt", "expected one of ctranslate2, opennmt-py"),
         ("translate --model {model} --search_preset transformers --n_best 2", "is more than --beam_size 1"),
         ("translate --model {model} --batch_type lines", "expected examples or tokens"),
@@ -638,6 +689,10 @@ def test_translate_lines(run: Run, trained: Path) -> None:
     right = sum(line == spelt(word) for line, word in zip(result.lines, asked, strict=True))
     assert right >= 4
     assert run("translate", "--model", trained / "best", stdin="\n".join(asked)).out == result.out
+    with pytest.raises(
+        FileNotFoundError, match=r"is a training run's, its models are in .*best and .*last\."
+    ):
+        Seq2Seq.load(trained)
 
 
 @pytest.mark.big
@@ -688,6 +743,13 @@ def test_n_best_and_scores(run: Run, trained: Path) -> None:
     assert scores[:3] == sorted(scores[:3], reverse=True)
     scored = run("translate", "--model", trained, "--with_score", stdin="abc\n\nde\n").lines
     assert scored == [f"{parts[0][2]} ||| {parts[0][1]}", "0.0000 ||| ", f"{parts[3][2]} ||| {parts[3][1]}"]
+
+
+def test_unknown_source_tokens_are_counted(run: Run, trained: Path) -> None:
+    result = run("translate", "--model", trained, "--max_length", 3, stdin="abz\nzé\nf\n")
+    assert result.code == 0
+    assert result.err == "3 of 6 source tokens are not in the vocabulary.\n"
+    assert run("translate", "--model", trained, "--max_length", 3, stdin="ab\n").err == ""
 
 
 def test_json(run: Run, trained: Path) -> None:
@@ -902,6 +964,23 @@ def test_evaluate_takes_the_best_of_several_references(run: Run, trained: Path, 
         assert found["metrics"] == {"exact_match": 1.0, "token_error_rate": 0.0}
     (found,) = run("evaluate", "--model", trained, "--data", lines, "--json", "--every_line").records
     assert found["sources"] == 6 and found["metrics"]["exact_match"] == 0.5
+
+
+def test_a_metric_of_one_reference_is_refused_before_all_is_decoded(
+    run: Run, trained: Path, data: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("jiwer")
+    two = tmp_path / "two.tsv"
+    two.write_text("a\tA\na\tB\n")
+    evaluate = ("evaluate", "--model", trained, "--data", two, "--metrics", "wer")
+    result = run(*evaluate)
+    assert result.code == 2
+    assert "--metrics wer takes one reference for each source" in result.err
+    assert "two.tsv has 2 for 'a'; with --every_line each line is an example of its own" in result.err
+    assert run(*evaluate, "--every_line").code == 0
+    train = ("train", "--train", data / "train.tsv", *SMALL, "--out", tmp_path / "run", "--valid", two)
+    result = run(*train, "--valid_metric", "wer")
+    assert result.code == 2 and "--valid_metric wer takes one reference" in result.err
 
 
 # ---- info, the program itself

@@ -94,6 +94,8 @@ def test_train_predict_evaluate(run: Run, table: Path, tmp_path: Path) -> None:
     assert code == 0, err
     found = json.loads(text)
     assert {"mse", "mae", "crps", "quantile_loss", "quantile_loss_0.5", "mase"} <= set(found)
+    code, _, err = run(*figures, "--begin", "2025-01-01")
+    assert code == 2 and "--begin: 2025-01-01 leaves no room for a forecast of 4 steps" in err
     code, text, err = run(*figures, "--metrics", "mse", "--standardized", "--stride", 3)
     assert code == 0 and text.startswith("mse\t"), err
 
@@ -114,6 +116,8 @@ def test_resumed(run: Run, table: Path, tmp_path: Path) -> None:
     assert code == 2 and "--resume" in err
     code, _, err = run("forecast", "train", "--out", tmp_path / "two", "--resume", "--train_steps", 6)
     assert code == 0, err
+    code, _, err = run("train", "--out", tmp_path / "two", "--resume")
+    assert code == 2 and "two holds a run of `forecast train`: go on with seq2seq-fast forecast train" in err
     weights = [(tmp_path / name / "last" / "model.safetensors").read_bytes() for name in ("one", "two")]
     assert weights[0] == weights[1]
 
@@ -144,7 +148,11 @@ def test_presets_are_options(name: str) -> None:
         (["--lags", "2,1"], "lags in ascending order"),
         (["--distribution", "gamma"], "distribution"),
         (["--target", "profit"], "no column 'profit'"),
-        (["--valid", 79], "room for a window"),
+        (["--valid", 79], "--valid: 79 leaves no room for a forecast of 4 steps: the table has 80 steps"),
+        (["--valid", "2030-01-01"], "--valid: 2030-01-01 leaves no room"),
+        (["--valid", "2030-01-01"], "to 2024-03-04T07:00:00"),
+        (["--valid", 4], "--valid: 4 leaves nothing to train on"),
+        (["--hidden_size", 0], "Expected --hidden_size"),
         (["--calendar", "eon"], "calendar"),
         (["--preset", "none"], "there is no 'none'"),
         (["--decay_method", "noam"], "decay_method"),
@@ -154,6 +162,45 @@ def test_mistakes(run: Run, table: Path, tmp_path: Path, arguments: list[Any], s
     common = ["forecast", "train", "--train", table, *COLUMNS, *SMALL, "--out", tmp_path / "run"]
     code, _, err = run(*common, *arguments)
     assert code == 2 and says in err and "Traceback" not in err
+
+
+def test_a_run_of_pairs_is_not_resumed(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    (tmp_path / "pairs.tsv").write_text("a\tb\n" * 9)
+    small = ("--hidden_size", 4, "--word_vec_size", 4, "--train_steps", 1)
+    assert run("train", "--train", tmp_path / "pairs.tsv", *small, "--out", out)[0] == 0
+    code, _, err = run("forecast", "train", "--out", out, "--resume")
+    assert code == 2 and "run holds a run of `train`: go on with seq2seq-fast train" in err
+    code, _, err = run("forecast", "train", "--out", tmp_path / "none", "--resume")
+    assert code == 2 and "none holds no training run to go on with" in err
+
+
+def test_a_byte_order_mark_and_a_column_of_names(run: Run, table: Path, tmp_path: Path) -> None:
+    """Excel's mark before the first name is none of it; a column of texts may be the group's."""
+    marked = tmp_path / "excel.csv"
+    marked.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
+    options = ["--time", "when", "--covariates", "price", *SMALL, "--out", tmp_path / "run"]
+    assert run("forecast", "train", "--train", marked, *options, *COLUMNS, "--train_steps", 1)[0] == 0
+    code, _, err = run("forecast", "train", "--train", table, *options, "--overwrite")
+    assert code == 2
+    assert "column 'shop': row 1: expected a number, got 'a'; if it is no channel, name the channels" in err
+    assert "or it as the group" in err
+
+
+def test_the_documentations_python_example_runs(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the command that stands above it."""
+    monkeypatch.chdir(tmp_path)
+    days = np.arange("2023-10-01", "2024-03-01", dtype="datetime64[D]")
+    rows = [f"{day},{shop},{i % 7 + 1}" for shop in "ab" for i, day in enumerate(days)]
+    Path("sales.csv").write_text("\n".join(["date,shop,sales", *rows]) + "\n")
+    documentation = (ROOT / "docs" / "forecasting.md").read_text()
+    command = documentation.partition("seq2seq-fast forecast train")[2].partition("\n")[0].split()
+    code, _, err = run("forecast", "train", *command, *SMALL)
+    assert code == 0, err
+    snippet = documentation.partition("```python\n")[2].partition("```")[0]
+    exec(compile(snippet, "forecasting.md", "exec"), {"values": np.arange(60.0)})
 
 
 def test_what_is_missing(run: Run, table: Path, tmp_path: Path) -> None:

@@ -130,14 +130,14 @@ def test_mistakes(run: Run, data: Path, trained: Path, tmp_path: Path) -> None:
     _, said = run(*train, *files, "--ctc_weight", 0, code=2)
     assert "--valid_ctc_weight needs a model with a CTC output: --ctc_weight." in said
     _, said = run(*train, *files, "--encoder_pyramid", "1,x", code=2)
-    assert "Expected encoder_pyramid as numbers with commas between them, got 1,x." in said
+    assert "Expected --encoder_pyramid as numbers with commas between them, got 1,x." in said
     run(*train, *files, "--ctc_weight", 0, "--valid_ctc_weight", 0, "--max_epochs", 1)
     command = ("translate", "--model", tmp_path / "run", "--src", data / "valid.tsv", "--device", "cpu")
     _, said = run(*command, "--ctc_weight", 0.3, code=2)
-    assert "Expected ctc_weight 0 with a model that has no CTC output, got 0.3." in said
+    assert "Expected --ctc_weight 0 with a model that has no CTC output, got 0.3." in said
     both = ("--model", trained, "--model", trained, "--src", data / "valid.tsv", "--device", "cpu")
     _, said = run("translate", *both, "--ctc_weight", 0.3, code=2)
-    assert "Expected ctc_weight 0 with an ensemble, got 0.3." in said
+    assert "Expected --ctc_weight 0 with an ensemble, got 0.3." in said
 
 
 def test_no_replacement_of_unknown_tokens_where_places_are_shorter(run: Run, tmp_path: Path) -> None:

@@ -354,6 +354,14 @@ def test_names_never_seen_are_copied(tmp_path: Path, capsys: pytest.CaptureFixtu
         main([*evaluate, "--metrics", "token_error_rate", "--device", "cpu"])
     rate = float(capsys.readouterr().out.split("token_error_rate")[1].split("%")[0])
     assert rate < size(10.0, 90.0)
+    (tmp_path / "source").write_text("fly from zuxwyv to tsuvwx now\n")
+    prefixed = ["translate", "--model", str(tmp_path / "run"), "--src", str(tmp_path / "source")]
+    for prefix, code in (("flight zuxwyv", 0), ("flight zuxwyx", 2)):  # a token of the source, one of neither
+        (tmp_path / "prefix").write_text(f"{prefix}\n")
+        with pytest.raises(SystemExit, match=f"^{code}$"):
+            main([*prefixed, "--target_prefix", str(tmp_path / "prefix"), "--device", "cpu"])
+        out, err = capsys.readouterr()
+        assert out.startswith(prefix) if code == 0 else "line 1: 'zuxwyx' is not in the target" in err
     with Translator(tmp_path / "run" / "last", "cpu") as translator:
         source = ["fly", "from", "zuxwyv", "to", "tsuvwx", "now"]
         (result,) = translator.translate_batch([source], beam_size=2)

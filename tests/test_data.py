@@ -189,6 +189,7 @@ def test_limits_drop_and_count(tmp_path: Path, fields: tuple[TextField, TextFiel
         "target too short": 1,
         "source too long": 1,
         "target too long": 1,
+        "columns after the second": 1,
     }
     assert len(read_tsv(path, *fields, min_target_length=0)) == 5
     assert len(read_tsv(path, *fields, max_examples=1)) == 1

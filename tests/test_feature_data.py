@@ -332,7 +332,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     """Run the command line in this process; return the lines of its output, or of its complaint."""
 
     def call(*arguments: object, stdin: str = "", code: int = 0) -> list[str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin.encode()))))
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
             main([str(a) for a in arguments])
@@ -443,8 +443,8 @@ def test_a_run_of_features_is_resumed(data: Path, run: Run, tmp_path: Path) -> N
         (("--src_vocab_size", 5), "--src_vocab_size is for sources of text"),
         (("--cache",), "--cache is for sources of text"),
         (("--data_type", "text", "--deltas", 1), "--deltas is for sources of features: --data_type features"),
-        (("--speed_change", 2), "speed_change from 0 to 0.9"),
-        (("--stack_frames", 0), "stack of at least 1"),
+        (("--speed_change", 2), "Expected --speed_change from 0 to 0.9"),
+        (("--stack_frames", 0), "Expected --stack_frames of at least 1"),
         (("--normalization", "speaker"), "expected one of none, global, group, sequence"),
     ],
 )
@@ -468,6 +468,12 @@ def test_data_that_are_wrong(trained: Path, data: Path, run: Run, tmp_path: Path
     source = ("translate", "--model", trained, "--src", tmp_path / "small.tsv")
     assert "it is compressed" in "\n".join(run(*source, code=2))
     assert len(run(*source, "--features_in_memory")) == 1
+    (tmp_path / "prefix.txt").write_text("no such token\n")
+    prefix = ("--features_in_memory", "--target_prefix", tmp_path / "prefix.txt")
+    assert "is not in the target vocabulary" in "\n".join(run(*source, *prefix, code=2))
+    manifest = f"#features\tgroup\n{tmp_path / 'small.npz'}#a\tanna\tx\n"
+    evaluate = ("evaluate", "--model", trained, "--data", "-", "--features_in_memory", "--json")
+    assert json.loads(run(*evaluate, stdin=manifest)[0])["sources"] == 1
     (tmp_path / "t.txt").write_text("a\n")
     score = ("score", "--model", trained, "--src", tmp_path / "t.txt", "--tgt", tmp_path / "t.txt")
     assert "the sources of this model are feature vectors" in "\n".join(run(*score, code=2))

@@ -165,7 +165,7 @@ def test_an_archive_that_is_wrong(tmp_path: Path, changes: dict[str, Any], messa
         ("x.npz#²", "expected the number of a sequence"),
         ("x.npz#" + "9" * 5000, "expected the number of a sequence"),
         ("x.npz", "expected the name of a sequence in the archive, x.npz#NAME, got none"),
-        ("x.wav", "expected FILE.npy, FILE.npz#NAME or the like, got 'x.wav'"),
+        ("x.wav", "expected FILE.npy, FILE.npz#NAME or the like, got 'x.wav': a line of a manifest"),
         ("stack.npy#2", "expected the number of a sequence, from 0 to 1, got '2'"),
         ("flat.npy#0", r"expected an array of shape \[N, T, C\], got \[4, 3\]"),
         ("stack.npy", r"expected features of shape \[T, C\], got \[2, 4, 3\]"),

@@ -378,7 +378,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     ("arguments", "message"),
     [
         (["--out", "{model}"], "would be written over the one it is made of"),
-        (["--out", "{out}", "--compute_type", "int4"], "compute_type as one of float32"),
+        (["--out", "{out}", "--compute_type", "int4"], "for --compute_type, got 'int4'"),
         (["--out", "{out}", "--model", "{out}"], "no such folder"),
         ([], "--out"),
     ],

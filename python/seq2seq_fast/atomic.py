@@ -19,7 +19,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = Path(path)
     temporary = temporary_name(target)
     try:
-        with open(temporary, "wb") as file:
+        with names_file(target), open(temporary, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -28,6 +28,17 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(target.parent)
+
+
+@contextmanager
+def names_file(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Give an OSError the name of the file it is about: one of reading or writing, not opening, has none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

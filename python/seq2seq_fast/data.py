@@ -128,7 +128,7 @@ class Dataset:
         source: token ids or feature vectors, each sequence at least one long.
         target: token ids, each sequence ending with eos.
         copies: the copy ids of each source, for a network that copies (see `copying`).
-        dropped: how many pairs the reader left out, by reason.
+        dropped: how many pairs the reader left out, by reason; and how many columns (see `tsv.read_tsv`).
         on_disk: reading a batch may wait for a disk; it is then prepared ahead.
         fingerprint: what `fingerprint` would compute, where that is known.
 

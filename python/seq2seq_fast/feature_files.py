@@ -203,7 +203,10 @@ def _split(reference: str) -> tuple[str, str | None]:
         return reference, None
     if reference.endswith(".npz"):
         raise ValueError(f"expected the name of a sequence in the archive, {reference}#NAME, got none.")
-    raise ValueError(f"expected FILE.npy, FILE.npz#NAME or the like, got {reference!r}.")
+    raise ValueError(
+        f"expected FILE.npy, FILE.npz#NAME or the like, got {reference!r}: "
+        "a line of a manifest begins with a file of features."
+    )
 
 
 def _checked(name: str, shape: tuple[int, ...], dtype: np.dtype[Any] | None, width: int) -> tuple[int, int]:

@@ -52,6 +52,12 @@ FORMAT_VERSION = 2
 CONFIG, WEIGHTS, FRONT_END = "config.json", "model.safetensors", "front_end.safetensors"
 SHORTLIST = "shortlist.safetensors"
 
+USERS = {
+    "seq2seq": "`seq2seq-fast translate`, `score`, `evaluate` and `Translator`",
+    "forecast": "`seq2seq-fast forecast` and `Forecaster`",
+}
+"""Who takes a folder of each kind."""
+
 Floats = NDArray[np.float32]
 StrPath = str | os.PathLike[str]
 
@@ -292,6 +298,12 @@ def read_json(folder: StrPath, kind: str, newest: int) -> dict[str, Any]:
     """Read a folder's config.json, which has to be of this kind, and of a format up to `newest`."""
     path = Path(folder) / CONFIG
     if not path.is_file():
+        models = [part for part in ("best", "last") if (Path(folder) / part / CONFIG).is_file()]
+        if models:
+            named = " and ".join(str(Path(folder) / part) for part in models)
+            raise FileNotFoundError(
+                f"{path}: no such file; {os.fspath(folder)} is a training run's, its models are in {named}."
+            )
         raise FileNotFoundError(f"{path}: no such file; {os.fspath(folder)} is not a model's folder.")
     try:
         config = json.loads(path.read_bytes().decode("utf-8"))
@@ -310,7 +322,9 @@ def read_json(folder: StrPath, kind: str, newest: int) -> dict[str, Any]:
             f"the model is of format {version}; a newer version is needed."
         )
     if "kind" in config and config["kind"] != kind:
-        raise ValueError(f"{path}: field 'kind': expected {kind!r}, got {config['kind']!r}.")
+        users = USERS.get(config["kind"]) if isinstance(config["kind"], str) else None
+        hint = "" if users is None else f"; such a model is for {users}"
+        raise ValueError(f"{path}: field 'kind': expected {kind!r}, got {config['kind']!r}{hint}.")
     return config
 
 

@@ -46,6 +46,8 @@ class Metric:
     """Whether hypotheses and references are texts (str) instead of token sequences."""
     library: str = ""
     """The module it is computed by, of the extra `metrics`."""
+    one_reference: bool = False
+    """Whether it takes no more than one reference for each hypothesis."""
 
     def __call__(self, hypotheses: Sequence[Any], references: Sequence[Sequence[Any]]) -> float:
         return self.function(hypotheses, references)
@@ -55,14 +57,19 @@ _registry: dict[str, Metric] = {}
 
 
 def register_metric(
-    name: str, *, higher_is_better: bool, of_text: bool = False, library: str = ""
+    name: str,
+    *,
+    higher_is_better: bool,
+    of_text: bool = False,
+    library: str = "",
+    one_reference: bool = False,
 ) -> Callable[[Function], Function]:
     """Make a function known under `name`; ValueError if the name is taken by another function."""
 
     def register(function: Function) -> Function:
         if name in _registry:
             raise ValueError(f"[register_metric] A metric named '{name}' exists already.")
-        _registry[name] = Metric(name, higher_is_better, function, of_text, library)
+        _registry[name] = Metric(name, higher_is_better, function, of_text, library, one_reference)
         return function
 
     return register

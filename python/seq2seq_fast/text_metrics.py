@@ -125,7 +125,7 @@ def _only(references: References) -> list[str]:
     return [texts[0] for texts in references]
 
 
-@register_metric("wer", higher_is_better=False, of_text=True, library="jiwer")
+@register_metric("wer", higher_is_better=False, of_text=True, library="jiwer", one_reference=True)
 def wer(hypotheses: Texts, references: References) -> float:
     """Word error rate of speech recognition: edits / words of the references, over the set (jiwer)."""
     if not hypotheses:
@@ -133,7 +133,7 @@ def wer(hypotheses: Texts, references: References) -> float:
     return float(import_module("jiwer").wer(_only(references), list(hypotheses)))
 
 
-@register_metric("cer", higher_is_better=False, of_text=True, library="jiwer")
+@register_metric("cer", higher_is_better=False, of_text=True, library="jiwer", one_reference=True)
 def cer(hypotheses: Texts, references: References) -> float:
     """Character error rate: edits / characters of the references, over the set (jiwer)."""
     if not hypotheses:

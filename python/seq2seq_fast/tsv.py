@@ -10,16 +10,21 @@ import lzma
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
+from io import BufferedReader
 from typing import Any, NamedTuple
 
+from seq2seq_fast.atomic import names_file
 from seq2seq_fast.copying import text_source
 from seq2seq_fast.data import Dataset, IdsBuilder
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import Tokenizer
 
 StrPath = str | os.PathLike[str]
+
+FURTHER_COLUMNS = "columns after the second"
+"""What `Dataset.dropped` calls them."""
 
 
 def read_lines(path: StrPath) -> Iterator[str]:
@@ -30,6 +35,12 @@ def read_lines(path: StrPath) -> Iterator[str]:
         ValueError: the file is not UTF-8 (the message names the line), or is not a whole compressed file.
     """
     with open(path, "rb") as file:
+        yield from decode_lines(file, os.fspath(path))
+
+
+def decode_lines(file: BufferedReader, name: str) -> Iterator[str]:
+    """`read_lines` of an open file; `name` is what errors call it."""
+    with names_file(name):
         start = file.peek(6)[:6]
         lines: Any = file
         if start[:2] == b"\x1f\x8b":
@@ -46,12 +57,10 @@ def read_lines(path: StrPath) -> Iterator[str]:
                     line = line.removeprefix(b"\xef\xbb\xbf")
                 yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{os.fspath(path)}, line {number}: not UTF-8 ({error.reason}).") from None
+            raise ValueError(f"{name}, line {number}: not UTF-8 ({error.reason}).") from None
         except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
             kind = "xz" if isinstance(lines, lzma.LZMAFile) else "gzip"
-            raise ValueError(
-                f"{os.fspath(path)}, after line {number}: not a whole {kind} file ({error})."
-            ) from None
+            raise ValueError(f"{name}, after line {number}: not a whole {kind} file ({error}).") from None
 
 
 def read_columns(path: StrPath) -> Iterator[tuple[int, list[str]]]:
@@ -60,12 +69,17 @@ def read_columns(path: StrPath) -> Iterator[tuple[int, list[str]]]:
     Raises:
         ValueError: a line has fewer than two columns.
     """
-    for number, line in enumerate(read_lines(path), start=1):
+    yield from columns_of(os.fspath(path), read_lines(path))
+
+
+def columns_of(name: str, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """`read_columns` of lines; `name` is what errors call them."""
+    for number, line in enumerate(lines, start=1):
         if not line or (line.isspace() and "\t" not in line):
             continue
         columns = line.split("\t")
         if len(columns) < 2:
-            raise ValueError(f"{os.fspath(path)}, line {number}: expected source TAB target, got no TAB.")
+            raise ValueError(f"{name}, line {number}: expected source TAB target, got no TAB.")
         yield number, columns
 
 
@@ -135,6 +149,8 @@ def read_ids(
             break
         source_tokens = source.tokenizer.tokenize(columns[0])
         target_tokens = target.tokenizer.tokenize(columns[1])
+        if len(columns) > 2:
+            dropped[FURTHER_COLUMNS] += len(columns) - 2
         refusal = limits.refusal(source_tokens, target_tokens)
         if refusal is not None:
             dropped[refusal] += 1
@@ -164,8 +180,8 @@ def read_tsv(
 ) -> Dataset:
     """Read a TSV file of source TAB target as a data set in memory; further columns are left aside.
 
-    Pairs with an empty source, or outside the limits, are left out and counted in `Dataset.dropped`. A corpus
-    larger than memory: `corpus.cached_tsv`.
+    Pairs with an empty source, or outside the limits, are left out and counted in `Dataset.dropped`, and so
+    are further columns. A corpus larger than memory: `corpus.cached_tsv`.
 
     Args:
         path: the file, plain or compressed (gzip, xz).
@@ -199,7 +215,14 @@ def read_references(path: StrPath, *, every_line: bool = False) -> tuple[list[st
     Every column after the first is a reference, and so are the columns of further lines with the same source;
     with `every_line` these are sources of their own.
     """
-    lines = [(columns[0], columns[1:]) for _, columns in read_columns(path)]
+    return references_of(read_columns(path), every_line=every_line)
+
+
+def references_of(
+    rows: Iterable[tuple[int, list[str]]], *, every_line: bool = False
+) -> tuple[list[str], list[list[str]]]:
+    """`read_references` of what `read_columns` gives."""
+    lines = [(columns[0], columns[1:]) for _, columns in rows]
     if not every_line:
         merged: dict[str, list[str]] = {}
         for source, right in lines:

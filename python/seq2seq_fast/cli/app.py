@@ -5,6 +5,7 @@ What a command does is in the module of its name, imported when it runs, so that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -171,7 +172,7 @@ def translate(
     """Translate lines of text with a model, in order, an empty line to an empty one; or feature sequences."""
     from .translate import run_translate
 
-    _check_batch_type(batch_type)
+    _check_choice("batch_type", batch_type, ("examples", "tokens"))
     if with_attention and not json:
         raise typer.BadParameter("--with_attention goes with --json.")
     if with_score and json:
@@ -179,7 +180,7 @@ def translate(
     search = resolve_search(flags, config)
     options = with_preset(search.options)
     beam_size = options["beam_size"]
-    if n_best > beam_size and not search.samples and not options.get("return_alternatives"):
+    if n_best > max(beam_size, 1) and not search.samples and not options.get("return_alternatives"):
         raise typer.BadParameter(f"--n_best {n_best} is more than --beam_size {beam_size}.")
     run_translate(
         model,
@@ -228,7 +229,7 @@ def score(
     """
     from .translate import run_score
 
-    _check_batch_type(batch_type)
+    _check_choice("batch_type", batch_type, ("examples", "tokens"))
     run_score(
         model,
         src=src,
@@ -256,8 +257,8 @@ def evaluate(
         Path,
         typer.Option(
             "--data",
-            help="Lines of source TAB reference [TAB reference ...], plain or .gz; or a manifest of "
-            "feature sequences.",
+            help="Lines of source TAB reference [TAB reference ...], plain or compressed; or a manifest "
+            "of feature sequences; '-': standard input.",
         ),
     ],
     metrics: Annotated[
@@ -446,8 +447,11 @@ def quantize(
     ] = "int8",
 ) -> None:
     """Write a model anew with smaller weights, for translate, score, evaluate and Translator."""
+    from seq2seq_fast.quantization import COMPUTE_TYPES
+
     from .quantize import run_quantize
 
+    _check_choice("compute_type", compute_type, COMPUTE_TYPES)
     run_quantize(model, out=out, compute_type=compute_type)
 
 
@@ -556,6 +560,6 @@ def _set_threads(threads: int) -> None:
         set_num_threads(threads)
 
 
-def _check_batch_type(batch_type: str) -> None:
-    if batch_type not in ("examples", "tokens"):
-        raise typer.BadParameter(f"expected examples or tokens for --batch_type, got {batch_type!r}.")
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise typer.BadParameter(f"expected {' or '.join(choices)} for --{name}, got {value!r}.")

@@ -13,13 +13,12 @@ import numpy as np
 from seq2seq_fast import tsv
 from seq2seq_fast.batching import batches
 from seq2seq_fast.decoding import best_tokens, compare
-from seq2seq_fast.manifest import read_manifest
 from seq2seq_fast.metrics import available_metrics, get_metric, perplexity
 from seq2seq_fast.progress import open_progress
 from seq2seq_fast.text import TextField
 
-from .features import decode_manifest, feature_likelihood, open_sources, references_of
-from .lines import open_output
+from .features import decode_manifest, feature_likelihood, open_manifest, open_sources, references_of
+from .lines import check_output, name_of, open_output, read_lines
 from .models import FeatureModel, TextModel, open_model
 from .search_options import TextSearch
 from .text_search import options_for
@@ -27,6 +26,8 @@ from .translate import one_line, score_pairs
 
 LIKELIHOOD_METRICS = ("loss", "perplexity")
 """Metrics of the references' probabilities; all others are of what is decoded."""
+
+EVERY_LINE = "; with --every_line each line is an example of its own"
 
 SHARES = ("_rate", "_match", "wer", "cer", "rouge1", "rouge2", "rougeL")
 """How names of metrics from 0 to 1 end."""
@@ -58,6 +59,8 @@ def run_evaluate(
         raise ValueError("--must_contain is for translate; evaluate has no lines in pairs.")
     if search.target_prefix is not None:
         raise ValueError("--target_prefix is for translate; evaluate has no lines in pairs.")
+    if out is not None:
+        check_output(out, {"data": data, **search.files})
     model = open_model(folders, **model_options)
     options = options_for(model, search)
     if isinstance(model, FeatureModel):
@@ -68,6 +71,9 @@ def run_evaluate(
         evaluated = EvaluatedTexts(model, data, every_line=every_line)
         options |= {"replace_unknowns": search.replace_unk}
     names, right = evaluated.names, evaluated.references
+    hint = "" if isinstance(model, FeatureModel) or every_line else EVERY_LINE
+    for name in metrics:
+        check_references(f"--metrics {name}", name, name_of(data), names, right, hint)
     started = time.perf_counter()
     values = dict.fromkeys(metrics, 0.0)
     wanted = [name for name in metrics if name not in LIKELIHOOD_METRICS]
@@ -91,6 +97,25 @@ def run_evaluate(
         print(f"{name:<{width}}  {show(name, value)}")
 
 
+def check_references(
+    option: str,
+    metric: str,
+    file: str,
+    names: Sequence[str],
+    references: Sequence[Sequence[str]],
+    hint: str = "",
+) -> None:
+    """Refuse several references where the metric of an option takes one: now, not after all is decoded."""
+    if metric in LIKELIHOOD_METRICS or not get_metric(metric).one_reference:
+        return
+    for name, right in zip(names, references, strict=True):
+        if len(right) != 1:
+            raise ValueError(
+                f"{option} takes one reference for each source, and {file} has {len(right)} for "
+                f"{name!r}{hint}."
+            )
+
+
 class Evaluated(Protocol):
     """A model and what it is tried on."""
 
@@ -111,9 +136,10 @@ class EvaluatedTexts:
 
     def __init__(self, model: TextModel, data: Path, *, every_line: bool) -> None:
         self.model = model
-        self.names, self.references = tsv.read_references(data, every_line=every_line)
+        rows = tsv.columns_of(name_of(data), read_lines(data))
+        self.names, self.references = tsv.references_of(rows, every_line=every_line)
         if not self.names:
-            raise ValueError(f"{data}: no line to evaluate.")
+            raise ValueError(f"{name_of(data)}: no line to evaluate.")
 
     def decode(self, **search: Any) -> list[list[str]]:
         return decode_all(self.model, self.names, **search)
@@ -126,7 +152,7 @@ class EvaluatedFeatures:
     """The sequences of a manifest."""
 
     def __init__(self, model: FeatureModel, data: Path, *, in_memory: bool) -> None:
-        self.model, self.manifest = model, read_manifest(data, in_memory=in_memory)
+        self.model, self.manifest = model, open_manifest(data, in_memory=in_memory)
         self.sources = open_sources(model, self.manifest)
         self.names, self.references = list(self.manifest.sequences.names), references_of(self.manifest)
 

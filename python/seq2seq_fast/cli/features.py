@@ -24,7 +24,7 @@ from seq2seq_fast.search_tokens import options_of_sources
 from seq2seq_fast.text import TextField
 from seq2seq_fast.vocab import Vocabulary
 
-from .lines import is_standard, open_output, read_lines
+from .lines import is_standard, name_of, open_output, read_lines
 from .options import Value
 from .train_options import TRAIN_OPTIONS, arguments_for
 
@@ -108,6 +108,12 @@ def make_data(
 # ---- translate and evaluate
 
 
+def open_manifest(path: Path | None, *, texts: bool = True, in_memory: bool) -> Manifest:
+    """`read_manifest` of a file, or of standard input, whose relative paths start here."""
+    folder = Path() if path is None or is_standard(path) else path.parent
+    return parse_manifest(name_of(path), read_lines(path), folder, texts=texts, in_memory=in_memory)
+
+
 def open_sources(model: FeatureModel, manifest: Manifest) -> FeatureSources:
     """Put the model's front end before a manifest's sequences."""
     try:
@@ -135,10 +141,7 @@ def translate_features(
     from .text_search import phrases_of
     from .translate import as_lines, hypothesis_record
 
-    if src is None or is_standard(src):
-        manifest = parse_manifest("standard input", read_lines(src), Path(), texts=False, in_memory=in_memory)
-    else:
-        manifest = read_manifest(src, texts=False, in_memory=in_memory)
+    manifest = open_manifest(src, texts=False, in_memory=in_memory)
     sources = open_sources(model, manifest)
     options |= {"num_hypotheses": n_best, "return_attention": as_json and model.has_attention}
     if search.target_prefix is not None:
@@ -175,9 +178,13 @@ def translate_features(
 
 def _prefixes(model: FeatureModel, path: Path, count: int) -> list[list[int]]:
     """What the outputs begin with, a line for each sequence."""
+    from .text_search import check_known
+
     lines = list(read_lines(path))
     if len(lines) != count:
         raise ValueError(f"{path}: expected {count} lines, one for each sequence, got {len(lines)}.")
+    for number, line in enumerate(lines, 1):
+        check_known(path, number, model.target.tokenizer.tokenize(line), model.target)
     return [replace(model.target, eos=False).encode(line) for line in lines]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from seq2seq_fast.forecasting.files import read_table
 from seq2seq_fast.trainer import Trainer, TrainingResult
 
 from .forecast_options import FORECAST_OPTIONS, TABLE_OPTIONS
+from .lines import check_output, open_output
 from .models import model_folder
 from .options import Value, load_config, preset_file
 from .train import (
@@ -67,6 +67,8 @@ def run_forecast_train(
         overwrite=overwrite,
         table=FORECAST_OPTIONS,
     )
+    if options["train"] is None and resume:
+        raise ValueError(f"--resume: {out} holds no training run to go on with.")
     if options["train"] is None:
         raise ValueError("forecast train needs a table to learn from: --train FILE.csv.")
     if options["prediction_length"] is None:
@@ -81,6 +83,8 @@ def run_forecast_train(
     series = read_series(str(options["train"]), **table)
     table["target"] = list(series[0].columns)
     series, begin, end = parts(series, options)
+    if begin is not None:
+        check_room("valid", options["valid"], begin, int(options["prediction_length"]), series, before=True)
     model_config = make_config(options, series, begin)
     stride = int(options["stride"] or 0)
     train = ForecastData(series, model_config, end=end if begin is None else begin, stride=stride)
@@ -172,6 +176,21 @@ def place(name: str, text: object, series: Sequence[TimeSeries]) -> int | None:
     return found.pop()
 
 
+def check_room(
+    name: str, text: object, begin: int, steps: int, series: Sequence[TimeSeries], *, before: bool = False
+) -> None:
+    """Refuse a place behind which no series has room for a forecast, or `before` which none has to train."""
+    longest = max(series, key=len)
+    first, last = longest.times(0, len(longest))[[0, -1]]
+    table = f"the table has {len(longest)} steps, from {first} to {last}"
+    if begin + steps > len(longest):
+        raise ValueError(f"--{name}: {text} leaves no room for a forecast of {steps} steps: {table}.")
+    if before and begin < 1 + steps:
+        raise ValueError(
+            f"--{name}: {text} leaves nothing to train on, one step and a forecast of {steps} steps: {table}."
+        )
+
+
 def make_config(
     options: Mapping[str, Value | None], series: Sequence[TimeSeries], begin: int | None
 ) -> ForecastConfig:
@@ -215,14 +234,14 @@ def run_forecast_predict(
     flags: Mapping[str, object],
 ) -> None:
     """Write a line of CSV for each series, step and channel: its mean and quantiles."""
+    check_output(out, {"data": data})
     folder = model_folder(model)
     levels = numbers("quantiles", quantiles, float)
     with Forecaster(folder, device) as forecaster:
         series = open_table(folder, data, flags)
         samples = max(num_samples, 0)
         found = forecaster.predict(list(series), n, samples, quantiles=levels, seed=seed)
-    file = sys.stdout if out is None else open(out, "w", encoding="utf-8", newline="")  # noqa: SIM115
-    try:
+    with open_output(out) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["series", "time", "column", "mean", *(f"q{level:g}" for level in levels)])
         for one, forecast in zip(series, found, strict=True):
@@ -231,9 +250,6 @@ def run_forecast_predict(
                 for d in range(one.channels):
                     row = [forecast.mean[t, d], *(forecast.quantiles[level][t, d] for level in levels)]
                     writer.writerow([one.name, time, one.columns[d], *(f"{value:.7g}" for value in row)])
-    finally:
-        if out is not None:
-            file.close()
 
 
 def run_forecast_evaluate(
@@ -260,6 +276,7 @@ def run_forecast_evaluate(
     series = open_table(folder, data, flags)
     first = place("begin", begin, series)
     assert first is not None
+    check_room("begin", begin, first, n or loaded.config.prediction_length, series)
     found = evaluate(
         loaded,
         series,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -76,6 +79,10 @@ class Option:
         """Where it stands in help and documentation."""
         return self.targets[0].partition(".")[0]
 
+    def gives(self, argument: str) -> bool:
+        """Whether the value goes to an argument of this name."""
+        return any(target.partition(".")[2] == argument for target in self.targets)
+
     @property
     def shown_default(self) -> str:
         """The default as help and documentation show it."""
@@ -119,12 +126,15 @@ class Option:
 
 def load_config(path: Path) -> dict[str, object]:
     """Read a file of options: YAML, or JSON where the name ends so. Dashes in names become underscores."""
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 ({error.reason}).") from None
     content: object
     if path.suffix == ".json":
         try:
-            content = json.loads(text)
-        except ValueError as error:
+            content = json.loads(text, object_pairs_hook=lambda pairs: dict(_each_once(path, pairs)))
+        except json.JSONDecodeError as error:
             raise ValueError(f"{path}: not valid JSON ({error}).") from None
     else:
         try:
@@ -132,14 +142,30 @@ def load_config(path: Path) -> dict[str, object]:
         except ImportError:
             raise ImportError("A YAML file needs an extra: pip install 'seq2seq_fast[cli]'") from None
         try:
+            node = yaml.compose(text, yaml.SafeLoader)
             content = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ValueError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from None
+        if isinstance(node, yaml.MappingNode):
+            _each_once(path, [(key.value, value) for key, value in node.value])
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected lines of 'option: value', got a {type(content).__name__}.")
-    return {str(key).replace("-", "_"): value for key, value in content.items()}
+    return {_name(key): value for key, value in content.items()}
+
+
+def _name(key: object) -> str:
+    return str(key).replace("-", "_")
+
+
+def _each_once(path: Path, pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Return them, if none of the options is there twice, be it in another spelling."""
+    count = Counter(_name(key) for key, _ in pairs)
+    for name, times in count.items():
+        if times > 1:
+            raise ValueError(f"{path}: option {name} is there {times} times; leave one.")
+    return pairs
 
 
 def takes_options(options: Sequence[Option]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -148,7 +174,8 @@ def takes_options(options: Sequence[Option]) -> Callable[[Callable[..., None]], 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         def command(**arguments: Any) -> None:
             flags = {option.name: arguments.pop(option.name) for option in options}
-            function(flags=flags, **arguments)
+            with names_options(options, flags):
+                function(flags=flags, **arguments)
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         own = inspect.signature(function, eval_str=True).parameters.values()
@@ -163,6 +190,31 @@ def takes_options(options: Sequence[Option]) -> Callable[[Callable[..., None]], 
         return command
 
     return decorate
+
+
+#: How the library refuses a value of an argument; see `arguments`.
+_REFUSAL = re.compile(r"\[[^]]+\] Expected (\w+) ((?!and ).*got .*)", re.DOTALL)
+
+
+@contextlib.contextmanager
+def names_options(options: Sequence[Option], flags: Mapping[str, object]) -> Iterator[None]:
+    """Put the option in the place of the argument that its value went to, where that is refused.
+
+    Of several with the same target it is the one given as a flag; a file may have given any of them.
+    """
+    try:
+        yield
+    except ValueError as error:
+        refusal = _REFUSAL.fullmatch(str(error))
+        if refusal is None:
+            raise
+        argument, wanted = refusal.groups()
+        possible = [option.name for option in options if option.gives(argument)]
+        given = [name for name in possible if flags[name] is not None]
+        if not possible:
+            raise
+        named = " or ".join(f"--{name}" for name in given[-1:] or possible)
+        raise ValueError(f"Expected {named} {wanted}") from error
 
 
 def _annotation(option: Option) -> Any:

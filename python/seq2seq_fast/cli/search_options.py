@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +247,8 @@ class TextSearch:
     target_prefix: Path | None = None
     samples: bool = False
     """Each line needs its number, to be drawn by."""
+    files: dict[str, Path] = field(default_factory=dict)
+    """All that is read, by the names of the options."""
 
 
 def resolve_search(flags: Mapping[str, object], config: Path | None) -> TextSearch:
@@ -288,4 +290,5 @@ def resolve_search(flags: Mapping[str, object], config: Path | None) -> TextSear
             search[name] = value
         else:
             text[name] = Path(str(value)) if option.kind == "path" else value
-    return TextSearch(search, samples=samples, **text)
+    files = {name: path for name, path in {"config": config, **text}.items() if isinstance(path, Path)}
+    return TextSearch(search, samples=samples, files=files, **text)

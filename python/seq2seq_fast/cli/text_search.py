@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from seq2seq_fast.patterns import pattern, token_texts
 from seq2seq_fast.search import Trie
+from seq2seq_fast.text import TextField
 
 from .lines import read_lines
 from .models import FeatureModel, TextModel
 from .search_options import TextSearch
 
-__all__ = ["options_for", "phrases_of"]
+__all__ = ["check_known", "options_for", "phrases_of"]
 
 
 def options_for(text_model: TextModel | FeatureModel, search: TextSearch) -> dict[str, Any]:
@@ -27,7 +28,10 @@ def options_for(text_model: TextModel | FeatureModel, search: TextSearch) -> dic
     if search.suppress is not None:
         options["suppress_sequences"] = [ids for ids in _sequences(text_model, search.suppress) if ids]
     if search.allowed_outputs is not None:
-        options["allowed_outputs"] = Trie(list(_sequences(text_model, search.allowed_outputs)))
+        outputs = list(_sequences(text_model, search.allowed_outputs))
+        if not outputs:
+            raise ValueError(f"{search.allowed_outputs}: expected outputs, one a line, got an empty file.")
+        options["allowed_outputs"] = Trie(outputs)
     if search.allowed_pattern is not None:
         if search.allowed_outputs is not None:
             raise ValueError("--allowed_pattern and --allowed_outputs cannot both be given.")
@@ -45,14 +49,19 @@ def options_for(text_model: TextModel | FeatureModel, search: TextSearch) -> dic
     return options
 
 
+def check_known(path: Path | None, number: int, tokens: Iterable[str], target: TextField) -> None:
+    """Refuse a token of a line that the target vocabulary has not."""
+    for token in tokens:
+        if token not in target.vocabulary:
+            raise ValueError(f"{path}, line {number}: {token!r} is not in the target vocabulary.")
+
+
 def phrases_of(text_model: TextModel | FeatureModel, path: Path) -> Iterator[list[list[int]]]:
     """Yield the phrases of each line of a file, as tokens."""
     target = text_model.target
     for number, line in enumerate(read_lines(path), 1):
         phrases = [target.tokenizer.tokenize(text) for text in line.split("\t")]
-        for token in itertools.chain(*phrases):
-            if token not in target.vocabulary:
-                raise ValueError(f"{path}, line {number}: {token!r} is not in the target vocabulary.")
+        check_known(path, number, itertools.chain(*phrases), target)
         yield [target.vocabulary.encode(tokens) for tokens in phrases if tokens]
 
 
@@ -60,7 +69,5 @@ def _sequences(text_model: TextModel | FeatureModel, path: Path) -> Iterator[lis
     target = text_model.target
     for number, line in enumerate(read_lines(path), 1):
         tokens = target.tokenizer.tokenize(line)
-        for token in tokens:
-            if token not in target.vocabulary:
-                raise ValueError(f"{path}, line {number}: {token!r} is not in the target vocabulary.")
+        check_known(path, number, tokens, target)
         yield target.vocabulary.encode(tokens)

@@ -38,7 +38,7 @@ from seq2seq_fast.tokenizers import SentencePieceTokenizer, Tokenizer, tokenizer
 from seq2seq_fast.trainer import Metric, Trainer, TrainingData, TrainingInterrupted, TrainingResult
 
 from .embeddings import check_joint, freeze_embeddings, start_embeddings
-from .evaluate import LIKELIHOOD_METRICS
+from .evaluate import LIKELIHOOD_METRICS, check_references
 from .features import (
     check_data_type,
     fit_front_end,
@@ -48,6 +48,8 @@ from .features import (
     references_of,
     tell_dropped,
 )
+from .forecast_options import FORECAST_OPTIONS
+from .lines import is_standard, name_of
 from .options import Option, Value, load_config, preset_file
 from .train_options import TRAIN_OPTIONS, arguments_for, resolve
 
@@ -85,9 +87,19 @@ def resolve_run(
         go_on = "" if run.latest() is None else "go on with --resume, or "
         raise ValueError(f"{out} holds a training run ({run.run()}): {go_on}start anew with --overwrite.")
     if resume and (out / OPTIONS_FILE).exists():
-        files.append((str(out / OPTIONS_FILE), load_config(out / OPTIONS_FILE)))
+        begun = load_config(out / OPTIONS_FILE)
+        check_command(command, out, begun)
+        files.append((str(out / OPTIONS_FILE), begun))
         options = resolve(flags, *files, *presets, table=table)
     return options, out
+
+
+def check_command(command: str, out: Path, begun: Mapping[str, object]) -> None:
+    """Refuse to resume a run that another command began with these options."""
+    tables = {"train": TRAIN_OPTIONS, "forecast train": FORECAST_OPTIONS}
+    fitting = [name for name, table in tables.items() if begun.keys() <= {option.name for option in table}]
+    if fitting and command not in fitting:
+        raise ValueError(f"{out} holds a run of `{fitting[0]}`: go on with seq2seq-fast {fitting[0]}.")
 
 
 def run_train(
@@ -109,6 +121,8 @@ def run_train(
         # A preset's metric is for who has pairs to decode; one's own without them is refused below.
         options, out = resolve_run("train", flags, config, presets, resume=resume, overwrite=overwrite)
         tell("Nothing is validated without --valid: the model will be the last one.")
+    if options["train"] is None and resume:
+        raise ValueError(f"--resume: {out} holds no training run to go on with.")
     if options["train"] is None:
         raise ValueError("train needs pairs to learn from: --train FILE.tsv.")
     if threads := arguments_for("run", options).get("threads"):
@@ -223,6 +237,8 @@ class Data:
 
 def text_data(options: Mapping[str, Value | None], out: Path, *, resume: bool) -> Data:
     """Read pairs of texts."""
+    for name in ("train", "valid"):
+        check_regular(name, options[name])
     source, target = make_fields(options, out, resume=resume)
     size = len(source.vocabulary)
     reads: dict[str, Any] = {"source_vocab_size": size}
@@ -232,6 +248,17 @@ def text_data(options: Mapping[str, Value | None], out: Path, *, resume: bool) -
     valid = read(options, "valid", source, target) if options["valid"] is not None else None
     metric = make_metric(options, source, target)
     return Data(source, target, None, train, valid, metric, reads, f"{size} source and ")
+
+
+def check_regular(name: str, value: object) -> None:
+    """Refuse pairs that can be read but once: standard input, a pipe."""
+    path = Path(str(value))
+    if value is None or path.is_file() or path.is_dir() or not (path.exists() or is_standard(path)):
+        return
+    raise ValueError(
+        f"--{name}: {name_of(path)} can be read but once, and train reads its files several times: "
+        "write it to a file first."
+    )
 
 
 def feature_data(options: Mapping[str, Value | None], out: Path, *, resume: bool) -> Data:
@@ -252,7 +279,9 @@ def feature_data(options: Mapping[str, Value | None], out: Path, *, resume: bool
         valid = make_data(options, checked, target, front_end)
         tell_dropped(options["valid"], valid)
         if metric not in LIKELIHOOD_METRICS:
-            metric = feature_metric(str(metric), valid.sources, target, references_of(checked), **arguments)
+            name, names, right = str(metric), checked.sequences.names, references_of(checked)
+            check_references(f"--valid_metric {name}", name, checked.path, names, right)
+            metric = feature_metric(name, valid.sources, target, right, **arguments)
     features = {"source_features": front_end.width}
     return Data(None, target, front_end, train, valid, metric, features, f"{front_end.width} features and ")
 
@@ -341,6 +370,8 @@ def read(options: Mapping[str, Value | None], name: str, source: TextField, targ
         data = tsv.read_tsv(arguments[name], source, target, **limits)
     else:
         data = cached_tsv(arguments[name], source, target, cache, **limits)
+    if name == "valid":
+        data.dropped.pop(tsv.FURTHER_COLUMNS, None)  # they are references
     if data.dropped:
         reasons = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items())
         tell(f"Left out of {arguments[name]}: {reasons}.")
@@ -438,7 +469,10 @@ def make_metric(options: Mapping[str, Value | None], source: TextField, target: 
     name: str = arguments.pop("metric")
     if name in LIKELIHOOD_METRICS:
         return name
-    references = dict(zip(*tsv.read_references(str(options["valid"])), strict=True))
+    path = str(options["valid"])
+    texts, right = tsv.read_references(path)
+    check_references(f"--valid_metric {name}", name, path, texts, right)
+    references = dict(zip(texts, right, strict=True))
     return decoding_metric(name, source, target, references, **arguments)
 
 

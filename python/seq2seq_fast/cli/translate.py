@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,10 @@ from seq2seq_fast.data import Dataset
 from seq2seq_fast.decoding import decode_texts, shown_tokens, text_sources
 
 from .features import translate_features
-from .lines import is_standard, open_output, read_lines
+from .lines import STANDARD, check_output, is_standard, name_of, open_output, read_lines
 from .models import FeatureModel, TextModel, open_model, open_text_model
 from .search_options import TextSearch
-from .text_search import options_for, phrases_of
+from .text_search import check_known, options_for, phrases_of
 
 if TYPE_CHECKING:
     from seq2seq_fast._native import Hypothesis
@@ -51,6 +52,7 @@ def run_translate(
         raise ValueError("--src and --target_prefix cannot both be standard input.")
     if is_standard(src) and search.must_contain is not None and is_standard(search.must_contain):
         raise ValueError("--src and --must_contain cannot both be standard input.")
+    check_output(out, {"src": src or STANDARD, **search.files})
     text_model = open_model(folders, **model_options)
     options = options_for(text_model, search)
     if with_attention and not text_model.has_attention:
@@ -73,10 +75,8 @@ def run_translate(
         return
     if is_standard(src) and sys.stdin.isatty():
         batch_size, batch_type = 1, "examples"  # someone types: answer each line
-    tokenized = (
-        (text, text_model.source.tokenizer.tokenize(text), prefix)
-        for text, prefix in _with_prefixes(text_model, src, search.target_prefix)
-    )
+    known: Counter[bool] = Counter()
+    tokenized = _tokenized(text_model, src, search.target_prefix, known)
     wants_attention = (as_json and text_model.has_attention) or search.replace_unk
     options |= {"num_hypotheses": n_best, "return_attention": wants_attention}
     index = 0
@@ -86,7 +86,7 @@ def run_translate(
             if phrases is not None:
                 options["must_contain"] = list(itertools.islice(phrases, len(batch)))
                 if len(options["must_contain"]) < len(batch):
-                    raise ValueError(f"{search.must_contain} has fewer lines than {src or 'standard input'}.")
+                    raise ValueError(f"{search.must_contain} has fewer lines than {name_of(src)}.")
             sources = text_sources(
                 text_model.model, text_model.source, text_model.target, (tokens for _, tokens, _ in batch)
             )
@@ -117,17 +117,26 @@ def run_translate(
                 stream.writelines(f"{line}\n" for line in lines)
                 index += 1
             stream.flush()
-    if phrases is not None and next(phrases, None) is not None:
-        raise ValueError(f"{search.must_contain} has more lines than {src or 'standard input'}.")
+        if phrases is not None and next(phrases, None) is not None:
+            raise ValueError(f"{search.must_contain} has more lines than {name_of(src)}.")
+    if known[False]:
+        line = f"{known[False]} of {known.total()} source tokens are not in the vocabulary."
+        print(line, file=sys.stderr, flush=True)
 
 
-def _with_prefixes(text_model: TextModel, src: Path | None, prefixes: Path | None) -> Iterator[Any]:
-    """Pairs of a source line and the tokens that its outputs begin with."""
-    if prefixes is None:
-        yield from ((text, []) for text in read_lines(src))
-        return
-    for text, prefix in _line_by_line(src, prefixes):
-        yield text, text_model.target.tokenizer.tokenize(prefix)
+def _tokenized(
+    text_model: TextModel, src: Path | None, prefixes: Path | None, known: Counter[bool]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield each source line, its tokens and those that its outputs begin with; count in `known` how many of
+    the source's are in the vocabulary."""
+    source, target = text_model.source, text_model.target
+    lines = ((text, "") for text in read_lines(src)) if prefixes is None else _line_by_line(src, prefixes)
+    for number, (text, line) in enumerate(lines, 1):
+        tokens, prefix = source.tokenizer.tokenize(text), target.tokenizer.tokenize(line)
+        known.update(token in source.vocabulary for token in tokens)
+        copied = tokens if text_model.model.config.copy_attention else ()
+        check_known(prefixes, number, (token for token in prefix if token not in copied), target)
+        yield text, tokens, prefix
 
 
 def _weight(batch_type: str) -> Any:
@@ -225,6 +234,7 @@ def run_score(
     """Write the log-probability of each target line given its source line."""
     if is_standard(src) and is_standard(tgt):
         raise ValueError("--src and --tgt cannot both be standard input.")
+    check_output(out, {"src": src, "tgt": tgt})
     text_model = open_text_model(folders, **model_options)
     source, target = text_model.source, text_model.target
     tokenized = (
@@ -295,7 +305,7 @@ def _line_by_line(src: Path | None, tgt: Path) -> Iterator[tuple[str, str]]:
         if src_text is None or tgt_text is None:
             shorter, longer = (src, tgt) if src_text is None else (tgt, src)
             raise ValueError(
-                f"{shorter or 'standard input'} has {number - 1} lines, {longer or 'standard input'} has "
-                "more; they are taken in pairs."
+                f"{name_of(shorter)} has {number - 1} lines, {name_of(longer)} has more; they are taken in "
+                "pairs."
             )
         yield src_text, tgt_text

@@ -57,7 +57,11 @@ def read_series(
     if len(times) == 0:
         raise ValueError(f"{path}: there are no rows.")
     groups = np.array([""] * len(times)) if group is None else np.array([str(g) for g in table[group]])
-    numbers = {name: _numbers(path, name, table[name]) for name in (*channels, *covariates, *static)}
+    hint = "" if target else "; if it is no channel, name the channels (target), or it as the group"
+    numbers = {
+        name: _numbers(path, name, table[name], hint if name in channels else "")
+        for name in (*channels, *covariates, *static)
+    }
     found = []
     for key in dict.fromkeys(groups.tolist()):
         rows = np.flatnonzero(groups == key)
@@ -134,19 +138,19 @@ def _times(path: Path, name: str, column: Any) -> Any:
     return times
 
 
-def _numbers(path: Path, name: str, column: Any) -> Any:
+def _numbers(path: Path, name: str, column: Any, hint: str) -> Any:
     if not isinstance(column, list):
         try:
             return np.asarray(column, np.float64)
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: column {name!r}: expected numbers ({error}).") from None
+            raise ValueError(f"{path}: column {name!r}: expected numbers ({error}){hint}.") from None
     out = np.empty(len(column))
     for i, text in enumerate(column):
         try:
             out[i] = np.nan if text.strip().lower() in MISSING else float(text)
         except ValueError:
             raise ValueError(
-                f"{path}: column {name!r}: row {i + 1}: expected a number, got {text!r}."
+                f"{path}: column {name!r}: row {i + 1}: expected a number, got {text!r}{hint}."
             ) from None
     if np.isinf(out).any():
         raise ValueError(f"{path}: column {name!r}: row {int(np.argmax(np.isinf(out))) + 1} is not finite.")
@@ -154,7 +158,7 @@ def _numbers(path: Path, name: str, column: Any) -> Any:
 
 
 def _read_csv(path: Path) -> dict[str, list[str]]:
-    with _open(path) as file:
+    with _open(path) as file:  # "utf-8-sig": Excel puts a byte order mark before the first name
         try:
             rows = list(csv.reader(file))
         except (csv.Error, UnicodeDecodeError, EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
@@ -169,10 +173,10 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
 
 def _open(path: Path) -> IO[str]:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     if path.suffix == ".xz":
-        return lzma.open(path, "rt", encoding="utf-8", newline="")
-    return open(path, encoding="utf-8", newline="")
+        return lzma.open(path, "rt", encoding="utf-8-sig", newline="")
+    return open(path, encoding="utf-8-sig", newline="")
 
 
 def _read_parquet(path: Path) -> dict[str, Any]:
