@@ -89,6 +89,10 @@ def test_train_predict_evaluate(run: Run, table: Path, tmp_path: Path) -> None:
     assert run(*call, "--quantiles", "0.1,0.9", "--out", tmp_path / "f.csv")[0] == 0
     assert (tmp_path / "f.csv").read_text() == text
 
+    rounded = {kind: run(*call, "--compute_type", kind)[1] for kind in ("default", "float32", "int8", "auto")}
+    assert rounded["default"] == rounded["float32"] != rounded["int8"]
+    assert rounded["auto"] in (rounded["float32"], rounded["int8"])
+
     figures = ["forecast", "evaluate", "--model", out, "--data", table, "--begin", 60, "--num_samples", 5]
     code, text, err = run(*figures, "--metrics", "mse,mae,crps,quantile_loss,mase", "--season", 8, "--json")
     assert code == 0, err
@@ -96,6 +100,10 @@ def test_train_predict_evaluate(run: Run, table: Path, tmp_path: Path) -> None:
     assert {"mse", "mae", "crps", "quantile_loss", "quantile_loss_0.5", "mase"} <= set(found)
     code, text, err = run(*figures, "--metrics", "mse", "--standardized", "--stride", 3)
     assert code == 0 and text.startswith("mse\t"), err
+    assert (
+        run(*figures, "--metrics", "mse", "--standardized", "--stride", 3, "--compute_type", "int8")[1]
+        != text
+    )
 
     code, text, err = run("info", "--model", out, "--json")
     assert code == 0, err
