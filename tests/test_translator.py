@@ -427,6 +427,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"return_token_scores": None}, TypeError, "return_token_scores as a bool"),
     ({"return_attention": 1}, TypeError, "return_attention"),
     ({"vocabulary": "a"}, TypeError, "vocabulary as a list, got str"),
+    ({"must_contain": {0: [["w1"]]}}, TypeError, "must_contain as a list, got dict"),
     ({"vocabulary": []}, ValueError, "vocabulary of at least one token"),
     ({"vocabulary": ["a", "zzz"]}, ValueError, "vocabulary of target tokens, got 'zzz'"),
     ({"vocabulary": [4, 17]}, ValueError, "vocabulary of ids from 0 to 16, got 17 at position 1"),

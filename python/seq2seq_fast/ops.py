@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seq2seq_fast import _native
-from seq2seq_fast.arguments import array, choice, flag, integer, number
+from seq2seq_fast.arguments import array, choice, flag, integer, number, only_step
 from seq2seq_fast.device import A, DeviceArray, Ids, device_of, views
 
 __all__ = [
@@ -358,7 +358,7 @@ def _stack(
 
 def _gradients(layer: _native.Layer, *inputs: Any) -> tuple[Any, ...]:
     """Gradients of a step's inputs, [1, N, .] each, as [N, .], and of each parameter."""
-    return (*map(_only, inputs), *views(layer.layout(), layer.grads).values())
+    return (*map(only_step, inputs), *views(layer.layout(), layer.grads).values())
 
 
 def lstm(
@@ -415,17 +415,12 @@ def _cell(
     return *_stack(op, x.reshape(1, *x.shape), [weights], False, gates, reset_after), steps
 
 
-def _only(step: Any) -> Any:
-    """[1, N, H] as [N, H]."""
-    return step.reshape(step.shape[1:])
-
-
 def lstm_cell(x: A, h: A, c: A, w_ih: A, w_hh: A, b_ih: A, b_hh: A) -> tuple[A, A]:
     """One step of an LSTM (torch.nn.LSTMCell): x [N, C], h and c [N, H] -> (h, c) [N, H]."""
     layer, step, (h0, c0) = _cell("lstm_cell", 4, x, {"h": h, "c": c}, (w_ih, w_hh, b_ih, b_hh))
     _, h_n, c_n, _ = layer.forward(step, None, h0, c0, False, 0, 0)
     assert c_n is not None
-    return _only(h_n), _only(c_n)
+    return only_step(h_n), only_step(c_n)
 
 
 def lstm_cell_backward(
@@ -453,7 +448,7 @@ def gru_cell(x: A, h: A, w_ih: A, w_hh: A, b_ih: A, b_hh: A, reset_after: bool =
     """One step of a GRU (torch.nn.GRUCell): x [N, C], h [N, H] -> h [N, H]. reset_after as in `gru`."""
     layer, step, (h0,) = _cell("gru_cell", 3, x, {"h": h}, (w_ih, w_hh, b_ih, b_hh), reset_after)
     _, h_n, _, _ = layer.forward(step, None, h0, None, False, 0, 0)
-    only: A = _only(h_n)
+    only: A = only_step(h_n)
     return only
 
 
@@ -503,17 +498,21 @@ def dropout(
     """
     name = "dropout"
     rows, shape = _rows(name, "x", x)
-    who = np.arange(len(rows), dtype=np.int64) if example is None else array(name, "example", example)
-    when = np.zeros(len(rows), np.int32) if time is None else array(name, "time", time)
-    return _native.dropout(
-        rows,
-        number(name, "p", p),
+    mask = _mask(name, seed, update, op, example, time, len(rows))
+    return _native.dropout(rows, number(name, "p", p), *mask).reshape(shape)
+
+
+def _mask(
+    name: str, seed: int, update: int, op: int, example: Ids | None, time: Ids | None, rows: int
+) -> tuple[Any, ...]:
+    """What names a mask and its rows, checked: seed, update, op, example [R], time [R]."""
+    return (
         integer(name, "seed", seed, 0, 2**64 - 1),
         integer(name, "update", update, 0, 2**32 - 1),
         integer(name, "op", op, 0, 255),
-        who,
-        when,
-    ).reshape(shape)
+        np.arange(rows, dtype=np.int64) if example is None else array(name, "example", example),
+        np.zeros(rows, np.int32) if time is None else array(name, "time", time),
+    )
 
 
 def zoneout(
@@ -579,15 +578,8 @@ def _zoneout_mask(
     rate = number(name, "p", p)
     if seed is None:
         return rate, 0, 0, 0, 0, None, None
-    return (
-        rate,
-        integer(name, "seed", seed, 0, 2**64 - 1),
-        integer(name, "update", update, 0, 2**32 - 1),
-        integer(name, "op", op, 0, 255),
-        integer(name, "stream", stream, 0, 15),
-        np.arange(rows, dtype=np.int64) if example is None else array(name, "example", example),
-        np.zeros(rows, np.int32) if time is None else array(name, "time", time),
-    )
+    *names, who, when = _mask(name, seed, update, op, example, time, rows)
+    return rate, *names, integer(name, "stream", stream, 0, 15), who, when
 
 
 def philox(counter: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.uint32]:
