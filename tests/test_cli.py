@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import inspect
-import io
 import json
 import math
 import os
@@ -13,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ import numpy as np
 import pytest
 
 from checks import bits
+from command_line import Run
 from place import size
 from seq2seq_fast import _native, decoding
 from seq2seq_fast.augmentation import Augmentation
@@ -50,39 +49,6 @@ from seq2seq_fast.search import SearchOptions
 from seq2seq_fast.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent
-
-
-class Result:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines]
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command line in this process; `stdin` is what it reads."""
-
-    def call(*arguments: object, stdin: str | bytes = "") -> Result:
-        content = stdin.encode() if isinstance(stdin, str) else stdin
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        code = end.value.code
-        return Result(0 if code is None else int(code), out, err)
-
-    return call
 
 
 def process(*arguments: object, **options: Any) -> subprocess.Popen[str]:

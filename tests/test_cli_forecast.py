@@ -5,33 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from seq2seq_fast.cli import main
+from command_line import Run
 from seq2seq_fast.cli.forecast_options import FORECAST_OPTIONS, TABLE_OPTIONS
 from seq2seq_fast.cli.options import FORECAST_PRESETS, load_config, preset_file
 from seq2seq_fast.cli.train_options import resolve
 from seq2seq_fast.forecasting import ForecastConfig
 
 ROOT = Path(__file__).parent.parent
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture
