@@ -174,7 +174,13 @@ def layer_norm(x: A, weight: A, bias: A, eps: float = 1e-5) -> A:
 
 
 def layer_norm_backward(dy: A, x: A, weight: A, eps: float = 1e-5) -> tuple[A, A, A]:
-    """dx [..., C], dweight [C] and dbias [C] of `layer_norm`, from its input."""
+    """Gradients of `layer_norm`, from its input: (dx [..., C], dweight [C], dbias [C]).
+
+    Args:
+        dy, x: [..., C].
+        weight: [C].
+        eps: above 0, that of `layer_norm`.
+    """
     op = "layer_norm_backward"
     rows, shape = _rows(op, "x", x)
     drows, _ = _rows(op, "dy", array(op, "dy", dy, shape))
@@ -302,8 +308,16 @@ def attention_backward(
     energy: A | None = None,
     dweights: A | None = None,
 ) -> tuple[A, A, A, A | None]:
-    """Gradients of `attention`: (dquery, dkeys, dvalues, denergy or None). The weights are computed anew;
-    dweights [R, longest]: their gradient, where they are used themselves."""
+    """Gradients of `attention`, whose weights are computed anew.
+
+    Args:
+        dcontext: [R, M].
+        query, keys, values, lengths, example, score, energy: as in `attention`.
+        dweights: [R, max S], the gradient of the weights, where they are used themselves.
+
+    Returns:
+        dquery [R, A], dkeys [sum S, A], dvalues [sum S, M], and denergy [A], None with score dot.
+    """
     op = "attention_backward"
     array(op, "dcontext", dcontext, _check_attention(op, query, keys, values, lengths, example))
     return _native.attention_backward(
@@ -434,7 +448,17 @@ def lstm_cell_backward(
     b_ih: A,
     b_hh: A,
 ) -> tuple[A, ...]:
-    """Gradients of `lstm_cell`: (dx, dh, dc, dw_ih, dw_hh, db_ih, db_hh). The step is computed anew."""
+    """Gradients of `lstm_cell`: (dx, dh, dc, dw_ih, dw_hh, db_ih, db_hh). The step is computed anew.
+
+    Args:
+        dh, dc: [N, H], of the states after the step.
+        x: [N, C].
+        h, c: [N, H], the states before it.
+        w_ih, w_hh, b_ih, b_hh: [4 H, C], [4 H, H], [4 H], [4 H].
+
+    Returns:
+        Each of the shape of what it is the gradient of.
+    """
     states = {"h": h, "c": c, "dh": dh, "dc": dc}
     layer, step, (h0, c0, dh_n, dc_n) = _cell("lstm_cell_backward", 4, x, states, (w_ih, w_hh, b_ih, b_hh))
     saved = layer.forward(step, None, h0, c0, True, 0, 0)[-1]
@@ -462,7 +486,18 @@ def gru_cell_backward(
     b_hh: A,
     reset_after: bool = True,
 ) -> tuple[A, ...]:
-    """Gradients of `gru_cell`: (dx, dh, dw_ih, dw_hh, db_ih, db_hh). The step is computed anew."""
+    """Gradients of `gru_cell`: (dx, dh, dw_ih, dw_hh, db_ih, db_hh). The step is computed anew.
+
+    Args:
+        dh: [N, H], of the state after the step.
+        x: [N, C].
+        h: [N, H], the state before it.
+        w_ih, w_hh, b_ih, b_hh: [3 H, C], [3 H, H], [3 H], [3 H].
+        reset_after: as in `gru`.
+
+    Returns:
+        Each of the shape of what it is the gradient of.
+    """
     op = "gru_cell_backward"
     weights = (w_ih, w_hh, b_ih, b_hh)
     layer, step, (h0, dh_n) = _cell(op, 3, x, {"h": h, "dh": dh}, weights, reset_after)
@@ -663,6 +698,8 @@ def adam_(
         param, m, v: [P], written: parameters, first and second moments (zeros before the first step).
         grad: [P].
         step: 1 for the first.
+        lr, eps, weight_decay: at least 0.
+        beta1, beta2: from 0 to below 1.
         decoupled: weight decay as in AdamW (Loshchilov & Hutter 2019).
         mask: uint8 [ceil(P / 16)], one byte for each 16 parameters: bit 0, weight decay applies; bit 1,
             frozen. None: decay everywhere.
@@ -699,6 +736,8 @@ def sgd_(
 
     Args:
         momentum_buffer: [P], written; needed where momentum is not 0.
+        lr, momentum, weight_decay: at least 0.
+        nesterov: look ahead along the momentum.
         first: the momentum buffer starts with this gradient.
         param, grad, mask: as in `adam_`.
     """
@@ -729,6 +768,7 @@ def adagrad_(
 
     Args:
         sum: [P], written: the squares of the gradients so far.
+        lr, eps, weight_decay: at least 0.
         param, grad, mask: as in `adam_`.
     """
     op = "adagrad_"
@@ -827,8 +867,15 @@ def distribution_loss(
 def distribution_parameters(
     x: A, channels: int, distribution: str = "normal", *, levels: A | None = None, offset: A | None = None
 ) -> A:
-    """Raw parameters x [R, D * K] as locations, scales, degrees of freedom, means, alphas or quantiles; see
-    `distribution_loss`."""
+    """Raw parameters as locations, scales, degrees of freedom, means, alphas or quantiles.
+
+    Args:
+        x, distribution, levels, offset: as in `distribution_loss`.
+        channels: D, at least 1.
+
+    Returns:
+        float32 [R, D * K], in the order of x.
+    """
     op = "distribution_parameters"
     return _native.distribution_parameters(
         array(op, "x", x, (None, None), np.float32),
@@ -852,12 +899,22 @@ def distribution_sample(
     offset: A | None = None,
     scale: A | None = None,
 ) -> A:
-    """A random value of each distribution, float32 [R, D].
+    """A random value of each distribution, which does not depend on the other rows.
 
-    Philox's counter is made of the seed, the row's example (int64 [R]) and path (int32 [R]), the step and the
-    channel, so that a value does not depend on the other rows. Of quantiles the distribution function is
-    linear between the levels and constant beyond them; of point the value is the location. See
-    `distribution_loss`.
+    Philox's counter is made of the seed, the row's example and path, the step and the channel. Of quantiles
+    the distribution function is linear between the levels and constant beyond them; of point the value is the
+    location.
+
+    Args:
+        x: float32 [R, D * K], raw parameters, K for each channel: see `distribution_loss`.
+        channels: D, at least 1.
+        distribution, levels, offset, scale: as in `distribution_loss`.
+        example: int64 [R]; path: int32 [R]; the row's names.
+        step: 0 .. 2^31 - 1.
+        seed: 0 .. 2^64 - 1.
+
+    Returns:
+        float32 [R, D].
     """
     op = "distribution_sample"
     return _native.distribution_sample(
