@@ -60,6 +60,12 @@ def threads() -> Iterator[Callable[[int], None]]:
     seq2seq_fast.set_num_threads(before)
 
 
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command line in this process, a `Run` of command_line.py."""
+    return importlib.import_module("command_line").Run(capsys, monkeypatch)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--device",

@@ -10,6 +10,35 @@ from checks import double
 from networks import Ragged, random_parameters
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.data import Batch
+from seq2seq_fast.text import TextField
+from seq2seq_fast.tokenizers import SpaceTokenizer
+from seq2seq_fast.vocab import Vocabulary
+
+WORDS = [f"w{i}" for i in range(20)]
+SOURCE = TextField(SpaceTokenizer(), Vocabulary.build(dict.fromkeys(WORDS, 1)), eos=True)
+
+
+def sentences(count: int, seed: int = 0) -> list[list[str]]:
+    """Of one to eight of WORDS."""
+    rng = np.random.default_rng(seed)
+    return [[WORDS[i] for i in rng.integers(0, 20, rng.integers(1, 9))] for _ in range(count)]
+
+
+def plain(result: Any) -> list[Any]:
+    """A TranslationResult as values that compare bit for bit."""
+    return [
+        [array.tobytes() for array in value] if name in ("token_scores", "attention") else value
+        for name, value in vars(result).items()
+    ]
+
+
+def lively(config: Seq2SeqConfig) -> Seq2Seq:
+    """A model of random weights that are large enough for outputs to differ."""
+    model = Seq2Seq(config, seed=5)
+    for name, values in model.parameters().items():
+        if "embedding" in name or "output" in name:
+            values *= 8
+    return model
 
 
 def make_model(options: dict[str, Any], rng: np.random.Generator, scale: float = 2.0) -> Seq2Seq:

@@ -1,4 +1,4 @@
-"""Once warm, the native loop over time allocates nothing: a search of 120 steps asks for memory as often as
+"""Once warm, the native loop over time allocates nothing: a search of 60 steps asks for memory as often as
 one of 20. Counted by a library that stands before the C library's allocator (LD_PRELOAD)."""
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ for name, fields in NETWORKS.items():
             return spent
 
         for _ in range(2):
-            count(20), count(120)
+            count(20), count(60)
         results[f"{name}; batch {batch}, beam {beam}, {how}"] = (
-            min(count(20) for _ in range(3)), min(count(120) for _ in range(3)))
+            min(count(20) for _ in range(3)), min(count(60) for _ in range(3)))
 print(json.dumps(results))
 """
 

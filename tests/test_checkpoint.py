@@ -172,10 +172,6 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     assert bits(loaded.optimizer) == bits(saved.optimizer)
     assert (loaded.layout, loaded.state, loaded.settings) == (saved.layout, saved.state, saved.settings)
     assert loaded.instruction_set == "avx2"
-    assert {name: view.shape for name, view in loaded.named_parameters().items()} == {
-        "weight": (2, 3),
-        "bias": (2,),
-    }
 
 
 def test_equal_checkpoints_are_equal_files(tmp_path: Path) -> None:

@@ -3,87 +3,41 @@
 from __future__ import annotations
 
 import gzip
-import inspect
-import io
 import json
 import math
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import spelling
 from checks import bits
+from command_line import Run
 from place import size
 from seq2seq_fast import _native, decoding
-from seq2seq_fast.augmentation import Augmentation
 from seq2seq_fast.batching import batches
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.cli import main
-from seq2seq_fast.cli.options import PRESETS, Option, load_config, preset_file
-from seq2seq_fast.cli.search_options import SEARCH_OPTIONS, resolve_search
+from seq2seq_fast.cli.options import PRESETS, load_config, preset_file
+from seq2seq_fast.cli.search_options import SEARCH_OPTIONS
 from seq2seq_fast.cli.train import make_optimizer, make_scheduler, planned_steps
 from seq2seq_fast.cli.train_options import TRAIN_OPTIONS, arguments_for, resolve
 from seq2seq_fast.data import Dataset
-from seq2seq_fast.decoding_presets import PRESETS as SEARCH_PRESETS
-from seq2seq_fast.front_end import FrontEnd
+from seq2seq_fast.device import views
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
-from seq2seq_fast.optim import OPTIMIZERS
 from seq2seq_fast.schedule import (
     CosineDecay,
-    ExponentialDecay,
-    InverseSquareRoot,
-    Noam,
-    ReduceLROnPlateau,
-    Scheduler,
-    StepDecay,
 )
-from seq2seq_fast.search import SearchOptions
-from seq2seq_fast.trainer import Trainer
+from spelling import SMALL, words
 
 ROOT = Path(__file__).parent.parent
-
-
-class Result:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines]
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command line in this process; `stdin` is what it reads."""
-
-    def call(*arguments: object, stdin: str | bytes = "") -> Result:
-        content = stdin.encode() if isinstance(stdin, str) else stdin
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        code = end.value.code
-        return Result(0 if code is None else int(code), out, err)
-
-    return call
 
 
 def process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
@@ -98,43 +52,14 @@ def process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     )
 
 
-def spelt(word: str) -> str:
-    return " ".join(word.upper())
-
-
-def words(count: int, seed: int) -> list[str]:
-    rng = random.Random(seed)
-    return ["".join(rng.choices("abcdef", k=rng.randint(1, 6))) for _ in range(count)]
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    for name, seed, count in (("train", 1, 2000), ("valid", 2, 60)):
-        (folder / f"{name}.tsv").write_text("".join(f"{w}\t{spelt(w)}\n" for w in words(count, seed)))
-    return folder
-
-
-SMALL: tuple[object, ...] = (
-    *("--hidden_size", 24, "--word_vec_size", 12, "--source_tokenizer", "char", "--learning_rate", 0.01),
-    *size((), ("--batch_size", 100)),
-)
+    return spelling.write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder. Dashes instead of underscores, on the way. It learns for longer than an emulated device
-    has time for."""
-    out = tmp_path_factory.mktemp("runs") / "run"
-    arguments = [
-        *("train", "--train", data / "train.tsv", "--valid", data / "valid.tsv", "--out", out, *SMALL),
-        *("--batch-size", 300, "--max-epochs", 12, "--valid-metric", "word-error-rate", "--max_grad_norm", 1),
-        *size((), ("--device", "cpu")),
-    ]
-    with pytest.raises(SystemExit) as end:
-        main([str(a) for a in arguments])
-    assert end.value.code == 0
-    return out
+    return spelling.train(data, tmp_path_factory.mktemp("runs") / "run")
 
 
 # ---- train
@@ -290,7 +215,7 @@ def test_average_of_checkpoints(run: Run, data: Path, tmp_path: Path) -> None:
     assert result.code == 0, result.err
     assert "the mean of 2 checkpoints, of the steps 4, 6." in result.out
     paths = CheckpointFolder(out).paths()
-    parts = [Checkpoint.load(path).named_parameters() for path in paths[-2:]]
+    parts = [views(one.layout, one.parameters) for one in map(Checkpoint.load, paths[-2:])]
     for name, values in Seq2Seq.load(mean).parameters().items():
         np.testing.assert_allclose(values, (parts[0][name] + parts[1][name]) / 2, rtol=1e-6, atol=1e-7)
     assert run("average", "--run", out, "--out", mean).out.count("2, 4, 6") == 1
@@ -515,400 +440,6 @@ def test_mistakes_come_with_their_traceback_on_request(
     monkeypatch.setenv("SEQ2SEQ_FAST_TRACEBACK", "1")
     with pytest.raises(FileNotFoundError):
         main(["info", "--model", str(tmp_path / "none")])
-
-
-# ---- the table of options
-
-
-def test_every_target_of_an_option_exists() -> None:
-    config = {field.name for field in fields(Seq2SeqConfig)}
-    trainer = set(inspect.signature(Trainer).parameters)
-    optimizers = {field.name for kind in OPTIMIZERS.values() for field in fields(kind)}
-    known = {
-        "model": config,
-        "trainer": trainer,
-        "network": {"seed"},
-        "optimizer": (optimizers - {"betas"}) | {"type", "beta1", "beta2"},
-        "scheduler": {
-            field.name for kind in (ReduceLROnPlateau, CosineDecay, StepDecay) for field in fields(kind)
-        }
-        | {"type", "every"},
-        "sampling": {"type", "k", "read_probability"},
-        "validation": {"metric", "beam_size", "max_decoding_length", "ctc_weight"},
-        "run": {"device", "threads"},
-        "front_end": {field.name for field in fields(FrontEnd)},
-        "augmentation": {field.name for field in fields(Augmentation)},
-    }
-    for option in TRAIN_OPTIONS:
-        for target in option.targets:
-            section, _, argument = target.partition(".")
-            if section != "data":
-                assert argument in known[section], target
-    # ... and every setting of the network can be reached.
-    reached = {t.removeprefix("model.") for option in TRAIN_OPTIONS for t in option.targets}
-    assert config - reached == {
-        "source_vocab_size", "target_vocab_size", "source_features", "source_unk_id",
-        "bos_id", "eos_id", "unk_id", "pad_id",
-    }  # fmt: skip
-
-
-def test_defaults_are_those_of_what_is_built() -> None:
-    options = resolve({})
-    for field in fields(Seq2SeqConfig):
-        arguments = arguments_for("model", options)
-        if field.name in arguments:
-            assert arguments[field.name] == field.default, field.name
-    for kind, section in ((FrontEnd, "front_end"), (Augmentation, "augmentation")):
-        arguments = arguments_for(section, options)
-        own = {field.name: field.default for field in fields(kind) if field.name in arguments}
-        assert arguments == own
-    parameters = inspect.signature(Trainer).parameters
-    for option in TRAIN_OPTIONS:
-        for target in option.targets:
-            section, _, argument = target.partition(".")
-            if section == "trainer":
-                default = 0 if option.zero_is_off else option.default
-                assert (parameters[argument].default or 0) == (default or 0), option.name
-    assert make_optimizer(options).settings() == {"type": "adam", "lr": 1e-3, "weight_decay": 0.0} | {
-        "betas": (0.9, 0.999), "eps": 1e-8
-    }  # fmt: skip
-    assert make_scheduler(resolve({"valid": "v.tsv"})) == ReduceLROnPlateau()
-    assert make_scheduler(options) == Scheduler()
-    assert make_scheduler(resolve({"valid": "v.tsv", "cosine_steps": 7})) == CosineDecay(7)
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"decay_method": "none", "valid": "v.tsv", "warmup_steps": 3}, Scheduler(warmup_steps=3)),
-        ({"decay_method": "plateau", "valid": "v.tsv", "decay_patience": 2}, ReduceLROnPlateau(patience=2)),
-        ({"decay_method": "step", "decay_steps": 5}, StepDecay(5)),
-        (
-            {"decay_method": "step", "decay_steps": 5, "start_decay_steps": 9, "min_learning_rate": 0.1},
-            StepDecay(5, 0.5, 9, 0.1),
-        ),
-        (
-            {"decay_method": "exponential", "decay_steps": 5, "learning_rate_decay": 0.9},
-            ExponentialDecay(5, 0.9),
-        ),
-        ({"decay_method": "cosine", "cosine_steps": 7, "valid": "v.tsv"}, CosineDecay(7)),
-        ({"decay_method": "rsqrt", "warmup_steps": 10}, InverseSquareRoot(warmup_steps=10)),
-        ({"decay_method": "noam", "hidden_size": 64}, Noam(64)),
-        ({"decay_method": "noam", "dec_hid_size": 32, "warmup_steps": 8}, Noam(32, warmup_steps=8)),
-    ],
-)
-def test_decay_methods(options: dict[str, Any], expected: Scheduler) -> None:
-    assert make_scheduler(resolve(options)) == expected
-
-
-@pytest.mark.parametrize(
-    ("method", "missing"), [("plateau", "valid"), ("cosine", "cosine_steps"), ("step", "decay_steps")]
-)
-def test_a_decay_method_says_what_it_needs(method: str, missing: str) -> None:
-    with pytest.raises(ValueError, match=f"--decay_method {method} needs --{missing}"):
-        make_scheduler(resolve({"decay_method": method}))
-
-
-@pytest.mark.parametrize(("options", "file"), [(TRAIN_OPTIONS, "cli.md"), (SEARCH_OPTIONS, "decoding.md")])
-def test_names_of_options_are_unique_and_documented(options: tuple[Option, ...], file: str) -> None:
-    names = [option.name for option in options]
-    assert len(set(names)) == len(names)
-    documentation = (ROOT / "docs" / file).read_text()
-    for option in options:
-        choices = (
-            f" One of {', '.join(f'`{choice}`' for choice in option.choices)}." if option.choices else ""
-        )
-        help = option.help.replace("<", "&lt;") + choices
-        row = f"| `{option.name}` | {option.shown_default} | {help} |"
-        assert row in documentation, f"docs/{file} has no line '{row}'"
-
-
-@pytest.mark.parametrize("option", TRAIN_OPTIONS + SEARCH_OPTIONS, ids=lambda option: option.name)
-def test_every_choice_can_be_chosen(option: Option) -> None:
-    for choice in option.choices:
-        assert option.parse(choice, "flag") == option.parse(choice.upper(), "flag") == choice
-
-
-def test_flags_win_over_files_and_earlier_files_over_later() -> None:
-    options = resolve({"dropout": 0.1}, ("a", {"dropout": 0.2, "layers": 2}), ("b", {"layers": 3, "seed": 4}))
-    assert (options["dropout"], options["layers"], options["seed"]) == (0.1, 2, 4)
-    assert arguments_for("model", options)["encoder_layers"] == 2
-
-
-def test_zero_turns_off_what_a_file_turned_on() -> None:
-    options = resolve({"early_stopping": 0}, ("file", {"early_stopping": 3}))
-    assert "early_stopping" not in arguments_for("trainer", options)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "expected"),
-    [
-        ("learning_rate", "1e-3", 1e-3),
-        ("learning_rate", 1, 1.0),
-        ("hidden_size", 64.0, 64),
-        ("rnn_type", "GRU", "gru"),
-        ("input_feed", False, False),
-        ("train", 12, "12"),
-        ("seed", None, 0),
-    ],
-)
-def test_values_of_a_file(name: str, value: object, expected: object) -> None:
-    found = resolve({}, ("file", {name: value}))[name]
-    assert found == expected
-    assert type(found) is type(expected)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("hidden_size", 1.5), ("hidden_size", True), ("hidden_size", [1]), ("dropout", "little"),
-        ("input_feed", "yes"), ("input_feed", 1), ("rnn_type", 3), ("train", ["a"]),
-    ],
-)  # fmt: skip
-def test_wrong_values_of_a_file(name: str, value: object) -> None:
-    with pytest.raises(ValueError, match=f"file: expected .* {name}, got"):
-        resolve({}, ("file", {name: value}))
-
-
-def test_a_json_file_is_a_config_too(tmp_path: Path) -> None:
-    (tmp_path / "c.json").write_text('{"hidden-size": 3}')
-    assert load_config(tmp_path / "c.json") == {"hidden_size": 3}
-    (tmp_path / "empty.yaml").write_text("")
-    assert load_config(tmp_path / "empty.yaml") == {}
-
-
-# ---- translate
-
-
-def test_translate_lines(run: Run, trained: Path) -> None:
-    asked = ["abc", "f", "deadbeef"[:6], "", "cab"]
-    result = run("translate", "--model", trained, stdin="\n".join(asked) + "\n")
-    assert result.code == 0
-    assert len(result.lines) == 5
-    assert result.lines[3] == ""
-    right = sum(line == spelt(word) for line, word in zip(result.lines, asked, strict=True))
-    assert right >= 4
-    assert run("translate", "--model", trained / "best", stdin="\n".join(asked)).out == result.out
-    with pytest.raises(
-        FileNotFoundError, match=r"is a training run's, its models are in .*best and .*last\."
-    ):
-        Seq2Seq.load(trained)
-
-
-@pytest.mark.big
-def test_translate_does_not_depend_on_batches_or_threads(run: Run, trained: Path) -> None:
-    text = "\n".join(words(40, 9))
-    once = run("translate", "--model", trained, stdin=text).out
-    assert (
-        run("translate", "--model", trained, "--batch_size", 1, "--intra_threads", 1, stdin=text).out == once
-    )
-    assert (
-        run("translate", "--model", trained, "--batch-size", 7, "--batch-type", "tokens", stdin=text).out
-        == once
-    )
-
-
-def test_translate_files(run: Run, trained: Path, tmp_path: Path) -> None:
-    (tmp_path / "in.txt.gz").write_bytes(gzip.compress(b"\xef\xbb\xbfab\r\ncd\r\n"))
-    result = run(
-        "translate", "--model", trained, "--src", tmp_path / "in.txt.gz", "--out", tmp_path / "out.txt"
-    )
-    assert (result.code, result.out) == (0, "")
-    assert (tmp_path / "out.txt").read_text() == run("translate", "--model", trained, stdin="ab\ncd\n").out
-
-
-def test_translate_unknown_characters_and_odd_lines(run: Run, trained: Path) -> None:
-    result = run("translate", "--model", trained, stdin="a\u2028b\n\x0c\n日本\nno end")
-    assert result.code == 0
-    assert len(result.lines) >= 4
-
-
-def test_translate_nothing(run: Run, trained: Path) -> None:
-    result = run("translate", "--model", trained, stdin="")
-    assert (result.code, result.out) == (0, "")
-
-
-def test_translate_refuses_what_is_not_utf8(run: Run, trained: Path) -> None:
-    result = run("translate", "--model", trained, "--batch_size", 1, stdin=b"ab\n\xff\n")
-    assert result.code == 2
-    assert "standard input, line 2: not UTF-8" in result.err
-    assert len(result.lines) == 1
-
-
-def test_n_best_and_scores(run: Run, trained: Path) -> None:
-    result = run("translate", "--model", trained, "--n_best", 3, stdin="abc\n\nde\n")
-    parts = [line.split(" ||| ") for line in result.lines]
-    assert [p[0] for p in parts] == ["0"] * 3 + ["2"] * 3
-    scores = [float(p[2]) for p in parts]
-    assert scores[:3] == sorted(scores[:3], reverse=True)
-    scored = run("translate", "--model", trained, "--with_score", stdin="abc\n\nde\n").lines
-    assert scored == [f"{parts[0][2]} ||| {parts[0][1]}", "0.0000 ||| ", f"{parts[3][2]} ||| {parts[3][1]}"]
-
-
-def test_unknown_source_tokens_are_counted(run: Run, trained: Path) -> None:
-    result = run("translate", "--model", trained, "--max_length", 3, stdin="abz\nzé\nf\n")
-    assert result.code == 0
-    assert result.err == "3 of 6 source tokens are not in the vocabulary.\n"
-    assert run("translate", "--model", trained, "--max_length", 3, stdin="ab\n").err == ""
-
-
-def test_json(run: Run, trained: Path) -> None:
-    arguments = ("translate", "--model", trained, "--json", "--n_best", 2, "--with_attention")
-    first, empty = run(*arguments, stdin="abcd\n\n").records
-    assert first["source"] == "abcd"
-    assert first["source_tokens"] == list("abcd")
-    best, second = first["hypotheses"]
-    assert best["score"] >= second["score"]
-    assert best["text"].split() == best["tokens"]
-    assert len(best["token_scores"]) == len(best["tokens"]) + 1
-    assert sum(best["token_scores"]) == pytest.approx(best["log_prob"], abs=1e-4)
-    assert best["score"] == pytest.approx(best["log_prob"] / len(best["token_scores"]), abs=1e-4)
-    assert len(best["attention"]) == len(best["token_scores"])
-    assert all(sum(row) == pytest.approx(1, abs=1e-4) for row in best["attention"])
-    assert [j for _, j in best["alignment"]] == list(range(len(best["tokens"])))
-    assert all(0 <= i < 4 for i, _ in best["alignment"])
-    assert empty == {"source": "", "source_tokens": [], "hypotheses": []}
-
-
-def test_max_length_cuts_off(run: Run, trained: Path) -> None:
-    (record,) = run("translate", "--model", trained, "--json", "--max_length", 2, stdin="abcdef\n").records
-    assert len(record["hypotheses"][0]["tokens"]) <= 2
-
-
-# ---- score
-
-
-def test_search_options_reach_the_search() -> None:
-    """Each option of `SearchOptions` has a flag with the same default, but for these."""
-    targets = {option.targets[0]: option.default for option in SEARCH_OPTIONS}
-    for field in fields(SearchOptions):
-        if f"search.{field.name}" in targets and field.name not in ("beam_size", "min_decoding_length"):
-            assert targets[f"search.{field.name}"] == field.default, field.name
-    missing = {field.name for field in fields(SearchOptions)} - {t.partition(".")[2] for t in targets}
-    assert missing == {
-        "num_hypotheses", "suppress_sequences", "end_token", "sequence_ids", "return_attention", "vocabulary",
-        "callback", "scorers",
-    }  # fmt: skip
-
-
-def test_a_preset_of_a_search_gives_way_to_options(tmp_path: Path) -> None:
-    flags = dict.fromkeys(option.name for option in SEARCH_OPTIONS)
-    (tmp_path / "search.yaml").write_text("search-preset: Marian\nmax-length: 9\n")
-    search = resolve_search(flags | {"beam_size": 3}, tmp_path / "search.yaml")
-    assert search.options == {"preset": "marian", "beam_size": 3, "max_decoding_length": 9}
-
-
-def test_translate_with_texts_that_say_how(run: Run, trained: Path, tmp_path: Path) -> None:
-    def file(name: str, text: str) -> Path:
-        (tmp_path / name).write_text(text)
-        return tmp_path / name
-
-    def lines(*arguments: object, text: str = "abc\nfe\n") -> list[str]:
-        result = run("translate", "--model", trained, *arguments, stdin=text)
-        assert result.code == 0, result.err
-        return result.lines
-
-    assert lines() == ["A B C", "F E"]
-    prefix = file("prefix", "F\n\n")
-    first, second = lines("--target_prefix", prefix, "--batch_size", 1)
-    assert first[0] == "F" and second == "F E"
-    assert lines("--allowed_outputs", file("allowed", "A B\nF E\nB B B\n")) == ["A B", "F E"]
-    assert lines("--allowed_pattern", "[AB]( B)+|F.*") == ["A B", "F E"]
-    both = run(
-        "translate", "--model", trained, "--allowed_pattern", "A", "--allowed_outputs", prefix, stdin="a\n"
-    )
-    assert both.code != 0 and "cannot both be given" in both.err
-    wrong = run("translate", "--model", trained, "--allowed_pattern", "(A", stdin="a\n")
-    assert wrong.code != 0 and "[pattern] Expected ')' at position 2" in wrong.err
-    found = lines("--suppress", file("suppress", "A\nF E\n"))
-    assert "A" not in found[0] and "F E" not in found[1]
-    assert lines("--config", file("options.yaml", "max_length: 2\nbeam-size: 1\n")) == ["A B", "F E"]
-    assert lines("--config", tmp_path / "options.yaml", "--max_length", 1) == ["A", "F"]
-    assert lines("--max_length_ratio", 0.7, "--beam_size", 1) == ["A B", "F"]
-    alternatives = lines("--return_alternatives", "--n_best", 6, "--beam_size", 2, text="abc\n")
-    assert len({line.split(" ||| ")[1][:1] for line in alternatives}) == 6
-
-    contained = lines("--must_contain", file("phrases", "F A\n\n"), "--max_length", 9)
-    assert "F A" in contained[0] and contained[1] == "F E"
-    contained = lines("--must_contain", file("phrases", "D D\tA\nB\n"), "--batch_size", 1, "--max_length", 9)
-    assert "D D" in contained[0] and "A" in contained[0] and "B" in contained[1]
-    more = run("translate", "--model", trained, "--must_contain", tmp_path / "phrases", stdin="abc\n")
-    assert more.code == 2 and len(more.lines) == 1 and "more lines than" in more.err
-    for preset in SEARCH_PRESETS:
-        assert lines("--search_preset", preset) == ["A B C", "F E"]
-    assert lines("--search_preset", "fairseq", "--max_length", 2) == ["A", "F"]  # and an end token
-
-    many = "abcdef\n" * 20
-    samples = lines("--sampling_topk", 0, "--sampling_temperature", 3, "--seed", 4, text=many)
-    assert len(set(samples)) > 5
-    again = ("--sampling_topk", 0, "--sampling_temperature", 3, "--seed", 4, "--batch_size", 3)
-    assert lines(*again, text=many) == samples
-    assert len(lines("--sampling_topk", 0, "--n_best", 4, text="abc\n")) == 4
-
-
-def test_translate_replaces_unknown_tokens(run: Run, tmp_path: Path) -> None:
-    from seq2seq_fast.files import save_model
-    from seq2seq_fast.text import TextField
-    from seq2seq_fast.tokenizers import SpaceTokenizer
-    from seq2seq_fast.vocab import Vocabulary
-
-    field = TextField(SpaceTokenizer(), Vocabulary.build({"x": 1, "y": 1}))
-    sizes = {"source_vocab_size": 6, "target_vocab_size": 6, "encoder_hidden": 4, "decoder_hidden": 4}
-    model = Seq2Seq(Seq2SeqConfig(**sizes, source_embedding_dim=3, target_embedding_dim=3))
-    bias = np.zeros(6, np.float32)
-    bias[3] = 50.0  # nothing but unknown tokens
-    model.native.load_parameter("decoder.output.bias", bias)
-    save_model(tmp_path / "model", model, source=field, target=field)
-    options = ("--max_length", 3, "--beam_size", 2)
-    call = ("translate", "--model", tmp_path / "model", *options)
-    assert run(*call, stdin="x Zürich\n").lines == ["<unk> <unk> <unk>"]
-    replaced = run(*call, "--replace_unk", stdin="x Zürich\n").lines[0].split()
-    assert len(replaced) == 3 and set(replaced) <= {"x", "Zürich"}
-    (record,) = run(*call, "--replace_unk", "--json", stdin="x Zürich\n").records
-    (hypothesis,) = record["hypotheses"]
-    tokens = record["source_tokens"]
-    assert hypothesis["tokens"] == replaced == [tokens[i] for i, _ in hypothesis["alignment"]]
-    (tmp_path / "data.tsv").write_text(f"x Zürich\t{' '.join(replaced)}\n")
-    arguments = ("evaluate", "--model", tmp_path / "model", *options, "--data", tmp_path / "data.tsv")
-    for flag, share in (("--no_replace_unk", 0.0), ("--replace_unk", 1.0)):
-        assert json.loads(run(*arguments, flag, "--json").out)["metrics"]["exact_match"] == share
-
-
-def test_score_agrees_with_translate(run: Run, trained: Path, tmp_path: Path) -> None:
-    asked = words(10, 5)
-    (tmp_path / "src").write_text("\n".join(asked))
-    found = run("translate", "--model", trained, "--json", "--src", tmp_path / "src").records
-    (tmp_path / "tgt").write_text("\n".join(r["hypotheses"][0]["text"] for r in found) + "\n")
-    arguments = ("score", "--model", trained, "--src", tmp_path / "src", "--tgt", tmp_path / "tgt")
-    scored = run(*arguments, "--json", "--batch_size", 3).records
-    for a, b in zip(scored, found, strict=True):
-        best = b["hypotheses"][0]
-        assert a["log_prob"] == pytest.approx(best["log_prob"], abs=1e-4)
-        assert a["token_scores"] == pytest.approx(best["token_scores"], abs=1e-4)
-        assert a["tokens"] == [*best["tokens"], "</s>"]
-    for line, a in zip(run(*arguments, "--with_token_scores").lines, scored, strict=True):
-        total, text, each = line.split(" ||| ")
-        assert float(total) == pytest.approx(a["log_prob"], abs=1e-3)
-        assert text == a["target"]
-        assert len(each.split()) == len(a["tokens"])
-
-
-def test_score_of_empty_lines(run: Run, trained: Path, tmp_path: Path) -> None:
-    (tmp_path / "tgt").write_text("A\n\n")
-    result = run("score", "--model", trained, "--src", "-", "--tgt", tmp_path / "tgt", stdin="\nab\n")
-    assert result.lines[0] == "nan ||| A"  # no source, no probability
-    assert float(result.lines[1].split(" ||| ")[0]) < 0  # an empty target is its end token
-    result = run(
-        "score", "--model", trained, "--src", "-", "--tgt", tmp_path / "tgt", "--json", stdin="\nab\n"
-    )
-    assert result.records[0]["log_prob"] is None
-
-
-def test_score_takes_as_many_targets_as_sources(run: Run, trained: Path, tmp_path: Path) -> None:
-    (tmp_path / "tgt").write_text("A\n")
-    result = run("score", "--model", trained, "--src", "-", "--tgt", tmp_path / "tgt", stdin="a\nb\n")
-    assert result.code == 2
-    assert "tgt has 1 lines" in result.err
 
 
 # ---- evaluate

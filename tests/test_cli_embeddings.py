@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from command_line import Run
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig, Vocabulary
-from seq2seq_fast.cli import main
 from seq2seq_fast.files import load_model, save_model
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import CharTokenizer
@@ -19,7 +19,7 @@ Train = Callable[..., str]
 
 
 @pytest.fixture
-def train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Train:
+def train(tmp_path: Path, run: Run) -> Train:
     """`train(flags...)`: a run of two epochs into tmp_path/run; returns what it said."""
     rng = np.random.default_rng(0)
     lines = []
@@ -28,16 +28,12 @@ def train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Train:
         lines.append(" ".join(word) + "\t" + " ".join([*word[::-1], "X"]) + "\n")
     (tmp_path / "train.tsv").write_text("".join(lines))
 
-    def run(*flags: object, code: int = 0) -> str:
+    def call(*flags: object, code: int = 0) -> str:
         arguments = ["train", "--train", tmp_path / "train.tsv", "--out", tmp_path / "run", *flags]
         arguments += ["--hidden_size", 8, "--word_vec_size", 3, "--batch_size", 120, "--device", "cpu"]
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in arguments])
-        said = capsys.readouterr().err
-        assert end.value.code == code, said
-        return said
+        return run.done(*arguments, code=code).err
 
-    return run
+    return call
 
 
 def write_vectors(path: Path) -> None:

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from seq2seq_fast.cli import main, translate
+from command_line import Run
+from seq2seq_fast.cli import translate
 from seq2seq_fast.files import save_model
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import SpaceTokenizer
 from seq2seq_fast.vocab import Vocabulary
 
-Run = Callable[..., "tuple[int, str, str]"]
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes and devices have other names there")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command line in this process: exit code, what it wrote, what it said."""
-
-    def call(*arguments: object, stdin: bytes = b"") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin))))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")

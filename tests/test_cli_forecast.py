@@ -5,33 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from seq2seq_fast.cli import main
+from command_line import Run
 from seq2seq_fast.cli.forecast_options import FORECAST_OPTIONS, TABLE_OPTIONS
 from seq2seq_fast.cli.options import FORECAST_PRESETS, load_config, preset_file
 from seq2seq_fast.cli.train_options import resolve
 from seq2seq_fast.forecasting import ForecastConfig
 
 ROOT = Path(__file__).parent.parent
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture
@@ -89,6 +75,10 @@ def test_train_predict_evaluate(run: Run, table: Path, tmp_path: Path) -> None:
     assert run(*call, "--quantiles", "0.1,0.9", "--out", tmp_path / "f.csv")[0] == 0
     assert (tmp_path / "f.csv").read_text() == text
 
+    rounded = {kind: run(*call, "--compute_type", kind)[1] for kind in ("default", "float32", "int8", "auto")}
+    assert rounded["default"] == rounded["float32"] != rounded["int8"]
+    assert rounded["auto"] in (rounded["float32"], rounded["int8"])
+
     figures = ["forecast", "evaluate", "--model", out, "--data", table, "--begin", 60, "--num_samples", 5]
     code, text, err = run(*figures, "--metrics", "mse,mae,crps,quantile_loss,mase", "--season", 8, "--json")
     assert code == 0, err
@@ -98,6 +88,10 @@ def test_train_predict_evaluate(run: Run, table: Path, tmp_path: Path) -> None:
     assert code == 2 and "--begin: 2025-01-01 leaves no room for a forecast of 4 steps" in err
     code, text, err = run(*figures, "--metrics", "mse", "--standardized", "--stride", 3)
     assert code == 0 and text.startswith("mse\t"), err
+    assert (
+        run(*figures, "--metrics", "mse", "--standardized", "--stride", 3, "--compute_type", "int8")[1]
+        != text
+    )
 
     code, text, err = run("info", "--model", out, "--json")
     assert code == 0, err

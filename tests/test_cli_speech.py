@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from command_line import Run
 from seq2seq_fast.cli import main
 from seq2seq_fast.cli.options import load_config, preset_file
 from seq2seq_fast.cli.train_options import arguments_for, resolve
@@ -16,7 +16,6 @@ from seq2seq_fast.files import load_model
 from seq2seq_fast.front_end import FrontEnd
 from seq2seq_fast.model import Seq2SeqConfig
 
-Run = Callable[..., "tuple[str, str]"]
 OPTIONS = """\
 data_type: features
 target_tokenizer: char
@@ -43,21 +42,6 @@ valid_ctc_weight: 0.4
 valid_max_length: 12
 device: cpu
 """
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process: what it wrote, and what it said."""
-
-    def call(*arguments: object, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        assert (end.value.code or 0) == code, err
-        return out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -98,53 +82,55 @@ def test_search_by_both(run: Run, data: Path, trained: Path, tmp_path: Path) -> 
     """A flag and a file say the same; the weight matters; validation had it, too."""
     (tmp_path / "search.yaml").write_text("ctc_weight: 0.4\nbeam_size: 3\n")
     command = ("translate", "--model", trained, "--src", data / "valid.tsv", "--device", "cpu")
-    by_flag, _ = run(*command, "--ctc_weight", 0.4, "--beam_size", 3, "--with_score", "--max_length", 12)
-    by_file, _ = run(*command, "--config", tmp_path / "search.yaml", "--with_score", "--max_length", 12)
-    alone, _ = run(*command, "--beam_size", 3, "--with_score", "--max_length", 12)
+    by_flag = run.done(
+        *command, "--ctc_weight", 0.4, "--beam_size", 3, "--with_score", "--max_length", 12
+    ).out
+    by_file = run.done(*command, "--config", tmp_path / "search.yaml", "--with_score", "--max_length", 12).out
+    alone = run.done(*command, "--beam_size", 3, "--with_score", "--max_length", 12).out
     assert by_flag == by_file != alone
 
     evaluate = ("evaluate", "--model", trained, "--data", data / "valid.tsv", "--json", "--device", "cpu")
     search = ("--beam_size", 1, "--min_length", 1, "--max_length", 12, "--ctc_weight", 0.4)
-    out, _ = run(*evaluate, "--metrics", "token_error_rate", *search)
+    out = run.done(*evaluate, "--metrics", "token_error_rate", *search).out
     events = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     found = min(event["token_error_rate"] for event in events if event["event"] == "valid")
     assert json.loads(out)["metrics"]["token_error_rate"] == pytest.approx(found)
 
 
 def test_quantized(run: Run, data: Path, trained: Path, tmp_path: Path) -> None:
-    run("quantize", "--model", trained, "--out", tmp_path / "int8")
+    run.done("quantize", "--model", trained, "--out", tmp_path / "int8")
     evaluate = ("evaluate", "--data", data / "valid.tsv", "--json", "--device", "cpu", "--metrics", "loss")
     losses = [
-        json.loads(run(*evaluate, "--model", model)[0])["metrics"]["loss"]
+        json.loads(run.done(*evaluate, "--model", model).out)["metrics"]["loss"]
         for model in (trained, tmp_path / "int8")
     ]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
     command = ("translate", "--model", tmp_path / "int8", "--src", data / "valid.tsv", "--device", "cpu")
-    assert len(run(*command, "--ctc_weight", 0.3)[0].splitlines()) == 10
+    assert len(run.done(*command, "--ctc_weight", 0.3).lines) == 10
 
 
 def test_mistakes(run: Run, data: Path, trained: Path, tmp_path: Path) -> None:
     train = ("train", "--config", data / "options.yaml", "--out", tmp_path / "run")
     files = ("--train", data / "train.tsv", "--valid", data / "valid.tsv")
-    _, said = run(*train, *files, "--ctc_weight", 0, code=2)
+    said = run.done(*train, *files, "--ctc_weight", 0, code=2).err
     assert "--valid_ctc_weight needs a model with a CTC output: --ctc_weight." in said
-    _, said = run(*train, *files, "--encoder_pyramid", "1,x", code=2)
+    said = run.done(*train, *files, "--encoder_pyramid", "1,x", code=2).err
     assert "Expected --encoder_pyramid as numbers with commas between them, got 1,x." in said
-    run(*train, *files, "--ctc_weight", 0, "--valid_ctc_weight", 0, "--max_epochs", 1)
+    run.done(*train, *files, "--ctc_weight", 0, "--valid_ctc_weight", 0, "--max_epochs", 1)
     command = ("translate", "--model", tmp_path / "run", "--src", data / "valid.tsv", "--device", "cpu")
-    _, said = run(*command, "--ctc_weight", 0.3, code=2)
+    said = run.done(*command, "--ctc_weight", 0.3, code=2).err
     assert "Expected --ctc_weight 0 with a model that has no CTC output, got 0.3." in said
     both = ("--model", trained, "--model", trained, "--src", data / "valid.tsv", "--device", "cpu")
-    _, said = run("translate", *both, "--ctc_weight", 0.3, code=2)
+    said = run.done("translate", *both, "--ctc_weight", 0.3, code=2).err
     assert "Expected --ctc_weight 0 with an ensemble, got 0.3." in said
 
 
 def test_no_replacement_of_unknown_tokens_where_places_are_shorter(run: Run, tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text("a b c d\tA B C D\n" * 20)
     train = ("train", "--train", tmp_path / "train.tsv", "--out", tmp_path / "run", "--hidden_size", 4)
-    run(*train, "--encoder_pyramid", "2", "--max_epochs", 1, "--device", "cpu")
-    _, said = run("translate", "--model", tmp_path / "run", "--replace_unk", code=2)
+    run.done(*train, "--encoder_pyramid", "2", "--max_epochs", 1, "--device", "cpu")
+    said = run.done("translate", "--model", tmp_path / "run", "--replace_unk", code=2).err
     assert "--replace_unk: the memory of this model has no place for each token." in said
 
 

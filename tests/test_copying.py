@@ -12,9 +12,10 @@ import pytest
 import reference
 from checks import assert_close, bits, double
 from models import as_batch, double_parameters, make_model
-from networks import OPTIONS, Ragged, batch_for, name_of, pairwise, random_parameters, small_network
+from network_checks import SMOOTHING, check_gradients, check_pytorch, check_reference
+from networks import OPTIONS, Ragged, batch_for, name_of, pairwise, small_network
 from place import size
-from reference import autodiff, copying, network
+from reference import copying, network
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig, Translator
 from seq2seq_fast.copying import CopySource
 from seq2seq_fast.corpus import cached_tsv
@@ -25,7 +26,6 @@ from seq2seq_fast.tokenizers import SpaceTokenizer
 from seq2seq_fast.tsv import read_tsv
 from seq2seq_fast.vocab import Vocabulary
 
-SMOOTHING = 0.1
 ROWS = [  # what is between the attention and the output, and around it
     row | {"copy_attention": True}
     for row in pairwise(
@@ -52,21 +52,8 @@ def test_batches_have_what_the_tests_are_about(rng: np.random.Generator) -> None
 
 @pytest.mark.parametrize("row", ROWS[:4], ids=name_of)
 def test_reference(row: dict[str, Any], rng: np.random.Generator) -> None:
-    """The reference's own gradients, by finite differences."""
     o = reference.Options(**small_network(row))
-    batch = batch_for(o, rng, 3, 5, 4)
-    params = double(random_parameters(o, rng, scale=2.0))
-
-    def loss(p: Any) -> Any:
-        pairs = zip(batch.pairs(), batch.copied(), strict=True)
-        return sum(copying.sequence(o, p, x, ids, y, SMOOTHING)[0] for (x, y, _), ids in pairs)
-
-    gradients = reference.vjp(loss, [params], np.ones(()))[0]
-    for name, x in params.items():
-        direction = rng.standard_normal(x.shape)
-        expected = autodiff.directional_derivative(lambda: float(loss(params)), x, direction)
-        terms = gradients[name] * direction
-        assert abs(float(np.sum(terms)) - expected) <= 1e-6 * (np.abs(terms).sum() + 1e-3), name
+    check_reference(o, batch_for(o, rng, 3, 5, 4), rng)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -76,29 +63,16 @@ def test_loss_gradients_and_scores(row: dict[str, Any], dropout: float, rng: np.
     o, batch = model.config, batch_for(model.config, rng, 5, 7, 5)
     params = double_parameters(model)
 
-    def mean_loss(p: Any) -> Any:
-        total: Any = 0.0
-        for (source, target, example), ids in zip(batch.pairs(), batch.copied(), strict=True):
-            drop = network.dropout_of(o, seed=5, update=3, example=example)
-            total = total + copying.sequence(o, p, source, ids, target, SMOOTHING, drop)[0]
-        return total / len(batch.target)
-
-    result = model.forward_backward(as_batch(batch), update=3, seed=5, label_smoothing=SMOOTHING)
-    assert_close(result.loss, mean_loss(params) * len(batch.target), "loss")
-    gradients = {name: g.copy() for name, g in model.gradients().items()}
-    assert_close(gradients, reference.vjp(mean_loss, [params], np.ones(()))[0], "gradient", factor=2)
-
-    loss, scores, correct = 0.0, [], 0
+    check_gradients(model, batch, factor=2)
+    scores, correct = [], 0
     for (source, target, _), ids in zip(batch.pairs(), batch.copied(), strict=True):
-        total, each = copying.sequence(o, params, source, ids, target, SMOOTHING)
-        loss, scores = loss + total, [*scores, *each]
+        scores += copying.sequence(o, params, source, ids, target, SMOOTHING)[1]
         at = network.start_decoding(o, params, *reference.encode(o, params, source))
         for before, token in zip([o.bos_id, *target[:-1]], target, strict=True):
             log_p = copying.log_probs(*copying.step(o, params, at, int(before), ids), ids, 20)
             correct += int(log_p.argmax() == token)
     assert_close(model.score(as_batch(batch)), np.array(scores), "scores")
     result = model.loss(as_batch(batch), label_smoothing=SMOOTHING)
-    assert_close(result.loss, loss, "loss")
     assert_close(result.nll, -np.sum(scores), "nll")
     assert result.correct == correct
 
@@ -107,8 +81,6 @@ def test_loss_gradients_and_scores(row: dict[str, Any], dropout: float, rng: np.
 def test_agrees_with_pytorch(
     torch: Any, rng: np.random.Generator, score: str, feeding: bool, tied: bool
 ) -> None:
-    from torch_network import TorchNetwork
-
     options = {
         "source_vocab_size": 60,
         "target_vocab_size": size(1100, 130),
@@ -123,13 +95,7 @@ def test_agrees_with_pytorch(
     }
     model = make_model(options, rng, scale=1.0)
     batch = batch_for(model.config, rng, 9, *size((40, 12), (9, 5)))
-    loss, gradients, log_p = TorchNetwork(model.config, double_parameters(model)).forward_backward(
-        batch, SMOOTHING
-    )
-    result = model.forward_backward(as_batch(batch), label_smoothing=SMOOTHING)
-    assert_close(result.loss, loss, "loss")
-    assert_close(model.score(as_batch(batch)), log_p, "scores")
-    assert_close(model.gradients(), gradients, "gradient")
+    check_pytorch(model, batch)
 
 
 def test_improbable_targets_have_finite_gradients(rng: np.random.Generator) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,8 @@ import numpy as np
 import pytest
 
 from checks import bits
+from command_line import Run
+from models import lively
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig, Trainer, Translator
 from seq2seq_fast.augmentation import Augmentation
 from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
@@ -249,11 +248,7 @@ def folder(request: Any, manifest: Manifest, tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.mktemp("model")
     settings = {"normalization": request.param, "deltas": 2, "stack": 2}
     front_end = FrontEnd.fit(manifest.sequences, manifest.groups, **settings)
-    model = Seq2Seq(config(front_end.width), seed=5)
-    for name, values in model.parameters().items():
-        if "embedding" in name or "output" in name:
-            values *= 8
-    save_model(path, model, target=TARGET, front_end=front_end)
+    save_model(path, lively(config(front_end.width)), target=TARGET, front_end=front_end)
     return path
 
 
@@ -324,24 +319,6 @@ def test_an_ensemble_has_one_front_end(folder: Path, tmp_path: Path) -> None:
 
 # ---- the command line
 
-Run = Callable[..., list[str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command line in this process; return the lines of its output, or of its complaint."""
-
-    def call(*arguments: object, stdin: str = "", code: int = 0) -> list[str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin.encode()))))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        assert (end.value.code or 0) == code, err
-        return (err if code else out).splitlines()
-
-    return call
-
 
 OPTIONS: tuple[object, ...] = (
     *("--data_type", "features", "--normalization", "group", "--deltas", 1, "--feature_noise", 0.1),
@@ -372,7 +349,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_command_line_learns_from_features(trained: Path, data: Path, run: Run, tmp_path: Path) -> None:
     metrics = ("--metrics", "token_error_rate,exact_match,loss,perplexity", "--out", tmp_path / "o")
-    text = run("evaluate", "--model", trained, "--data", data / "valid.tsv", "--json", *metrics)
+    text = run.done("evaluate", "--model", trained, "--data", data / "valid.tsv", "--json", *metrics).lines
     record = json.loads(text[0])
     assert record["sources"] == 40
     assert record["metrics"]["token_error_rate"] < 0.3
@@ -384,15 +361,15 @@ def test_the_command_line_learns_from_features(trained: Path, data: Path, run: R
 
 
 def test_translate_reads_manifests(trained: Path, data: Path, run: Run, tmp_path: Path) -> None:
-    lines = run("translate", "--model", trained, "--src", data / "valid.tsv")
+    lines = run.done("translate", "--model", trained, "--src", data / "valid.tsv").lines
     assert len(lines) == 40
-    same = run("translate", "--model", trained, "--src", data / "valid.tsv", "--batch_size", 3)
+    same = run.done("translate", "--model", trained, "--src", data / "valid.tsv", "--batch_size", 3).lines
     assert same == lines
-    by_tokens = run("translate", "--model", trained, "--src", data / "valid.tsv", "--batch_size", 20,
-                    "--batch_type", "tokens")  # fmt: skip
+    by_tokens = run.done("translate", "--model", trained, "--src", data / "valid.tsv", "--batch_size", 20,
+                    "--batch_type", "tokens").lines  # fmt: skip
     assert by_tokens == lines
     absolute = f"#features\tgroup\n{data / 'valid.npz'}#3\tberta\n"
-    found = run("translate", "--model", trained, "--json", "--with_attention", stdin=absolute)
+    found = run.done("translate", "--model", trained, "--json", "--with_attention", stdin=absolute).lines
     record = json.loads(found[0])
     assert record["source"] == f"{data / 'valid.npz'}#3"
     assert record["hypotheses"][0]["text"] == lines[3]
@@ -404,7 +381,7 @@ def test_translate_reads_manifests(trained: Path, data: Path, run: Run, tmp_path
 
 
 def test_what_translator_and_command_line_say_is_the_same(trained: Path, data: Path, run: Run) -> None:
-    lines = run("translate", "--model", trained, "--src", data / "valid.tsv", "--with_score")
+    lines = run.done("translate", "--model", trained, "--src", data / "valid.tsv", "--with_score").lines
     valid = read_manifest(data / "valid.tsv")
     with Translator(trained / "best") as translator:
         raw = [valid.sequences[i] for i in range(len(valid))]
@@ -421,16 +398,18 @@ def test_speakers_that_training_did_not_know(trained: Path, data: Path, run: Run
     (tmp_path / "x.tsv").write_text("#features\tspeaker\n" + "\n".join(lines) + "\n")
     same = [line.replace("x.npz#", f"{tmp_path / 'y.npz'}#").replace("carla", "doris") for line in lines]
     np.savez(tmp_path / "y.npz", features=np.concatenate(arrays) - 40, lengths=[len(x) for x in arrays])
-    found = run("translate", "--model", trained, "--src", tmp_path / "x.tsv")
-    shifted = run("translate", "--model", trained, stdin="#features\tspeaker\n" + "\n".join(same) + "\n")
+    found = run.done("translate", "--model", trained, "--src", tmp_path / "x.tsv").lines
+    shifted = run.done(
+        "translate", "--model", trained, stdin="#features\tspeaker\n" + "\n".join(same) + "\n"
+    ).lines
     assert sum(a == b for a, b in zip(found, shifted, strict=True)) >= 18
 
 
 def test_a_run_of_features_is_resumed(data: Path, run: Run, tmp_path: Path) -> None:
     files = ("--train", data / "valid.tsv", "--valid", data / "valid.tsv", *OPTIONS)
-    run("train", *files, "--out", tmp_path / "whole", "--train_steps", 6)
-    run("train", *files, "--out", tmp_path / "parts", "--train_steps", 3)
-    run("train", "--out", tmp_path / "parts", "--train_steps", 6, "--resume")
+    run.done("train", *files, "--out", tmp_path / "whole", "--train_steps", 6)
+    run.done("train", *files, "--out", tmp_path / "parts", "--train_steps", 3)
+    run.done("train", "--out", tmp_path / "parts", "--train_steps", 6, "--resume")
     for name in ("model.safetensors", "front_end.safetensors", "config.json"):
         whole, parts = (tmp_path / out / "last" / name for out in ("whole", "parts"))
         assert whole.read_bytes() == parts.read_bytes(), name
@@ -452,44 +431,44 @@ def test_options_that_do_not_fit(
     data: Path, run: Run, tmp_path: Path, arguments: tuple[object, ...], message: str
 ) -> None:
     files = ("--train", data / "train.tsv", "--out", tmp_path / "run", "--data_type", "features")
-    assert message in "\n".join(run("train", *files, *arguments, code=2))
+    assert message in run.done("train", *files, *arguments, code=2).err
 
 
 def test_data_that_are_wrong(trained: Path, data: Path, run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "wide.npz", a=np.zeros((2, 5), np.float32))
     (tmp_path / "wide.tsv").write_text("#features\tgroup\nwide.npz#a\tanna\tx\n")
-    message = "\n".join(run("translate", "--model", trained, "--src", tmp_path / "wide.tsv", code=2))
+    message = run.done("translate", "--model", trained, "--src", tmp_path / "wide.tsv", code=2).err
     assert "wide.tsv: [features] Expected feature vectors of 4 values, got 5" in message
     (tmp_path / "none.tsv").write_text(f"{data / 'valid.npz'}#0\tx\n")
-    message = "\n".join(run("evaluate", "--model", trained, "--data", tmp_path / "none.tsv", code=2))
+    message = run.done("evaluate", "--model", trained, "--data", tmp_path / "none.tsv", code=2).err
     assert "none.tsv: [front end] Expected groups, as normalization is by group; got none" in message
     np.savez_compressed(tmp_path / "small.npz", a=np.zeros((2, 4), np.float32))
     (tmp_path / "small.tsv").write_text("#features\tgroup\nsmall.npz#a\tanna\tx\n")
     source = ("translate", "--model", trained, "--src", tmp_path / "small.tsv")
-    assert "it is compressed" in "\n".join(run(*source, code=2))
-    assert len(run(*source, "--features_in_memory")) == 1
+    assert "it is compressed" in run.done(*source, code=2).err
+    assert len(run.done(*source, "--features_in_memory").lines) == 1
     (tmp_path / "prefix.txt").write_text("no such token\n")
     prefix = ("--features_in_memory", "--target_prefix", tmp_path / "prefix.txt")
-    assert "is not in the target vocabulary" in "\n".join(run(*source, *prefix, code=2))
+    assert "is not in the target vocabulary" in run.done(*source, *prefix, code=2).err
     manifest = f"#features\tgroup\n{tmp_path / 'small.npz'}#a\tanna\tx\n"
     evaluate = ("evaluate", "--model", trained, "--data", "-", "--features_in_memory", "--json")
-    assert json.loads(run(*evaluate, stdin=manifest)[0])["sources"] == 1
+    assert run.done(*evaluate, stdin=manifest).records[0]["sources"] == 1
     (tmp_path / "t.txt").write_text("a\n")
     score = ("score", "--model", trained, "--src", tmp_path / "t.txt", "--tgt", tmp_path / "t.txt")
-    assert "the sources of this model are feature vectors" in "\n".join(run(*score, code=2))
+    assert "the sources of this model are feature vectors" in run.done(*score, code=2).err
 
 
 def test_quantize_average_and_info_keep_the_front_end(
     trained: Path, data: Path, run: Run, tmp_path: Path
 ) -> None:
-    run("quantize", "--model", trained, "--out", tmp_path / "small")
-    run("average", "--run", trained, "--out", tmp_path / "mean")
+    run.done("quantize", "--model", trained, "--out", tmp_path / "small")
+    run.done("average", "--run", trained, "--out", tmp_path / "mean")
     for folder in (tmp_path / "small", tmp_path / "mean"):
-        assert len(run("translate", "--model", folder, "--src", data / "valid.tsv")) == 40
+        assert len(run.done("translate", "--model", folder, "--src", data / "valid.tsv").lines) == 40
         front_end = load_model(folder).front_end
         assert front_end is not None
         assert sorted(front_end.statistics) == ["anna", "berta"]
-    facts = json.loads(run("info", "--model", trained, "--json")[0])
+    facts = json.loads(run.done("info", "--model", trained, "--json").lines[0])
     assert facts["front_end"]["normalization"] == "group"
     assert facts["front_end"]["groups"] == 2
 

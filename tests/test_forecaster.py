@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import seq2seq_fast
 from checks import bits
-from seq2seq_fast import Forecaster, TimeSeries, Trainer
+from seq2seq_fast import Forecaster, TimeSeries, Trainer, nn
 from seq2seq_fast.files import load_model
 from seq2seq_fast.forecasting import (
     ForecastConfig,
@@ -183,6 +184,18 @@ def test_closed(tmp_path: Path) -> None:
         forecaster.predict(pasts(8)[0])
 
 
+@pytest.mark.cpu_only("the CPU's memory is counted")
+def test_memory_is_given_back(tmp_path: Path) -> None:
+    path = folder(tmp_path, hidden=256)
+    seq2seq_fast.release_memory()
+    before = seq2seq_fast.memory_stats()["in_use"]
+    with Forecaster(path) as forecaster:
+        forecaster.predict(pasts(8)[0], seed=1)
+        assert seq2seq_fast.memory_stats()["in_use"] > before + (1 << 20)
+    assert seq2seq_fast.memory_stats()["in_use"] <= before + 4096
+    assert seq2seq_fast.memory_stats()["kept"] < 1 << 20
+
+
 def test_threads_of_callers(tmp_path: Path) -> None:
     """Calls at once give what calls one by one give."""
     with Forecaster(folder(tmp_path)) as forecaster:
@@ -208,6 +221,15 @@ def test_compute_types(tmp_path: Path, compute_type: str) -> None:
     with Forecaster(path) as exact, Forecaster(path, compute_type=compute_type) as rounded:
         a, b = (f.predict(past, num_samples=0).mean for f in (exact, rounded))
         assert not np.array_equal(a, b) and np.allclose(a, b, atol=0.1)
+        assert (exact.compute_type, rounded.compute_type) == ("float32", compute_type)
+
+
+def test_the_fastest_compute_type(tmp_path: Path) -> None:
+    """The one that a Translator, a layer and an op would take."""
+    with Forecaster(folder(tmp_path), compute_type="auto") as forecaster:
+        assert forecaster.compute_type == nn.LSTM(4, 4, compute_type="auto").compute_type
+    with pytest.raises(ValueError, match="compute_type"):
+        Forecaster(tmp_path / "model", compute_type="float8")
 
 
 # ---- folders

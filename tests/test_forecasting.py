@@ -22,7 +22,6 @@ from seq2seq_fast.forecasting import (
 )
 from seq2seq_fast.forecasting import metrics as score
 from seq2seq_fast.forecasting.calendar import calendar_features
-from seq2seq_fast.forecasting.evaluation import seasonal_naive
 from seq2seq_fast.forecasting.prediction import forecast, series_id
 from seq2seq_fast.forecasting.scaling import fill_forward, window_scaling
 from seq2seq_fast.forecasting.windows import Prepared, make_windows
@@ -358,14 +357,6 @@ def test_figures(rng: np.random.Generator) -> None:
 def test_rolling_origins() -> None:
     assert rolling_origins(20, 4, begin=10).tolist() == list(range(10, 17))
     assert rolling_origins(20, 4, begin=10, end=17, stride=2).tolist() == [10, 12]
-
-
-def test_seasonal_naive() -> None:
-    series = TimeSeries(np.tile([1.0, 2.0, 4.0], 5))
-    assert seasonal_naive([series], 4, 3, begin=6) == {"mse": 0, "mae": 0}
-    assert seasonal_naive([series], 1, 1, begin=6, end=9, deviation=[2.0])["mae"] == pytest.approx(
-        (3 + 1 + 2) / 6
-    )
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +13,8 @@ import numpy as np
 import pytest
 
 from checks import assert_says
+from command_line import Run
+from models import SOURCE, WORDS, lively, plain, sentences
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig, Translator
 from seq2seq_fast import lexical_model as learning
 from seq2seq_fast.data import Dataset
@@ -33,9 +33,7 @@ from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import SpaceTokenizer
 from seq2seq_fast.vocab import Vocabulary
 
-WORDS = [f"w{i}" for i in range(20)]
 LETTERS = list("abcdefghijklmnopqrst")
-SOURCE = TextField(SpaceTokenizer(), Vocabulary.build(dict.fromkeys(WORDS, 1)), eos=True)
 TARGET = TextField(SpaceTokenizer(), Vocabulary.build(dict.fromkeys(LETTERS, 1)))
 DICTIONARY = dict(zip(WORDS, LETTERS[7:] + LETTERS[:7], strict=True))
 V = len(TARGET.vocabulary)
@@ -48,11 +46,6 @@ EVERYTHING: dict[str, Any] = {
     "return_scores": True,
     "return_token_scores": True,
 }
-
-
-def sentences(count: int, seed: int = 0) -> list[list[str]]:
-    rng = np.random.default_rng(seed)
-    return [[WORDS[i] for i in rng.integers(0, 20, rng.integers(1, 9))] for _ in range(count)]
 
 
 def translated(sentence: list[str], rng: np.random.Generator) -> list[str]:
@@ -235,11 +228,7 @@ def make_model(**changes: Any) -> Seq2Seq:
         "encoder_hidden": 17,
         "decoder_hidden": 33,
     }
-    model = Seq2Seq(Seq2SeqConfig(**sizes | changes), seed=5)
-    for name, values in model.parameters().items():
-        if "embedding" in name or "output" in name:
-            values *= 8
-    return model
+    return lively(Seq2SeqConfig(**sizes | changes))
 
 
 def model_folder(path: Path, **changes: Any) -> Path:
@@ -371,13 +360,6 @@ def test_a_newer_format_is_refused(folder: Path) -> None:
 # ---- what comes out
 
 
-def plain(result: Any) -> list[Any]:
-    return [
-        [array.tobytes() for array in value] if name in ("token_scores", "attention") else value
-        for name, value in vars(result).items()
-    ]
-
-
 def expected_ids(source: list[str], *others: int) -> list[int]:
     shortlist = some_shortlist()
     ids = {EOS, UNK, 7, 11, *others}
@@ -505,25 +487,15 @@ def test_a_vocabulary_map_of_ctranslate2() -> None:
 # ---- the command line
 
 
-def run(*arguments: Any, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "seq2seq_fast", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-    )
-
-
-@pytest.mark.cpu_only("processes of their own, on the CPU")
-def test_on_the_command_line(tmp_path: Path) -> None:
+@pytest.mark.cpu_only("options go the same way to a translator on a device")
+def test_on_the_command_line(tmp_path: Path, run: Run) -> None:
     pytest.importorskip("typer")
     folder, data = model_folder(tmp_path / "model"), write_pairs(tmp_path / "pairs.tsv")
     text = "".join(" ".join(one) + "\n" for one in [*sentences(5, seed=4), []])
-    refused = run("translate", "--model", folder, "--use_vmap", stdin=text)
-    assert refused.returncode == 2 and "seq2seq-fast shortlist makes one" in refused.stderr
-    made = run("shortlist", "--model", folder, "--data", data, "--best", 2, "--frequent", 1)
-    assert made.returncode == 0, made.stderr
-    assert "1 always, of 24" in made.stdout
+    refused = run.done("translate", "--model", folder, "--use_vmap", stdin=text, code=2)
+    assert "seq2seq-fast shortlist makes one" in refused.err
+    made = run.done("shortlist", "--model", folder, "--data", data, "--best", 2, "--frequent", 1)
+    assert "1 always, of 24" in made.out
     with Translator(folder) as translator:
         sources = [line.split() for line in text.splitlines()]
         expected = translator.translate_batch(
@@ -533,16 +505,12 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert expected != free
     options = ["translate", "--model", folder, "--max_length", 9, "--json"]
     for more in ((), ("--batch_size", 2)):
-        done = run(*options, "--use_vmap", *more, stdin=text)
-        assert done.returncode == 0, done.stderr
-        tokens = [json.loads(line)["hypotheses"] for line in done.stdout.splitlines()]
+        records = run.done(*options, "--use_vmap", *more, stdin=text).records
+        tokens = [record["hypotheses"] for record in records]
         assert [one[0]["tokens"] if one else [] for one in tokens] == [r.hypotheses[0] for r in expected]
-    told = run("info", "--model", folder, "--json")
-    assert json.loads(told.stdout)["shortlist"]["always"] == 1
-    evaluated = run("evaluate", "--model", folder, "--data", data, "--use_vmap", "--beam_size", 1)
-    assert evaluated.returncode == 0, evaluated.stderr
+    assert run.done("info", "--model", folder, "--json").records[0]["shortlist"]["always"] == 1
+    run.done("evaluate", "--model", folder, "--data", data, "--use_vmap", "--beam_size", 1)
     (tmp_path / "map").write_text("\ta\nw1 w2\tb\n")
-    mapped = run("shortlist", "--model", folder, "--vmap", tmp_path / "map")
-    assert "1 lines of more than one source token were left out" in mapped.stdout
-    both = run("shortlist", "--model", folder)
-    assert both.returncode == 2 and "--data or --vmap" in both.stderr
+    mapped = run.done("shortlist", "--model", folder, "--vmap", tmp_path / "map")
+    assert "1 lines of more than one source token were left out" in mapped.out
+    assert "--data or --vmap" in run.done("shortlist", "--model", folder, code=2).err

@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 
 from checks import assert_says
-from seq2seq_fast import Seq2Seq, Seq2SeqConfig, Translator
+from models import SOURCE, lively, plain, sentences
+from seq2seq_fast import Seq2SeqConfig, Translator
 from seq2seq_fast.files import save_model
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import SpaceTokenizer
 from seq2seq_fast.vocab import Vocabulary
 
-WORDS = [f"w{i}" for i in range(20)]
 LETTERS = "abcdefghijklm"
-SOURCE = TextField(SpaceTokenizer(), Vocabulary.build(dict.fromkeys(WORDS, 1)), eos=True)
 TARGET = TextField(SpaceTokenizer(), Vocabulary.build(dict.fromkeys(LETTERS, 1)))
 EVERYTHING: dict[str, Any] = {
     "max_decoding_length": 10,
@@ -39,19 +38,14 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Translator]
         encoder_hidden=17,
         decoder_hidden=33,
     )
-    model = Seq2Seq(config, seed=5)
-    for name, values in model.parameters().items():
-        if "embedding" in name or "output" in name:
-            values *= 8
     path = tmp_path_factory.mktemp("model")
-    save_model(path, model, source=SOURCE, target=TARGET)
+    save_model(path, lively(config), source=SOURCE, target=TARGET)
     with Translator(path, inter_threads=2, intra_threads=1) as opened:
         yield opened
 
 
 def sources() -> list[list[str]]:
-    rng = np.random.default_rng(3)
-    return [[WORDS[i] for i in rng.integers(0, 20, rng.integers(1, 9))] for _ in range(9)]
+    return sentences(9, seed=3)
 
 
 def vocabularies() -> list[list[str] | None]:
@@ -66,13 +60,6 @@ def vocabularies() -> list[list[str] | None]:
         None,
         list("m"),
         list("abc"),
-    ]
-
-
-def plain(result: Any) -> list[Any]:
-    return [
-        [array.tobytes() for array in value] if name in ("token_scores", "attention") else value
-        for name, value in vars(result).items()
     ]
 
 

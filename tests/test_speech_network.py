@@ -3,22 +3,26 @@ losses, gradients, scores and search against reference and PyTorch."""
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
 import pytest
 
 import reference
-from checks import assert_close, bits, double
+from checks import assert_close
 from models import as_batch, double_parameters, make_model
-from networks import OPTIONS, Ragged, batch_for, name_of, pairwise, random_parameters, small_network
+from network_checks import (
+    check_gradients,
+    check_pytorch,
+    check_reference,
+    check_search,
+    check_steps,
+    check_threads,
+)
+from networks import OPTIONS, Ragged, batch_for, name_of, pairwise, small_network
 from place import size
-from reference import autodiff, network
 from seq2seq_fast import Seq2Seq, Seq2SeqConfig
-from seq2seq_fast.search import beam_search
 
-SMOOTHING = 0.1
 ROWS = pairwise(
     {name: values for name, values in OPTIONS.items() if not name.startswith(("attention_d", "decoder_l"))}
     | {
@@ -59,53 +63,26 @@ def small(
     return model, batch_for(model.config, rng, count, 11, 5)
 
 
-def total_loss(o: Any, p: Any, batch: Ragged, drop: Any = None) -> Any:
-    total: Any = 0.0
-    for source, target, example in batch.pairs():
-        dropped = network.no_dropout if drop is None else drop(example)
-        total = total + reference.sequence_loss(o, p, source, target, SMOOTHING, dropped)
-    return total
-
-
 @pytest.mark.parametrize("row", ROWS[:5], ids=name_of)
 def test_reference(row: dict[str, Any], rng: np.random.Generator) -> None:
-    """The reference's own gradients, by finite differences."""
     o = reference.Options(**small_network(row | {"ctc_weight": 0.4, "location_filters": 2}))
-    batch = batch_for(o, rng, 3, 9, 4)
-    params = double(random_parameters(o, rng, scale=2.0))
-    gradients = reference.vjp(lambda p: total_loss(o, p, batch), [params], np.ones(()))[0]
-    for name, x in params.items():
-        direction = rng.standard_normal(x.shape)
-        expected = autodiff.directional_derivative(lambda: float(total_loss(o, params, batch)), x, direction)
-        terms = gradients[name] * direction
-        assert abs(float(np.sum(terms)) - expected) <= 1e-6 * (np.abs(terms).sum() + 1e-3), name
+    check_reference(o, batch_for(o, rng, 3, 9, 4), rng)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
 def test_loss_and_gradients(row: dict[str, Any], dropout: float, rng: np.random.Generator) -> None:
     model, batch = small(rng, row, dropout=dropout)
-    o, params, tokens = model.config, double_parameters(model), len(batch.target)
-    assert {name: view.shape for name, view in model.parameters().items()} == reference.parameter_shapes(o)
-
-    def mean_loss(p: Any) -> Any:
-        return total_loss(o, p, batch, lambda i: network.dropout_of(o, 5, 3, i)) / tokens
-
-    result = model.forward_backward(as_batch(batch), update=3, seed=5, label_smoothing=SMOOTHING)
-    assert_close(result.loss, mean_loss(params) * tokens, "loss")
-    gradients = {name: g.copy() for name, g in model.gradients().items()}
-    assert_close(gradients, reference.vjp(mean_loss, [params], np.ones(()))[0], "gradient", factor=3)
-    result = model.loss(as_batch(batch), label_smoothing=SMOOTHING)
-    assert_close(result.loss, total_loss(o, params, batch), "loss without dropout")
+    shapes = {name: view.shape for name, view in model.parameters().items()}
+    assert shapes == reference.parameter_shapes(model.config)
+    check_gradients(model, batch)
 
 
 @pytest.mark.parametrize("row", OTHERS, ids=name_of)
 def test_without_attention(row: dict[str, Any], rng: np.random.Generator) -> None:
-    model, batch = small(rng, {"bidirectional": True, "attention_score": "general", "source": "tokens"} | row)
-    o, params = model.config, double_parameters(model)
-    model.forward_backward(as_batch(batch), label_smoothing=SMOOTHING)
-    expected = reference.vjp(lambda p: total_loss(o, p, batch) / len(batch.target), [params], np.ones(()))[0]
-    assert_close({name: g.copy() for name, g in model.gradients().items()}, expected, "gradient", factor=3)
+    check_gradients(
+        *small(rng, {"bidirectional": True, "attention_score": "general", "source": "tokens"} | row)
+    )
 
 
 @pytest.mark.parametrize("front", [{}, {"pyramid_skips": True}, {"conv_layers": 2, "encoder_pyramid": "1,2"}])
@@ -113,8 +90,6 @@ def test_without_attention(row: dict[str, Any], rng: np.random.Generator) -> Non
 def test_agrees_with_pytorch(
     torch: Any, rng: np.random.Generator, cell: str, cumulative: bool, front: dict[str, Any]
 ) -> None:
-    from torch_network import TorchNetwork
-
     options = {
         "source_features": 39,
         "target_vocab_size": 40,
@@ -139,78 +114,31 @@ def test_agrees_with_pytorch(
     assert len(state.memory) == sum(
         -(-len(x) // (8 if front.get("conv_layers") else 6)) for x, _, _ in batch.pairs()
     )
-    loss, gradients, log_p = TorchNetwork(model.config, double_parameters(model)).forward_backward(
-        batch, SMOOTHING
-    )
-    result = model.forward_backward(as_batch(batch), label_smoothing=SMOOTHING)
-    assert_close(result.loss, loss, "loss")
-    assert_close(model.score(as_batch(batch)), log_p, "scores")
-    assert_close(model.gradients(), gradients, "gradient")
+    check_pytorch(model, batch)
 
 
 @pytest.mark.parametrize("row", ROWS[:6], ids=name_of)
 def test_steps_follow_the_reference(row: dict[str, Any], rng: np.random.Generator) -> None:
-    """Rows that change places, multiply and end take along what they have attended to."""
     model, batch = small(rng, row | {"location_filters": 3}, count=4)
-    o, params = model.config, double_parameters(model)
-    state = model.encode(batch.source, batch.source_lengths, max_rows=6)
-    encoded = [reference.encode(o, params, source) for source, _, _ in batch.pairs()]
-    assert_close(state.memory, np.concatenate([memory for memory, _ in encoded]), "memory")
+    state = model.encode(batch.source, batch.source_lengths)
+    params = double_parameters(model)
+    ends = [reference.encode(model.config, params, source)[1] for source, _, _ in batch.pairs()]
     for layer, last in enumerate(state.last):
-        parts = [
-            np.stack([states[layer][i] for _, states in encoded]) for i in range(len(encoded[0][1][layer]))
-        ]
+        parts = [np.stack([states[layer][i] for states in ends]) for i in range(len(ends[0][layer]))]
         assert_close([part for part in last if part is not None], parts, "last states")
-    at = [network.start_decoding(o, params, *parts) for parts in encoded]
-    tokens, parents = [o.bos_id] * 4, [0, 1, 2, 3]
-    for count in (4, 4, 6, 3, 3):
-        log_probs, _ = model.decoder.step(state, np.array(tokens), np.array(parents))
-        at = [copy.copy(at[p]) for p in parents]
-        expected = [network.decode(o, params, a, token) for a, token in zip(at, tokens, strict=True)]
-        assert_close(log_probs, np.stack([reference.log_softmax(logits) for logits, _ in expected]), "log P")
-        in_place = count == len(at)  # as a greedy search
-        parents = list(range(count)) if in_place else rng.integers(0, len(at), count).tolist()
-        tokens = rng.integers(0, o.target_vocab_size, count).tolist()
+    check_steps(model, batch, rng)
 
 
 @pytest.mark.parametrize("row", ROWS[:6], ids=name_of)
 def test_search(own_products: None, row: dict[str, Any], rng: np.random.Generator, threads: Any) -> None:
-    """It is that over its own steps, and its bits do not depend on company or threads."""
-    model, batch = small(rng, row, count=6)
-    o = model.config
-    options = {"beam_size": 3, "num_hypotheses": 3, "max_decoding_length": 7}
-    found = model.generate(batch.source, batch.source_lengths, **options)
-    state = model.encode(batch.source, batch.source_lengths, max_rows=18)
-
-    def step(parents: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        return model.decoder.step(state, tokens, parents)[0]
-
-    expected = beam_search(
-        step, batch_size=6, vocab_size=o.target_vocab_size, bos_id=o.bos_id, eos_id=o.eos_id, **options
-    )
-    for ours, theirs in zip(found, expected, strict=True):
-        assert [h.tokens for h in ours] == [h.tokens for h in theirs]
-        assert_close(np.array([h.log_prob for h in ours]), np.array([h.log_prob for h in theirs]), "scores")
-    threads(2)
-    for r in range(6):
-        one = batch.take([r])
-        (alone,) = model.generate(one.source, one.source_lengths, **options)
-        assert [(h.tokens, bits(h.token_scores)) for h in alone] == [
-            (h.tokens, bits(h.token_scores)) for h in found[r]
-        ]
+    check_search(*small(rng, row, count=6), threads)
 
 
 @pytest.mark.parametrize("row", ROWS[:3], ids=name_of)
 def test_gradients_do_not_depend_on_threads(
     row: dict[str, Any], rng: np.random.Generator, threads: Any
 ) -> None:
-    model, batch = small(rng, row | {"ctc_weight": 0.3, "location_filters": 3}, count=9)
-    results = []
-    for count in (1, 2):
-        threads(count)
-        model.forward_backward(as_batch(batch))
-        results.append(bits(model.gradients()))
-    assert results[0] == results[1]
+    check_threads(*small(rng, row | {"ctc_weight": 0.3, "location_filters": 3}, count=9), threads)
 
 
 def test_a_target_that_does_not_fit_counts_nothing(rng: np.random.Generator) -> None:

@@ -16,16 +16,15 @@ import numpy as np
 import pytest
 
 import seq2seq_fast
+from models import SOURCE, WORDS, lively, plain, sentences
 from place import size
-from seq2seq_fast import Seq2Seq, Seq2SeqConfig, TranslationResult, Translator
+from seq2seq_fast import Seq2Seq, Seq2SeqConfig, Translator
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.files import load_model, save_model
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import SpaceTokenizer
 from seq2seq_fast.vocab import Vocabulary
 
-WORDS = [f"w{i}" for i in range(20)]
-SOURCE = TextField(SpaceTokenizer(), Vocabulary.build(dict.fromkeys(WORDS, 1)), eos=True)
 TARGET = TextField(SpaceTokenizer(), Vocabulary.build(dict.fromkeys("abcdefghijklm", 1)))
 SIZES: dict[str, Any] = {
     "target_vocab_size": len(TARGET.vocabulary),
@@ -38,12 +37,7 @@ SEARCH: dict[str, Any] = {"max_decoding_length": 12}
 
 
 def make(**changes: Any) -> Seq2Seq:
-    """A model of random weights that are large enough for outputs to differ."""
-    model = Seq2Seq(Seq2SeqConfig(**SIZES | changes), seed=5)
-    for name, values in model.parameters().items():
-        if "embedding" in name or "output" in name:
-            values *= 8
-    return model
+    return lively(Seq2SeqConfig(**SIZES | changes))
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +58,6 @@ def feature_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def translator(folder: Path) -> Iterator[Translator]:
     with Translator(folder) as opened:
         yield opened
-
-
-def sentences(count: int, seed: int = 0) -> list[list[str]]:
-    rng = np.random.default_rng(seed)
-    return [[WORDS[i] for i in rng.integers(0, 20, rng.integers(1, 9))] for _ in range(count)]
-
-
-def plain(result: TranslationResult) -> list[Any]:
-    """A result as values that compare bit for bit."""
-    return [
-        [array.tobytes() for array in value] if name in ("token_scores", "attention") else value
-        for name, value in vars(result).items()
-    ]
 
 
 EVERYTHING: dict[str, Any] = {"return_scores": True, "return_token_scores": True, "return_attention": True}
@@ -427,6 +408,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"return_token_scores": None}, TypeError, "return_token_scores as a bool"),
     ({"return_attention": 1}, TypeError, "return_attention"),
     ({"vocabulary": "a"}, TypeError, "vocabulary as a list, got str"),
+    ({"must_contain": {0: [["w1"]]}}, TypeError, "must_contain as a list, got dict"),
     ({"vocabulary": []}, ValueError, "vocabulary of at least one token"),
     ({"vocabulary": ["a", "zzz"]}, ValueError, "vocabulary of target tokens, got 'zzz'"),
     ({"vocabulary": [4, 17]}, ValueError, "vocabulary of ids from 0 to 16, got 17 at position 1"),

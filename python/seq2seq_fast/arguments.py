@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -60,6 +60,20 @@ def choice(op: str, name: str, value: Any, choices: Sequence[str]) -> str:
     if value not in choices:
         raise ValueError(f"[{op}] Expected {name} as one of {', '.join(choices)}, got {value!r}.")
     return value
+
+
+def as_list(op: str, name: str, value: Any) -> list[Any]:
+    """Return what can be iterated as a list, a list as it is; text and mappings are none."""
+    if type(value) is list:
+        return value
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise TypeError(f"[{op}] Expected {name} as a list, got {type(value).__name__}.")
+    return list(value)
+
+
+def only_step(step: Any) -> Any:
+    """Return [1, N, H], the states of a single step, as [N, H]."""
+    return step.reshape(step.shape[1:])
 
 
 def array(

@@ -110,13 +110,6 @@ class Checkpoint:
             parameters = file.read("parameters")
             return cls(parameters, optimizer, layout, state, settings, instruction_set, device, average)
 
-    def named_parameters(self) -> dict[str, Float32]:
-        """Return the parameters by name, views into `parameters`."""
-        return {
-            name: self.parameters[offset : offset + int(np.prod(shape))].reshape(shape)
-            for name, shape, offset, _ in self.layout
-        }
-
 
 MODELS = ("best", "last")
 """Folders of a run with the models it has come to."""

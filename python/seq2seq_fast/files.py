@@ -142,6 +142,15 @@ def _save(
             files.update(text.tokenizer.files())
     if front_end is not None and front_end.statistics:
         files[FRONT_END] = _statistics_bytes(front_end)
+    write_folder(folder, files, tensors)
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes], tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Write the files of a model's folder, config.json among them, and its weights, each file atomically.
+
+    Where a file is to become another, config.json goes first and comes last: in between the folder is no
+    model. Otherwise only the weights are written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     stale = [name for name, content in files.items() if not _holds(folder / name, content)]
     if stale:
@@ -174,7 +183,7 @@ def load_model(folder: StrPath, device: str = "cpu") -> SavedModel:
     device = resolve_device("load_model", device, auto=True)
     opened = ModelFolder.open(folder)
     layout = opened.layout()  # fits the file, so that what is made next is no larger
-    with opened.names_errors():
+    with names_errors(opened.path):
         model = Seq2Seq(opened.config, seed=None, device=device)
     for name, values in opened.parameters(layout):
         # Not through `parameters()`: once there are writable views, each call looks for changes in them.
@@ -228,19 +237,10 @@ class ModelFolder:
             _load_side(path, "target", settings["target"]),
             _load_front_end(path, settings.get("front_end")),
         )
-        with opened.names_errors():
+        with names_errors(opened.path):
             _check_vocabularies(opened.config, opened.source, opened.target)
             _check_front_end(opened.config, opened.front_end)
         return opened
-
-    @contextmanager
-    def names_errors(self) -> Iterator[None]:
-        """Turn what is wrong with a value of config.json into a ValueError that names the file."""
-        try:
-            yield
-        except (ValueError, MemoryError) as error:
-            message = error or "the model does not fit in memory"
-            raise ValueError(f"{self.path / CONFIG}: {message}") from error
 
     def weights_digest(self) -> str:
         """Return SHA-256 of the weights' file, in hexadecimal."""
@@ -252,7 +252,7 @@ class ModelFolder:
 
     def layout(self) -> quantization.Layout:
         """Return the parameters the model has, checked against the weights' file: names, shapes, dtypes."""
-        with self.names_errors():
+        with names_errors(self.path):
             layout = self.config.layout()
         with TensorFile(self.path / WEIGHTS) as weights:
             weights.expect(
@@ -279,6 +279,16 @@ class ModelFolder:
                 yield name, values
 
 
+@contextmanager
+def names_errors(folder: Path) -> Iterator[None]:
+    """Turn what is wrong with a value of a folder's config.json into a ValueError that names the file."""
+    try:
+        yield
+    except (ValueError, TypeError, MemoryError) as error:
+        message = str(error) or "the model does not fit in memory"
+        raise ValueError(f"{folder / CONFIG}: {message}") from error
+
+
 def read_config(folder: StrPath) -> dict[str, Any]:
     """Read and check the outer fields of a folder's config.json; `load_model` says what is raised."""
     path = Path(folder) / CONFIG
@@ -286,7 +296,7 @@ def read_config(folder: StrPath) -> dict[str, Any]:
     version = config["format_version"]
     required: tuple[str, ...] = ("format_version", "kind", "model", "source", "target")
     required = required if version == 1 else (*required, "compute_type")
-    _check_fields(path, "", config, required=required, optional=["front_end"])
+    check_fields(path, "", config, required=required, optional=["front_end"])
     stored = config.get("compute_type", "float32")
     if stored not in quantization.COMPUTE_TYPES:
         known = ", ".join(quantization.COMPUTE_TYPES)
@@ -343,7 +353,7 @@ def _load_side(folder: Path, name: str, settings: Any) -> TextField | None:
     if settings is None:
         return None
     path = folder / CONFIG
-    _check_fields(path, f"{name}.", settings, required=("tokenizer", "eos", "vocabulary", "special_tokens"))
+    check_fields(path, f"{name}.", settings, required=("tokenizer", "eos", "vocabulary", "special_tokens"))
     if not isinstance(settings["eos"], bool):
         raise ValueError(f"{path}: field '{name}.eos': expected true or false, got {settings['eos']!r}.")
     field = "special_tokens"
@@ -377,7 +387,7 @@ def _load_front_end(folder: Path, settings: Any) -> FrontEnd | None:
         return None
     path = folder / CONFIG
     names = ("features", "normalization", "deltas", "delta_window", "stack", "stride")
-    _check_fields(path, "front_end.", settings, required=(*names, "groups"))
+    check_fields(path, "front_end.", settings, required=(*names, "groups"))
     groups = settings["groups"]
     if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
         raise ValueError(f"{path}: field 'front_end.groups': expected a list of names, got {groups!r}.")
@@ -417,7 +427,7 @@ def _model_config(path: Path, settings: Any) -> Seq2SeqConfig:
 
     known = fields(Seq2SeqConfig)
     required = [f.name for f in known if f.default is MISSING and f.default_factory is MISSING]
-    _check_fields(path, "model.", settings, required=required, optional=[f.name for f in known])
+    check_fields(path, "model.", settings, required=required, optional=[f.name for f in known])
     types = get_type_hints(Seq2SeqConfig)
     for name, value in settings.items():
         expected = "float or null" if types[name] == float | None else types[name].__name__
@@ -454,7 +464,7 @@ def _check_vocabularies(config: Seq2SeqConfig, source: TextField | None, target:
             )
 
 
-def _check_fields(
+def check_fields(
     path: Path,
     prefix: str,
     settings: Any,
@@ -462,6 +472,7 @@ def _check_fields(
     required: tuple[str, ...] | list[str],
     optional: list[str] | None = None,
 ) -> None:
+    """Refuse settings that are no object, or of which a required field is missing or one is unknown."""
     if not isinstance(settings, Mapping):
         raise ValueError(f"{path}: field '{prefix.rstrip('.')}': expected an object, got {settings!r}.")
     for name in required:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from seq2seq_fast import _native
 from seq2seq_fast.arguments import choice, integer, number
 from seq2seq_fast.device import resolve_device
 from seq2seq_fast.forecasting.files import load_forecast_model
@@ -37,7 +38,7 @@ class Forecaster:
         path: the model's folder.
         device: "cpu", "cuda", "cuda:1" ...; "auto": CUDA where it is ready, else the CPU.
         compute_type: what matrices are multiplied in: "default" (float32), "float32", "float16", "bfloat16"
-            or "int8".
+            or "int8"; "auto": the fastest that this processor does well, int8 or float32.
 
     Raises:
         FileNotFoundError, ValueError: the folder is none, or damaged; the message names file and field.
@@ -47,14 +48,14 @@ class Forecaster:
     def __init__(
         self, path: str | os.PathLike[str], device: str = "auto", *, compute_type: str = "default"
     ) -> None:
-        choice(OP, "compute_type", compute_type, ("default", *COMPUTE_TYPES))
-        kind = "float32" if compute_type == "default" else compute_type
+        choice(OP, "compute_type", compute_type, ("default", "auto", *COMPUTE_TYPES))
         self.device = resolve_device(OP, device, auto=True)
         """Where the model lies: "cpu", "cuda:0", ..."""
-        self._model: ForecastModel | None = load_forecast_model(
-            path, self.device, compute_type=kind, trainable=False
-        )
-        self.config = self._model.config
+        model = load_forecast_model(path, self.device, compute_type=compute_type, trainable=False)
+        self._model: ForecastModel | None = model
+        self.config = model.config
+        self.compute_type = model.native.compute_type
+        """What matrices are multiplied in."""
 
     def predict(
         self,
@@ -143,8 +144,9 @@ class Forecaster:
         return found if many else found[0]
 
     def close(self) -> None:
-        """Give the model's memory back. Closing twice is fine."""
+        """Give the model's memory back when the calls under way have ended; later ones raise RuntimeError."""
         self._model = None
+        _native.release_memory()
 
     def __enter__(self) -> Forecaster:
         return self

@@ -404,6 +404,7 @@ class Seq2Seq(FlatParameters):
         *,
         copies: Ids | None = None,
         beam_size: int | None = None,
+        patience: float | None = None,
         num_hypotheses: int | None = None,
         length_penalty: float | None = None,
         min_decoding_length: int | None = None,
@@ -420,6 +421,8 @@ class Seq2Seq(FlatParameters):
             source_lengths: [N], at least 1 each.
             copies: copy ids [sum S], for a network that copies; outputs are copy ids, too.
             beam_size: live hypotheses per source.
+            patience: a source stops when round(beam_size * patience) hypotheses have finished, or sooner; see
+                `search.SearchOptions`.
             num_hypotheses: how many to return, at most beam_size.
             length_penalty: hypotheses are ranked by log_prob / length ** length_penalty; the end token
                 counts.
@@ -436,6 +439,7 @@ class Seq2Seq(FlatParameters):
         """
         options |= given(
             beam_size=beam_size,
+            patience=patience,
             num_hypotheses=num_hypotheses,
             length_penalty=length_penalty,
             min_decoding_length=min_decoding_length,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seq2seq_fast import _native
-from seq2seq_fast.arguments import array, choice, flag, integer, number
+from seq2seq_fast.arguments import array, choice, flag, integer, number, only_step
 from seq2seq_fast.device import A, DeviceArray, Ids, device_of, views
 
 __all__ = [
@@ -174,7 +174,13 @@ def layer_norm(x: A, weight: A, bias: A, eps: float = 1e-5) -> A:
 
 
 def layer_norm_backward(dy: A, x: A, weight: A, eps: float = 1e-5) -> tuple[A, A, A]:
-    """dx [..., C], dweight [C] and dbias [C] of `layer_norm`, from its input."""
+    """Gradients of `layer_norm`, from its input: (dx [..., C], dweight [C], dbias [C]).
+
+    Args:
+        dy, x: [..., C].
+        weight: [C].
+        eps: above 0, that of `layer_norm`.
+    """
     op = "layer_norm_backward"
     rows, shape = _rows(op, "x", x)
     drows, _ = _rows(op, "dy", array(op, "dy", dy, shape))
@@ -302,8 +308,16 @@ def attention_backward(
     energy: A | None = None,
     dweights: A | None = None,
 ) -> tuple[A, A, A, A | None]:
-    """Gradients of `attention`: (dquery, dkeys, dvalues, denergy or None). The weights are computed anew;
-    dweights [R, longest]: their gradient, where they are used themselves."""
+    """Gradients of `attention`, whose weights are computed anew.
+
+    Args:
+        dcontext: [R, M].
+        query, keys, values, lengths, example, score, energy: as in `attention`.
+        dweights: [R, max S], the gradient of the weights, where they are used themselves.
+
+    Returns:
+        dquery [R, A], dkeys [sum S, A], dvalues [sum S, M], and denergy [A], None with score dot.
+    """
     op = "attention_backward"
     array(op, "dcontext", dcontext, _check_attention(op, query, keys, values, lengths, example))
     return _native.attention_backward(
@@ -358,7 +372,7 @@ def _stack(
 
 def _gradients(layer: _native.Layer, *inputs: Any) -> tuple[Any, ...]:
     """Gradients of a step's inputs, [1, N, .] each, as [N, .], and of each parameter."""
-    return (*map(_only, inputs), *views(layer.layout(), layer.grads).values())
+    return (*map(only_step, inputs), *views(layer.layout(), layer.grads).values())
 
 
 def lstm(
@@ -415,17 +429,12 @@ def _cell(
     return *_stack(op, x.reshape(1, *x.shape), [weights], False, gates, reset_after), steps
 
 
-def _only(step: Any) -> Any:
-    """[1, N, H] as [N, H]."""
-    return step.reshape(step.shape[1:])
-
-
 def lstm_cell(x: A, h: A, c: A, w_ih: A, w_hh: A, b_ih: A, b_hh: A) -> tuple[A, A]:
     """One step of an LSTM (torch.nn.LSTMCell): x [N, C], h and c [N, H] -> (h, c) [N, H]."""
     layer, step, (h0, c0) = _cell("lstm_cell", 4, x, {"h": h, "c": c}, (w_ih, w_hh, b_ih, b_hh))
     _, h_n, c_n, _ = layer.forward(step, None, h0, c0, False, 0, 0)
     assert c_n is not None
-    return _only(h_n), _only(c_n)
+    return only_step(h_n), only_step(c_n)
 
 
 def lstm_cell_backward(
@@ -439,7 +448,17 @@ def lstm_cell_backward(
     b_ih: A,
     b_hh: A,
 ) -> tuple[A, ...]:
-    """Gradients of `lstm_cell`: (dx, dh, dc, dw_ih, dw_hh, db_ih, db_hh). The step is computed anew."""
+    """Gradients of `lstm_cell`: (dx, dh, dc, dw_ih, dw_hh, db_ih, db_hh). The step is computed anew.
+
+    Args:
+        dh, dc: [N, H], of the states after the step.
+        x: [N, C].
+        h, c: [N, H], the states before it.
+        w_ih, w_hh, b_ih, b_hh: [4 H, C], [4 H, H], [4 H], [4 H].
+
+    Returns:
+        Each of the shape of what it is the gradient of.
+    """
     states = {"h": h, "c": c, "dh": dh, "dc": dc}
     layer, step, (h0, c0, dh_n, dc_n) = _cell("lstm_cell_backward", 4, x, states, (w_ih, w_hh, b_ih, b_hh))
     saved = layer.forward(step, None, h0, c0, True, 0, 0)[-1]
@@ -453,7 +472,7 @@ def gru_cell(x: A, h: A, w_ih: A, w_hh: A, b_ih: A, b_hh: A, reset_after: bool =
     """One step of a GRU (torch.nn.GRUCell): x [N, C], h [N, H] -> h [N, H]. reset_after as in `gru`."""
     layer, step, (h0,) = _cell("gru_cell", 3, x, {"h": h}, (w_ih, w_hh, b_ih, b_hh), reset_after)
     _, h_n, _, _ = layer.forward(step, None, h0, None, False, 0, 0)
-    only: A = _only(h_n)
+    only: A = only_step(h_n)
     return only
 
 
@@ -467,7 +486,18 @@ def gru_cell_backward(
     b_hh: A,
     reset_after: bool = True,
 ) -> tuple[A, ...]:
-    """Gradients of `gru_cell`: (dx, dh, dw_ih, dw_hh, db_ih, db_hh). The step is computed anew."""
+    """Gradients of `gru_cell`: (dx, dh, dw_ih, dw_hh, db_ih, db_hh). The step is computed anew.
+
+    Args:
+        dh: [N, H], of the state after the step.
+        x: [N, C].
+        h: [N, H], the state before it.
+        w_ih, w_hh, b_ih, b_hh: [3 H, C], [3 H, H], [3 H], [3 H].
+        reset_after: as in `gru`.
+
+    Returns:
+        Each of the shape of what it is the gradient of.
+    """
     op = "gru_cell_backward"
     weights = (w_ih, w_hh, b_ih, b_hh)
     layer, step, (h0, dh_n) = _cell(op, 3, x, {"h": h, "dh": dh}, weights, reset_after)
@@ -503,17 +533,21 @@ def dropout(
     """
     name = "dropout"
     rows, shape = _rows(name, "x", x)
-    who = np.arange(len(rows), dtype=np.int64) if example is None else array(name, "example", example)
-    when = np.zeros(len(rows), np.int32) if time is None else array(name, "time", time)
-    return _native.dropout(
-        rows,
-        number(name, "p", p),
+    mask = _mask(name, seed, update, op, example, time, len(rows))
+    return _native.dropout(rows, number(name, "p", p), *mask).reshape(shape)
+
+
+def _mask(
+    name: str, seed: int, update: int, op: int, example: Ids | None, time: Ids | None, rows: int
+) -> tuple[Any, ...]:
+    """What names a mask and its rows, checked: seed, update, op, example [R], time [R]."""
+    return (
         integer(name, "seed", seed, 0, 2**64 - 1),
         integer(name, "update", update, 0, 2**32 - 1),
         integer(name, "op", op, 0, 255),
-        who,
-        when,
-    ).reshape(shape)
+        np.arange(rows, dtype=np.int64) if example is None else array(name, "example", example),
+        np.zeros(rows, np.int32) if time is None else array(name, "time", time),
+    )
 
 
 def zoneout(
@@ -579,15 +613,8 @@ def _zoneout_mask(
     rate = number(name, "p", p)
     if seed is None:
         return rate, 0, 0, 0, 0, None, None
-    return (
-        rate,
-        integer(name, "seed", seed, 0, 2**64 - 1),
-        integer(name, "update", update, 0, 2**32 - 1),
-        integer(name, "op", op, 0, 255),
-        integer(name, "stream", stream, 0, 15),
-        np.arange(rows, dtype=np.int64) if example is None else array(name, "example", example),
-        np.zeros(rows, np.int32) if time is None else array(name, "time", time),
-    )
+    *names, who, when = _mask(name, seed, update, op, example, time, rows)
+    return rate, *names, integer(name, "stream", stream, 0, 15), who, when
 
 
 def philox(counter: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -671,6 +698,8 @@ def adam_(
         param, m, v: [P], written: parameters, first and second moments (zeros before the first step).
         grad: [P].
         step: 1 for the first.
+        lr, eps, weight_decay: at least 0.
+        beta1, beta2: from 0 to below 1.
         decoupled: weight decay as in AdamW (Loshchilov & Hutter 2019).
         mask: uint8 [ceil(P / 16)], one byte for each 16 parameters: bit 0, weight decay applies; bit 1,
             frozen. None: decay everywhere.
@@ -707,6 +736,8 @@ def sgd_(
 
     Args:
         momentum_buffer: [P], written; needed where momentum is not 0.
+        lr, momentum, weight_decay: at least 0.
+        nesterov: look ahead along the momentum.
         first: the momentum buffer starts with this gradient.
         param, grad, mask: as in `adam_`.
     """
@@ -737,6 +768,7 @@ def adagrad_(
 
     Args:
         sum: [P], written: the squares of the gradients so far.
+        lr, eps, weight_decay: at least 0.
         param, grad, mask: as in `adam_`.
     """
     op = "adagrad_"
@@ -835,8 +867,15 @@ def distribution_loss(
 def distribution_parameters(
     x: A, channels: int, distribution: str = "normal", *, levels: A | None = None, offset: A | None = None
 ) -> A:
-    """Raw parameters x [R, D * K] as locations, scales, degrees of freedom, means, alphas or quantiles; see
-    `distribution_loss`."""
+    """Raw parameters as locations, scales, degrees of freedom, means, alphas or quantiles.
+
+    Args:
+        x, distribution, levels, offset: as in `distribution_loss`.
+        channels: D, at least 1.
+
+    Returns:
+        float32 [R, D * K], in the order of x.
+    """
     op = "distribution_parameters"
     return _native.distribution_parameters(
         array(op, "x", x, (None, None), np.float32),
@@ -860,12 +899,22 @@ def distribution_sample(
     offset: A | None = None,
     scale: A | None = None,
 ) -> A:
-    """A random value of each distribution, float32 [R, D].
+    """A random value of each distribution, which does not depend on the other rows.
 
-    Philox's counter is made of the seed, the row's example (int64 [R]) and path (int32 [R]), the step and the
-    channel, so that a value does not depend on the other rows. Of quantiles the distribution function is
-    linear between the levels and constant beyond them; of point the value is the location. See
-    `distribution_loss`.
+    Philox's counter is made of the seed, the row's example and path, the step and the channel. Of quantiles
+    the distribution function is linear between the levels and constant beyond them; of point the value is the
+    location.
+
+    Args:
+        x: float32 [R, D * K], raw parameters, K for each channel: see `distribution_loss`.
+        channels: D, at least 1.
+        distribution, levels, offset, scale: as in `distribution_loss`.
+        example: int64 [R]; path: int32 [R]; the row's names.
+        step: 0 .. 2^31 - 1.
+        seed: 0 .. 2^64 - 1.
+
+    Returns:
+        float32 [R, D].
     """
     op = "distribution_sample"
     return _native.distribution_sample(

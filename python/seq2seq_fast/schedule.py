@@ -72,8 +72,25 @@ class Scheduler:
         """Take over what `state_dict` returned."""
 
 
+class Falling(Scheduler):
+    """A learning rate that, after the warm-up, falls to `min_lr` at least; subclasses say how."""
+
+    min_lr: float  # a field of each subclass, the last
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.min_lr = number("scheduler", "min_lr", self.min_lr, 0.0)
+
+    def lr(self, base: float, step: int) -> float:
+        return super().lr(max(self.falling(base, step), min(base, self.min_lr)), step)
+
+    def falling(self, base: float, step: int) -> float:
+        """Return the learning rate without warm-up and min_lr."""
+        raise NotImplementedError
+
+
 @dataclass
-class ReduceLROnPlateau(Scheduler):
+class ReduceLROnPlateau(Falling):
     """Multiply the learning rate by `factor` when validations stop getting better (PyTorch's rule and names).
 
     Args:
@@ -93,12 +110,11 @@ class ReduceLROnPlateau(Scheduler):
         self.factor = factor_below_1(self.factor)
         self.patience = integer("scheduler", "patience", self.patience, 0)
         self.threshold = number("scheduler", "threshold", self.threshold, 0.0)
-        self.min_lr = number("scheduler", "min_lr", self.min_lr, 0.0)
         self._scale = 1.0
         self._best = Best(self.threshold)
 
-    def lr(self, base: float, step: int) -> float:
-        return super().lr(max(base * self._scale, min(base, self.min_lr)), step)
+    def falling(self, base: float, step: int) -> float:
+        return base * self._scale
 
     def validated(self, value: float, *, maximize: bool = False) -> None:
         self._best.update(value, maximize=maximize)
@@ -116,7 +132,7 @@ class ReduceLROnPlateau(Scheduler):
 
 
 @dataclass
-class CosineDecay(Scheduler):
+class CosineDecay(Falling):
     """Let the learning rate fall along half a cosine (Loshchilov & Hutter 2017, without restarts).
 
     Args:
@@ -130,16 +146,15 @@ class CosineDecay(Scheduler):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.steps = integer("scheduler", "steps", self.steps, 1)
-        self.min_lr = number("scheduler", "min_lr", self.min_lr, 0.0)
 
-    def lr(self, base: float, step: int) -> float:
+    def falling(self, base: float, step: int) -> float:
         done = min(1.0, (step - 1) / self.steps)
         floor = min(base, self.min_lr)
-        return super().lr(floor + (base - floor) * 0.5 * (1.0 + math.cos(math.pi * done)), step)
+        return floor + (base - floor) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 @dataclass
-class StepDecay(Scheduler):
+class StepDecay(Falling):
     """Multiply the learning rate by `factor` after `start` steps and again every `steps`.
 
     PyTorch's StepLR where start is steps; OpenNMT-py's start_decay_steps, decay_steps, learning_rate_decay.
@@ -162,16 +177,15 @@ class StepDecay(Scheduler):
         self.factor = factor_below_1(self.factor)
         if self.start is not None:
             self.start = integer("scheduler", "start", self.start, 0)
-        self.min_lr = number("scheduler", "min_lr", self.min_lr, 0.0)
 
-    def lr(self, base: float, step: int) -> float:
+    def falling(self, base: float, step: int) -> float:
         since = step - 1 - (self.steps if self.start is None else self.start)
         falls = 0 if since < 0 else 1 + since // self.steps
-        return super().lr(max(base * self.factor**falls, min(base, self.min_lr)), step)
+        return base * self.factor**falls
 
 
 @dataclass
-class ExponentialDecay(Scheduler):
+class ExponentialDecay(Falling):
     """Let the learning rate fall a little at each step, by `factor` in `steps` of them.
 
     Args:
@@ -188,15 +202,13 @@ class ExponentialDecay(Scheduler):
         super().__post_init__()
         self.steps = integer("scheduler", "steps", self.steps, 1)
         self.factor = factor_below_1(self.factor)
-        self.min_lr = number("scheduler", "min_lr", self.min_lr, 0.0)
 
-    def lr(self, base: float, step: int) -> float:
-        falling = base * self.factor ** ((step - 1) / self.steps)
-        return super().lr(max(falling, min(base, self.min_lr)), step)
+    def falling(self, base: float, step: int) -> float:
+        return float(base * self.factor ** ((step - 1) / self.steps))
 
 
 @dataclass
-class InverseSquareRoot(Scheduler):
+class InverseSquareRoot(Falling):
     """After the warm-up the learning rate falls with the square root of the steps (fairseq's inverse_sqrt).
 
     Args:
@@ -206,13 +218,8 @@ class InverseSquareRoot(Scheduler):
 
     min_lr: float = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.min_lr = number("scheduler", "min_lr", self.min_lr, 0.0)
-
-    def lr(self, base: float, step: int) -> float:
-        falling = base * math.sqrt(min(1.0, max(1, self.warmup_steps) / step))
-        return super().lr(max(falling, min(base, self.min_lr)), step)
+    def falling(self, base: float, step: int) -> float:
+        return base * math.sqrt(min(1.0, max(1, self.warmup_steps) / step))
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seq2seq_fast.arguments import as_list
 from seq2seq_fast.search import Automaton, SearchOptions, Trie
 
 __all__ = ["Encode", "options_as_ids", "options_of_sources", "with_copies"]
@@ -56,7 +57,7 @@ def options_as_ids(
             raise ValueError(f"[{op}] Expected target_prefix for {num_sources} sources, got {len(prefixes)}.")
         found["target_prefix"] = prefixes
     if "must_contain" in found:
-        phrases = _list(op, "must_contain", found["must_contain"])
+        phrases = as_list(op, "must_contain", found["must_contain"])
         if len(phrases) != num_sources:
             raise ValueError(f"[{op}] Expected must_contain for {num_sources} sources, got {len(phrases)}.")
         found["must_contain"] = [
@@ -66,7 +67,7 @@ def options_as_ids(
     if "allowed_outputs" in found:
         found["allowed_outputs"] = _automata(found["allowed_outputs"], compiled)
     if "allowed_outputs" in found and not isinstance(found["allowed_outputs"], Automaton):
-        outputs = _list(op, "allowed_outputs", found["allowed_outputs"])
+        outputs = as_list(op, "allowed_outputs", found["allowed_outputs"])
         if not outputs or not all(output is None or isinstance(output, Automaton) for output in outputs):
             found["allowed_outputs"] = Trie(_each(op, "allowed_outputs", outputs, encode))
         elif len(outputs) != num_sources:
@@ -74,7 +75,7 @@ def options_as_ids(
                 f"[{op}] Expected allowed_outputs for {num_sources} sources, got {len(outputs)}."
             )
         else:
-            found["allowed_outputs"] = outputs
+            found["allowed_outputs"] = list(outputs)  # the caller may go on with his
     return found
 
 
@@ -91,16 +92,10 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str)
 
 
-def _list(op: str, name: str, value: Any) -> list[Any]:
-    if not _is_list(value):
-        raise TypeError(f"[{op}] Expected {name} as a list, got {type(value).__name__}.")
-    return list(value)
-
-
 def _each(op: str, name: str, sequences: Any, encode: Encode) -> list[list[int]]:
     return [
         [] if tokens is None else encode(f"{name} {i}", tokens)
-        for i, tokens in enumerate(_list(op, name, sequences))
+        for i, tokens in enumerate(as_list(op, name, sequences))
     ]
 
 

@@ -3,11 +3,13 @@ together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from seq2seq_fast.arguments import as_list
 
 __all__ = ["both_of_each", "by_vocabulary", "vocabulary_of_each"]
 
@@ -23,9 +25,7 @@ def vocabulary_of_each(op: str, vocabulary: Any) -> list[Any] | None:
     """
     if isinstance(vocabulary, np.ndarray):
         return None
-    if isinstance(vocabulary, str | bytes | Mapping) or not isinstance(vocabulary, Iterable):
-        raise TypeError(f"[{op}] Expected vocabulary as a list, got {type(vocabulary).__name__}.")
-    found = list(vocabulary)
+    found = as_list(op, "vocabulary", vocabulary)
     nested = [_is_list(one) for one in found]
     if not any(nested):
         return None

@@ -44,8 +44,8 @@ class TrainingDiverged(RuntimeError):
     """A loss or a gradient that is not finite. The parameters are those of before the step."""
 
 
-class StepResult(Protocol):
-    """Sums over a batch."""
+class StepSums(Protocol):
+    """What a step of training gives, sums over its batch: `model.StepResult` is one."""
 
     @property
     def loss(self) -> float: ...
@@ -55,15 +55,24 @@ class StepResult(Protocol):
     def correct(self) -> int: ...
 
 
-class LossResult(StepResult, Protocol):
-    """Sums over a batch."""
+class LossSums(StepSums, Protocol):
+    """What a batch of a validation gives: `model.LossResult` is one."""
 
     @property
     def nll(self) -> float: ...
 
 
 class TrainableModel(Protocol):
-    """What the trainer needs of a model; `Seq2Seq` is one. Batches are those of the data it is trained on."""
+    """What the trainer needs of a model; `Seq2Seq` is one. Batches are those of the data it is trained on.
+
+    What a model may have besides, where it is asked for:
+
+    - `forward_backward(..., compute_type=)`, given unless it is float32, and `sampling=`, the probability of
+      a `ScheduledSampling`.
+    - `frozen`: the names of parameters that stay as they are.
+    - `predicts_tokens`: false where `tokens` counts something else, values say: perplexity and accuracy are
+      then left out.
+    """
 
     @property
     def flat_parameters(self) -> Float32: ...
@@ -72,8 +81,8 @@ class TrainableModel(Protocol):
     def layout(self) -> Layout: ...
     def forward_backward(
         self, batch: Any, *, update: int = 0, seed: int = 0, label_smoothing: float = 0.0
-    ) -> StepResult: ...
-    def loss(self, batch: Any, label_smoothing: float = 0.0) -> LossResult: ...
+    ) -> StepSums: ...
+    def loss(self, batch: Any, label_smoothing: float = 0.0) -> LossSums: ...
     def weights_changed(self) -> None: ...
     def save(self, folder: Path) -> None: ...
 

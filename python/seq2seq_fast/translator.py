@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seq2seq_fast import _native
-from seq2seq_fast.arguments import choice, flag, integer
+from seq2seq_fast.arguments import as_list, choice, flag, integer
 from seq2seq_fast.background import AsyncTranslationResult, Background
 from seq2seq_fast.batching import batches
 from seq2seq_fast.copying import CopySource
@@ -40,7 +40,6 @@ from seq2seq_fast.text import TextField
 from seq2seq_fast.translation_results import GenerationStepResult, ScoringResult, TranslationResult
 from seq2seq_fast.translator_models import check_same_text, load, parameters
 from seq2seq_fast.translator_rows import (
-    as_list,
     cut,
     feature_row,
     id_row,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seq2seq_fast import _native
-from seq2seq_fast.files import ModelFolder
+from seq2seq_fast.files import ModelFolder, names_errors
 from seq2seq_fast.front_end import FrontEnd
 
 Floats = NDArray[np.float32]
@@ -26,7 +26,7 @@ def load(
 
 def _empty_model(folder: ModelFolder, compute_type: str, device: str) -> _native.Model:
     folder.layout()  # fits the file, so that what is made is no larger
-    with folder.names_errors():
+    with names_errors(folder.path):
         return folder.config.native_model(
             compute_type=folder.compute_type if compute_type == "default" else compute_type,
             trainable=False,

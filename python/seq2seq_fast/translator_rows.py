@@ -3,25 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seq2seq_fast.arguments import as_list
 from seq2seq_fast.copying import CopySource
 from seq2seq_fast.text import TextField
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
-
-
-def as_list(op: str, name: str, value: Any) -> list[Any]:
-    if type(value) is list:
-        return value
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise TypeError(f"[{op}] Expected {name} as a list, got {type(value).__name__}.")
-    return list(value)
 
 
 def cut(one: Any, most: int) -> Any:

@@ -372,6 +372,7 @@ def forecast_predict(
     ] = "0.1,0.5,0.9",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample paths.")] = 0,
     device: Device = "auto",
+    compute_type: ComputeType = "default",
 ) -> None:
     """Forecast what follows the series of a table: CSV of series, time, column, mean and quantiles.
 
@@ -388,6 +389,7 @@ def forecast_predict(
         quantiles=quantiles,
         seed=seed,
         device=device,
+        compute_type=compute_type,
         flags=flags,
     )
 
@@ -414,6 +416,7 @@ def forecast_evaluate(
         bool, typer.Option("--standardized", help="In units of the training data's deviation.")
     ] = False,
     device: Device = "auto",
+    compute_type: ComputeType = "default",
     json: Json = False,
 ) -> None:
     """Forecast from every step of a range and compare with what came."""
@@ -432,6 +435,7 @@ def forecast_evaluate(
         season=season,
         standardized=standardized,
         device=device,
+        compute_type=compute_type,
         as_json=json,
         flags=flags,
     )

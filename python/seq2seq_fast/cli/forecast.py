@@ -231,13 +231,14 @@ def run_forecast_predict(
     quantiles: str,
     seed: int,
     device: str,
+    compute_type: str,
     flags: Mapping[str, object],
 ) -> None:
     """Write a line of CSV for each series, step and channel: its mean and quantiles."""
     check_output(out, {"data": data})
     folder = model_folder(model)
     levels = numbers("quantiles", quantiles, float)
-    with Forecaster(folder, device) as forecaster:
+    with Forecaster(folder, device, compute_type=compute_type) as forecaster:
         series = open_table(folder, data, flags)
         samples = max(num_samples, 0)
         found = forecaster.predict(list(series), n, samples, quantiles=levels, seed=seed)
@@ -266,13 +267,14 @@ def run_forecast_evaluate(
     season: int,
     standardized: bool,
     device: str,
+    compute_type: str,
     as_json: bool,
     flags: Mapping[str, object],
 ) -> None:
     """Print the figures of rolling forecasts."""
     folder = model_folder(model)
     there = resolve_device("forecast evaluate", device, auto=True)
-    loaded = load_forecast_model(folder, there, trainable=False)
+    loaded = load_forecast_model(folder, there, compute_type=compute_type, trainable=False)
     series = open_table(folder, data, flags)
     first = place("begin", begin, series)
     assert first is not None

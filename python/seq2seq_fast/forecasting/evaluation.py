@@ -144,31 +144,3 @@ def _values(
     if "mase" in metrics:
         values["mase"] = score.mase(truth, mean, score.seasonal_error(past, season))
     return values
-
-
-def seasonal_naive(
-    series: Sequence[TimeSeries],
-    steps: int,
-    season: int,
-    *,
-    begin: int,
-    end: int | None = None,
-    deviation: Sequence[float] = (),
-) -> dict[str, float]:
-    """mse and mae of the forecast that repeats the last season, as `evaluate` counts them; the first of
-    missing values before it takes their place."""
-    unit = np.array(deviation) if len(deviation) else 1.0
-    squares = absolutes = 0.0
-    total = 0
-    for one in series:
-        values = one.values.astype(np.float64) / unit
-        for origin in rolling_origins(len(one), steps, begin=begin, end=end):
-            truth = values[origin : origin + steps]
-            found = values[origin - season + np.arange(steps) % season]
-            apart = (truth - found)[~np.isnan(truth - found)]
-            squares, absolutes, total = (
-                squares + float(apart @ apart),
-                absolutes + float(np.abs(apart).sum()),
-                total + len(apart),
-            )
-    return {"mse": squares / total, "mae": absolutes / total}

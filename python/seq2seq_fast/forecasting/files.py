@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
-from seq2seq_fast.atomic import atomic_write, sync_directory, write_bytes
 from seq2seq_fast.device import resolve_device
-from seq2seq_fast.files import CONFIG, WEIGHTS, _check_fields, read_json
+from seq2seq_fast.files import CONFIG, WEIGHTS, check_fields, names_errors, read_json, write_folder
 from seq2seq_fast.forecasting.config import ForecastConfig
 from seq2seq_fast.forecasting.model import ForecastModel
-from seq2seq_fast.tensor_file import TensorFile, TensorSpec, write_tensors
+from seq2seq_fast.tensor_file import TensorFile, TensorSpec
 
 FORMAT_VERSION = 1
 StrPath = str | os.PathLike[str]
@@ -46,7 +44,6 @@ def save_forecast_model(
     Raises:
         OSError: the folder cannot be written.
     """
-    path = Path(folder)
     parameters = model.parameters() if model.device == "cpu" else model.native.state()
     config = {
         "format_version": FORMAT_VERSION,
@@ -55,15 +52,7 @@ def save_forecast_model(
         "table": None if table is None else dict(table),
     }
     content = (json.dumps(config, indent=2) + "\n").encode()
-    path.mkdir(parents=True, exist_ok=True)
-    stale = not (path / CONFIG).is_file() or (path / CONFIG).read_bytes() != content
-    if stale:
-        (path / CONFIG).unlink(missing_ok=True)
-        sync_directory(path)
-    with atomic_write(path / WEIGHTS) as file:
-        write_tensors(file, parameters, {"format": "pt"})
-    if stale:
-        write_bytes(path / CONFIG, content)
+    write_folder(Path(folder), {CONFIG: content}, parameters)
 
 
 def load_forecast_model(
@@ -85,12 +74,12 @@ def load_forecast_model(
     path = Path(folder)
     device = resolve_device("load_forecast_model", device, auto=True)
     config = read_forecast_config(path)
-    with _names_errors(path):
+    with names_errors(path):
         layout = config.layout()
     specs = {name: TensorSpec("F32", tuple(shape)) for name, shape, *_ in layout}
     with TensorFile(path / WEIGHTS) as weights:
         weights.expect(specs)
-        with _names_errors(path):
+        with names_errors(path):
             model = ForecastModel(
                 config, seed=None, device=device, compute_type=compute_type, trainable=trainable
             )
@@ -112,10 +101,10 @@ def read_table(folder: StrPath) -> dict[str, Any] | None:
 def _read(folder: Path) -> tuple[ForecastConfig, dict[str, Any] | None]:
     path = folder / CONFIG
     config = read_json(folder, "forecast", FORMAT_VERSION)
-    _check_fields(path, "", config, required=("format_version", "kind", "model", "table"))
+    check_fields(path, "", config, required=("format_version", "kind", "model", "table"))
     table = config["table"]
     if table is not None:
-        _check_fields(path, "table.", table, required=tuple(TABLE))
+        check_fields(path, "table.", table, required=tuple(TABLE))
         for name, kind in TABLE.items():
             value = table[name]
             texts = value if isinstance(value, list) else [value]
@@ -125,16 +114,6 @@ def _read(folder: Path) -> tuple[ForecastConfig, dict[str, Any] | None]:
                 raise ValueError(f"{path}: field 'table.{name}': expected column names, got {value!r}.")
     known = fields(ForecastConfig)
     required = [f.name for f in known if f.default is MISSING]
-    _check_fields(path, "model.", config["model"], required=required, optional=[f.name for f in known])
-    with _names_errors(folder):
+    check_fields(path, "model.", config["model"], required=required, optional=[f.name for f in known])
+    with names_errors(folder):
         return ForecastConfig(**config["model"]), table
-
-
-@contextmanager
-def _names_errors(folder: Path) -> Iterator[Any]:
-    """Turn what is wrong with a value of config.json into a ValueError that names the file."""
-    try:
-        yield
-    except (ValueError, TypeError, MemoryError) as error:
-        message = error if str(error) else "the model does not fit in memory"
-        raise ValueError(f"{folder / CONFIG}: {message}") from error

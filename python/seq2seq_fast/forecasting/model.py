@@ -43,7 +43,8 @@ class ForecastModel(FlatParameters):
         config: what it is made of.
         seed: of the initial parameters; None: all zero.
         device: "cpu", "cuda", "cuda:1" ...; "auto": CUDA where it is ready, else the CPU.
-        compute_type: what the packed matrices of inference are rounded to; training is float32.
+        compute_type: what the packed matrices of inference are rounded to: "float32", "float16", "bfloat16",
+            "int8"; "auto": int8 where this processor does it well, else float32. Training is float32.
 
     Raises:
         ValueError, TypeError: a field of config; the message names it.

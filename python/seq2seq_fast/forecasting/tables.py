@@ -16,7 +16,6 @@ import numpy as np
 from seq2seq_fast.forecasting.series import TimeSeries
 
 MISSING = {"", "na", "nan", "null", "none", "n/a"}
-Columns = Mapping[str, Any]
 
 
 def read_series(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seq2seq_fast import _native
-from seq2seq_fast.arguments import array, flag, integer, number
+from seq2seq_fast.arguments import array, flag, integer, number, only_step
 from seq2seq_fast.device import A, DeviceArray, Ids, resolve_device, to_host, views
 
 Floats = NDArray[np.float32]
@@ -346,11 +346,6 @@ class GRU(_Layer):
         return self._turn("dx", dx), dh0
 
 
-def _only(step: Any) -> Any:
-    """[1, N, width] as [N, width]."""
-    return step.reshape(step.shape[1:])
-
-
 class _Cell(_Recurrent):
     _suffix = "_l0"
 
@@ -396,13 +391,13 @@ class LSTMCell(_Cell):
         step = self._input(x)
         h0, c0 = self._states("", _pair("lstm_cell", "state", state), step.shape[1])
         _, h, c = self._forward(step, None, h0, c0)
-        return _only(h), _only(c)
+        return only_step(h), only_step(c)
 
     def backward(self, dstate: tuple[A, A]) -> tuple[A, tuple[A, A]]:
         """(dh, dc) of the last call in training mode -> dx and (dh, dc) of its state."""
         dh, dc = self._states("d", _pair("lstm_cell", "dstate", dstate), None)
         dx, dh0, dc0 = self._backward(None, dh, dc)
-        return _only(dx), (_only(dh0), _only(dc0))
+        return only_step(dx), (only_step(dh0), only_step(dc0))
 
 
 class GRUCell(_Cell):
@@ -431,11 +426,11 @@ class GRUCell(_Cell):
         step = self._input(x)
         h0, _ = self._states("", (h, None), step.shape[1])
         _, out, _ = self._forward(step, None, h0, None)
-        result: A = _only(out)
+        result: A = only_step(out)
         return result
 
     def backward(self, dh: A) -> tuple[A, A]:
         """dh of the last call in training mode -> (dx, dh of its state)."""
         dh_n, _ = self._states("d", (dh, None), None)
         dx, dh0, _ = self._backward(None, dh_n, None)
-        return _only(dx), _only(dh0)
+        return only_step(dx), only_step(dh0)
