@@ -152,7 +152,8 @@ class Translator(Streams):
         self._background = Background(inter, 4 * inter if queued == 0 else queued)
         self._counters = Counters()
         self._closed = False
-        self._patterns: dict[str, _native.Automaton] = {}
+        # For any number of threads, without a lock that a fork could leave locked.
+        self._patterns = functools.lru_cache(MOST_PATTERNS)(functools.partial(_automaton, self.target))
         self._fingerprint: dict[str, str] | None = None  # of sessions
         self._shortlist: LexicalShortlist | None = None  # read when it is first asked for
         self._kept: list[list[tuple[str, Floats]]] = []  # parameters that unload_model left in memory
@@ -798,19 +799,11 @@ class Translator(Streams):
 
     def _compiled(self, op: str, expression: re.Pattern[str]) -> _native.Automaton:
         """The automaton of a regular expression over the outputs' texts; the last ones are kept."""
-        from seq2seq_fast.patterns import pattern, token_texts
-
         if self.target is None:
             raise ValueError(f"[{op}] Expected a model with a target vocabulary, for a regular expression.")
         if expression.flags != re.compile("").flags:
             raise ValueError(f"[{op}] Expected a regular expression of strings without flags.")
-        found = self._patterns.pop(expression.pattern, None)
-        if found is None:
-            found = pattern(expression.pattern, **token_texts(self.target))
-        self._patterns[expression.pattern] = found
-        if len(self._patterns) > MOST_PATTERNS:
-            del self._patterns[next(iter(self._patterns))]
-        return found
+        return self._patterns(expression.pattern)
 
     def _vocabularies(
         self, op: str, vocabulary: Any, num_sources: int, end_token: list[int] | None, first: int
@@ -948,6 +941,13 @@ class Translator(Streams):
             alignment=[h.alignment or [] for h in hypotheses] if alignment else [],
             logits=logits or [],
         )
+
+
+def _automaton(target: TextField | None, expression: str) -> _native.Automaton:
+    from seq2seq_fast.patterns import pattern, token_texts
+
+    assert target is not None  # _compiled has looked
+    return pattern(expression, **token_texts(target))
 
 
 def _processors() -> int:
