@@ -166,11 +166,11 @@ class SearchOptions:
     scorers: Sequence[tuple[Callable[[list[int]], StepFunction], float]] | None = None
     vocabulary: Sequence[int] | Int32 | None = None
 
-    def native(self, *, start_token: int, end_tokens: Sequence[int]) -> dict[str, Any]:
+    def native(self, *, start_token: int, end_tokens: Sequence[int], vocab_size: int) -> dict[str, Any]:
         """The options as the extension takes them, with the ids of the model's special tokens."""
         ends = {"start_token": start_token, "end_tokens": list(end_tokens)}
         options = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "preset"}
-        return ends | native_options(options)
+        return ends | native_options(options, vocab_size)
 
 
 def _preset_first(init: Any) -> Any:
@@ -192,11 +192,18 @@ DEFAULTS = SearchOptions()
 """What every search of the package does unless it is told otherwise."""
 
 
-def native_options(options: Mapping[str, Any]) -> dict[str, Any]:
+def native_options(options: Mapping[str, Any], vocab_size: int, copies: Any = None) -> dict[str, Any]:
     """Return some of SearchOptions' options as the extension takes them, a preset's among them.
 
-    Raises TypeError for a bool where a number belongs, or the other way round; whatever else may be wrong
-    with options, the extension finds out.
+    Args:
+        options: those that were given.
+        vocab_size: how many tokens there are. The extension makes room for each hypothesis that it is asked
+            for, and of alternatives there are no more.
+        copies: the sources' copy ids, where the model copies: each place may have one more token.
+
+    Raises:
+        TypeError: a bool where a number belongs, or the other way round; scorers that are no pairs. Whatever
+            else may be wrong with options, the extension finds out.
     """
     native: dict[str, Any] = {}
     for name, value in with_preset(options).items():
@@ -212,6 +219,9 @@ def native_options(options: Mapping[str, Any]) -> dict[str, Any]:
             native[name] = _lists(value)
         elif value is not None:
             native[name] = value
+    wanted = native.get("num_hypotheses")
+    if native.get("return_alternatives") and isinstance(wanted, int | np.integer):
+        native["num_hypotheses"] = min(wanted, vocab_size + (0 if copies is None else np.size(copies)))
     return native
 
 
@@ -311,7 +321,7 @@ def beam_search(
     )
     search = SearchOptions(**with_preset(options, has_unk=unk_id is not None))
     flag("beam_search", "logits", logits)
-    native = search.native(start_token=bos_id, end_tokens=end_tokens)
+    native = search.native(start_token=bos_id, end_tokens=end_tokens, vocab_size=vocab_size)
     if unk_id is not None:
         native["unk_token"] = _integer("unk_id", unk_id, 0, vocab_size - 1)
     return _native.beam_search(step, batch_size, vocab_size, native, logits, lengths)

@@ -424,6 +424,7 @@ class Translator(Streams):
             raise ValueError(f"[{op}] Expected return_logits_vocab of one model, got an ensemble.")
         replacements = self._replacements(op, source, rows) if replace_unknowns else []
         logits: dict[int, list[Floats]] = {}
+        size = self.config.target_vocab_size
 
         def search(part: Sequence[int]) -> list[list[Hypothesis]]:
             copies = joined_copies([copied[i] for i in part]) if copied else None
@@ -431,9 +432,8 @@ class Translator(Streams):
             if vocabularies is not None:
                 given["vocabulary"] = vocabularies[part[0]]
             inputs = joined([rows[i] for i in part])
-            found = native.generate(*inputs, native_options(given), copies)
+            found = native.generate(*inputs, native_options(given, size, copies), copies)
             if return_logits_vocab:
-                size = self.config.target_vocab_size
                 widths = [size + (len(copied[i].extra) if copied else 0) for i in part]
                 again = log_probs_of(native, *inputs, copies, found, widths, self.config.bos_id)
                 logits.update(zip(part, again, strict=True))
@@ -613,7 +613,8 @@ class Translator(Streams):
         Features are those behind the front end.
         """
         options = with_preset(options, has_unk=self._has_unk())
-        return self._opened().generate(source, source_lengths, native_options(options), copies)
+        native = native_options(options, self.config.target_vocab_size, copies)
+        return self._opened().generate(source, source_lengths, native, copies)
 
     def score(self, batch: Batch) -> Floats:
         """float32 [sum T]: the log-probability of every target token of a batch, as `Seq2Seq.score`."""
