@@ -6,6 +6,9 @@ import asyncio
 import gc
 import itertools
 import os
+import re
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -327,6 +330,21 @@ def test_leaving_early_ends_the_search(translator: Translator) -> None:
             list(translator.generate_tokens(["w1"], **options))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"\[generate_tokens\] There is no option beam_width"):
         translator.generate_tokens(["w1"], beam_width=3)
+
+
+@pytest.mark.parametrize("leave", ["", "sys.exit()"])
+def test_an_exit_ends_the_search(folder: Path, leave: str) -> None:
+    script = f"""
+import itertools, sys
+from seq2seq_fast import Translator
+stream = Translator({str(folder)!r}, device="cpu").generate_tokens(
+    ["w1"], beam_size=1, max_decoding_length=10_000_000, min_decoding_length=10_000_000
+)
+print(len(list(itertools.islice(stream, 3))))
+{leave}
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "3\n", "")
 
 
 # ---- texts and files

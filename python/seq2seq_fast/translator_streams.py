@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import itertools
 import os
 import queue
@@ -171,6 +172,8 @@ class Streams(ABC):
 
         With `beam_size` 1, which is the default here, and with sampling that is each token at once. With more
         it is when all hypotheses that may still win begin with it.
+
+        Leaving the generator ends the search at its next token, and so does the end of the program.
 
         Args:
             source: its tokens, ids or features.
@@ -357,12 +360,16 @@ def _told(
     """Run the work on a thread of its own and yield what it puts into `events`."""
 
     def run() -> None:
+        _searching[threading.current_thread()] = closed
         try:
             work(closed)
             events.put(None)
         except BaseException as error:  # goes to whoever reads
             events.put(error)
+        finally:
+            del _searching[threading.current_thread()]
 
+    # A daemon, as an exit waits for other threads before it calls _end_searching, so for all of the output.
     threading.Thread(target=run, name="generate_tokens", daemon=True).start()
     try:
         while (event := events.get()) is not None:
@@ -371,6 +378,21 @@ def _told(
             yield event
     finally:
         closed.set()
+
+
+_searching: dict[threading.Thread, threading.Event] = {}
+"""The threads of `_told` that may be in native code, and what ends their work at the next token."""
+
+
+@atexit.register
+def _end_searching() -> None:
+    """End them while there is an interpreter: a thread that comes back from native code later is killed, and
+    the process with it."""
+    running = list(_searching.items())
+    for _, closed in running:
+        closed.set()
+    for thread, _ in running:
+        thread.join()
 
 
 def _without_specials(field: TextField, tokens: Sequence[str]) -> list[str]:
