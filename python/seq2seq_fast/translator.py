@@ -32,7 +32,7 @@ from seq2seq_fast.front_end import FrontEnd, Statistics
 from seq2seq_fast.memory_files import MemoryFolder
 from seq2seq_fast.quantization import COMPUTE_TYPES
 from seq2seq_fast.replay import log_probs_of
-from seq2seq_fast.search import given, native_options
+from seq2seq_fast.search import check_without_sources, given, native_options
 from seq2seq_fast.search_tokens import options_as_ids, options_of_sources, with_copies
 from seq2seq_fast.source_vocabularies import both_of_each, by_vocabulary, vocabulary_of_each
 from seq2seq_fast.statistics import Counters, ExecutionStats
@@ -392,7 +392,7 @@ class Translator(Streams):
         **options: Any,
     ) -> Callable[[threading.Event], list[TranslationResult]]:
         """Check a call of `translate_batch` and return its work, which ends early once the event is set.
-        `first_source`: what errors call the first one."""
+        `first_source`: the first one's index, for errors, samples and scorers."""
         native = self._opened()
         source = as_list(op, "source", source)
         most = integer(op, "max_input_length", max_input_length, 0)
@@ -408,7 +408,12 @@ class Translator(Streams):
         copied = self._copied(op, source, rows)
         options = with_preset(options, has_unk=self._has_unk())
         options = options_as_ids(
-            op, options | named, self._encode_with(op), len(rows), functools.partial(self._compiled, op)
+            op,
+            options | named,
+            self._encode_with(op),
+            len(rows),
+            functools.partial(self._compiled, op),
+            first_source,
         )
         if callback is not None:
             options["callback"] = self._listener(op, callback, copied)
@@ -428,7 +433,7 @@ class Translator(Streams):
 
         def search(part: Sequence[int]) -> list[list[Hypothesis]]:
             copies = joined_copies([copied[i] for i in part]) if copied else None
-            given = options_of_sources(options, part)
+            given = options_of_sources(options, part, first_source)
             if vocabularies is not None:
                 given["vocabulary"] = vocabularies[part[0]]
             inputs = joined([rows[i] for i in part])
@@ -440,6 +445,14 @@ class Translator(Streams):
             return found
 
         weights = [len(row) for row in rows]
+        if not any(weights):
+            check_without_sources(
+                options_of_sources(options, []),
+                vocab_size=size,
+                bos_id=self.config.bos_id,
+                eos_id=self.config.eos_id,
+                unk_id=self.config.unk_id,
+            )
         in_parts = self._in_parts(op, search, weights, rows, max_batch_size, batch_type, vocabularies)
 
         def work(stop: threading.Event) -> list[TranslationResult]:
