@@ -421,6 +421,8 @@ def test_alternatives(beam_size):
     assert {(*h.tokens, h.end_token)[2] for h in found} == set(best)
     [fewer] = check(tree, [0], beam_size=beam_size, min_alternative_expansion_prob=0.1, **options)
     assert len(fewer) == sum(tree.scores(0, (3, 4)) >= np.log(0.1)) < 4
+    every = check(tree, [0], beam_size=beam_size, **options | {"num_hypotheses": 10**12})[0]
+    assert len(every) == 8
 
 
 def test_groups_are_diverse():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2seq_fast import Translator
+from seq2seq_fast import Translator, patterns
 from seq2seq_fast.files import save_model
 from seq2seq_fast.patterns import pattern
 from seq2seq_fast.regex import CharacterAutomaton
@@ -195,7 +198,10 @@ def test_outputs_match(translator: Translator, options: dict[str, Any]) -> None:
 def test_patterns_of_a_translator(translator: Translator, tmp_path: Path) -> None:
     for number in range(70):
         translator.translate_batch([["w1"]], allowed_outputs=re.compile(f"a( b){{{number}}}"), beam_size=1)
-    assert len(translator._patterns) == 64 and "a( b){69}" in translator._patterns
+    assert translator._patterns.cache_info().currsize == 64
+    hits = translator._patterns.cache_info().hits
+    translator.translate_batch([["w1"]], allowed_outputs=re.compile("a( b){69}"), beam_size=1)
+    assert translator._patterns.cache_info().hits == hits + 1
     with pytest.raises(ValueError, match="a regular expression of strings without flags"):
         translator.translate_batch([["w1"]], allowed_outputs=re.compile("a", re.IGNORECASE))
     with pytest.raises(ValueError, match="a group without extensions"):
@@ -206,6 +212,39 @@ def test_patterns_of_a_translator(translator: Translator, tmp_path: Path) -> Non
         pytest.raises(ValueError, match="a model with a target vocabulary, for a regular expression"),
     ):
         bare.translate_batch([[4]], allowed_outputs=re.compile("a"))
+
+
+def test_patterns_of_many_threads(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More expressions than are kept, so that each thread throws out what others look for; and each lets the
+    others go on at every instruction."""
+    monkeypatch.setattr(patterns, "pattern", lambda expression, **texts: expression)
+    monkeypatch.setattr(patterns, "token_texts", lambda field: {})
+    expressions = [re.compile(f"a{{{number}}}") for number in range(70)]
+    failures: list[BaseException] = []
+
+    def let_others_go_on(frame: Any, event: str, argument: Any) -> Any:
+        if frame.f_code is not Translator._compiled.__code__:
+            return None
+        frame.f_trace_opcodes = True
+        time.sleep(0)
+        return let_others_go_on
+
+    def ask(seed: int) -> None:
+        sys.settrace(let_others_go_on)
+        try:
+            for place in np.random.default_rng(seed).integers(0, len(expressions), 500).tolist():
+                found: Any = translator._compiled("test", expressions[place])
+                assert found == expressions[place].pattern
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask, args=[seed]) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    translator._patterns.cache_clear()
+    assert not failures
 
 
 def test_a_large_vocabulary_is_walked_once_a_prefix() -> None:

@@ -670,7 +670,7 @@ def test_native_options():
     # What the dict leaves out has the defaults of SearchOptions.
     tokens = {"start_token": 0, "end_tokens": [1]}
     assert as_values(native(tokens)[0]) == as_values(
-        native(SearchOptions().native(start_token=0, end_tokens=[1]))[0]
+        native(SearchOptions().native(start_token=0, end_tokens=[1], vocab_size=3))[0]
     )
 
 
@@ -689,7 +689,7 @@ def test_every_search_has_the_same_defaults() -> None:
             if name in defaults:
                 assert parameter.default in (None, defaults[name]), (call, name)
                 if parameter.default is None:
-                    assert native_search.native_options({name: None}) == {}  # the extension's
+                    assert native_search.native_options({name: None}, 5) == {}  # the extension's
     step = Step(Tree(5, seed=1), [0, 1])
     explicit = native_search.beam_search(step, batch_size=2, vocab_size=5, bos_id=BOS, eos_id=1)
     options = {"start_token": BOS, "end_tokens": [1]}

@@ -110,6 +110,13 @@ def test_rows_move_as_told(translator: Translator) -> None:
     assert len(session) == 1 and session.tokens == [[a, 10, *TARGET.vocabulary.encode(["c"])]]
 
 
+def test_steps_of_any_iterable(lstm: Translator) -> None:
+    one, two = lstm.start(sentences(2)), lstm.start(sentences(2))
+    expected = one.step([5, 6, 7], [1, 0, 1])
+    assert bits(two.step(iter([5, 6, 7]), iter([1, 0, 1]))) == bits(expected)
+    assert bits(two.step(iter("abc"))) == bits(one.step(list("abc")))
+
+
 def test_forks_go_their_own_ways(translator: Translator) -> None:
     session = translator.start(sentences(2))
     session.step(["a", "b"])
@@ -212,6 +219,9 @@ def test_another_model_is_refused(lstm: Translator, tmp_path: Path) -> None:
         ([4], [-1], ValueError, "parents from 0 to 1, got -1"),
         ([4], [0.0], TypeError, "parents as integers, got dtype float64"),
         ([], [], ValueError, "parents of at least one row"),
+        ([4], 1, TypeError, "parents as a list, got int"),
+        (1.5, None, TypeError, "tokens as a list, got float"),
+        (iter([4]), None, ValueError, "tokens for 2 rows, got 1"),
     ],
 )
 def test_bad_steps(lstm: Translator, tokens: Any, parents: Any, error: type[Exception], message: str) -> None:

@@ -124,6 +124,65 @@ def test_unknown_and_special_tokens_are_unk(translator: Translator) -> None:
         assert translator.translate_batch([[token, "w1"]], **SEARCH) == [expected]
 
 
+@pytest.mark.parametrize("source", [[], [[]], [["w1"]], [[], ["w1"]]])
+def test_options_are_checked_whatever_the_sources(translator: Translator, source: list[list[str]]) -> None:
+    for options, message in (
+        ({"beam_size": -3}, "beam_size of at least 1"),
+        ({"beam_size": 1, "sampling_topk": -5}, "sampling_topk of at least 0, got -5"),
+        ({"suppress_sequences": [[]]}, "suppress_sequences of at least one token each"),
+        ({"ctc_weight": 1.5}, "ctc_weight from 0 to 1, got 1.5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            translator.translate_batch(source, **options)  # type: ignore[call-overload]
+    nothing = dict.fromkeys(("target_prefix", "must_contain"), [None] * len(source))
+    found = translator.translate_batch(source, **nothing, max_length_ratio=2.0, disable_unk=True, **SEARCH)
+    assert len(found) == len(source)
+
+
+@pytest.mark.parametrize(
+    ("option", "error", "message"),
+    [
+        ({"sequence_ids": [1]}, ValueError, "sequence_ids for 2 sources, got 1"),
+        ({"sequence_ids": [1, 2, 3]}, ValueError, "sequence_ids for 2 sources, got 3"),
+        ({"sequence_ids": 3}, TypeError, "sequence_ids as a list, got int"),
+        ({"scorers": [print]}, TypeError, "scorers to be a list of pairs of a function and a weight, got"),
+        ({"scorers": 3}, TypeError, "scorers to be a list of pairs of a function and a weight, got 3"),
+        ({"scorers": [(print, "1")]}, TypeError, "scorers to be a list of pairs of a function and a weight"),
+    ],
+)
+def test_bad_options_of_sources(
+    translator: Translator, option: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=rf"\[\w+\] Expected {message}"):
+        translator.translate_batch([["w1"], ["w2"]], **option)
+
+
+def test_sequence_ids_of_any_iterable(translator: Translator) -> None:
+    options: dict[str, Any] = SEARCH | {"beam_size": 1, "sampling_topk": 0}
+    source = [["w1"], ["w1"]]
+    expected = translator.translate_batch(source, sequence_ids=[4, 7], **options)
+    for same in (iter([4, 7]), np.array([4, 7])):
+        found = translator.translate_batch(source, sequence_ids=same, **options)
+        assert [r.ids for r in found] == [r.ids for r in expected]
+
+
+def test_no_more_alternatives_than_tokens(translator: Translator, folder: Path) -> None:
+    options: dict[str, Any] = SEARCH | {"return_alternatives": True}
+    size = len(TARGET.vocabulary)
+    [expected] = translator.translate_batch([["w1"]], num_hypotheses=size, **options)
+    assert size // 2 < len(expected.ids) <= size
+    options["num_hypotheses"] = 10**12
+    [result] = translator.translate_batch([["w1"]], **options)
+    assert result.ids == expected.ids
+    ids = SOURCE.tokens_to_ids(["w1"])
+    flat = np.array(ids, np.int32), np.array([len(ids)], np.int32)
+    for one in (translator, load_model(folder).model):
+        assert [h.tokens for h in one.generate(*flat, **options)[0]] == expected.ids
+    options["num_hypotheses"] = 1e12
+    with pytest.raises(TypeError, match="num_hypotheses to be an integer"):
+        translator.translate_batch([["w1"]], **options)
+
+
 def test_no_sources_and_empty_ones(translator: Translator) -> None:
     assert translator.translate_batch([]) == []
     assert translator.translate_batch([], **EVERYTHING) == []

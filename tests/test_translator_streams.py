@@ -6,6 +6,9 @@ import asyncio
 import gc
 import itertools
 import os
+import re
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -19,6 +22,8 @@ import pytest
 
 from seq2seq_fast import Translator
 from seq2seq_fast.files import save_model
+from seq2seq_fast.front_end import FrontEnd, Statistics
+from seq2seq_fast.search import Trie
 from test_translator import SOURCE, TARGET, WORDS, make, plain, sentences
 
 pytestmark = pytest.mark.big  # hundreds of sentences, of which a device sees batches as any other
@@ -143,10 +148,13 @@ def test_a_bad_source_is_named_by_its_place_in_the_stream(translator: Translator
     [
         ("text", None, {}, TypeError, "source as an iterable, got str"),
         (3, None, {}, TypeError, "source as an iterable, got int"),
+        (None, None, {}, TypeError, "source as an iterable, got NoneType"),
+        ([], None, {"must_contain": 3}, TypeError, "must_contain as an iterable, got int"),
         ([], 3, {}, TypeError, "target_prefix as an iterable, got int"),
         ([], None, {"max_batch_size": 0}, ValueError, "max_batch_size of at least 1"),
         ([], None, {"batch_type": "lines"}, ValueError, "batch_type as one of examples, tokens"),
         ([], None, {"sequence_ids": [1]}, ValueError, "no sequence_ids"),
+        ([], None, {"sequence_ids": np.arange(2)}, ValueError, "no sequence_ids"),
         ([], None, {"callback": print}, ValueError, "no callback"),
         ([], None, {"asynchronous": True}, ValueError, "no asynchronous"),
     ],
@@ -158,11 +166,121 @@ def test_bad_streams(
         translator.translate_iterable(source, prefix, **options)
 
 
+def test_options_of_a_stream_are_checked_at_once(translator: Translator) -> None:
+    with pytest.raises(ValueError, match="beam_size of at least 1"):
+        translator.translate_iterable([], beam_size=-3)
+    with pytest.raises(ValueError, match="suppress_sequences 0 of target tokens, got 'z'"):
+        translator.translate_iterable(iter([["w1"]]), suppress_sequences=[["z"]])
+
+
 @pytest.mark.parametrize(("sources", "prefixes"), [(5, 4), (4, 5)])
 def test_streams_of_unequal_length(translator: Translator, sources: int, prefixes: int) -> None:
     stream = translator.translate_iterable(sentences(sources), [["a"]] * prefixes, **OPTIONS)
     with pytest.raises(ValueError, match="as many of source and target_prefix, got only 4"):
         list(stream)
+
+
+OF_EACH: dict[str, list[Any]] = {
+    "target_prefix": [["a"], None, [], ["b", "c"], ["d"]],
+    "must_contain": [[["a"]], None, [["b", "c"], ["d"]], [], [["e"]]],
+    "vocabulary": [list("abc"), None, list("cde"), list("abc"), ["f"]],
+    "allowed_outputs": [re.compile("a( b)*"), None, Trie([[5, 6], [7]]), re.compile("[c-e]"), None],
+}
+"""Options of five sources."""
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("name", OF_EACH)
+def test_options_with_one_for_each_source(translator: Translator, name: str, size: int) -> None:
+    source, listed = sentences(50), OF_EACH[name] * 10
+    expected = [plain(r) for r in translator.translate_batch(source, **{name: listed}, **OPTIONS)]
+    assert expected != [plain(r) for r in translator.translate_batch(source, **OPTIONS)]
+    for same in (listed, iter(listed)):
+        found = translator.translate_iterable(source, max_batch_size=size, **{name: same}, **OPTIONS)
+        assert [plain(r) for r in found] == expected
+    # A part is 16 batches.
+    for few in (16 * size, 49, 51):
+        stream = translator.translate_iterable(
+            source, max_batch_size=size, **{name: (listed * 2)[:few]}, **OPTIONS
+        )
+        short = "50 of source" if few > 50 else f"{few} of {name}"
+        with pytest.raises(ValueError, match=f"as many of source and {name}, got only {short}"):
+            list(stream)
+
+
+def test_what_is_for_each_source_is_read_with_it(translator: Translator) -> None:
+    source, listed = sentences(1000), OF_EACH["must_contain"]
+    left = iter(listed * 200)
+    stream = translator.translate_iterable(source, must_contain=left, max_batch_size=2, **OPTIONS)
+    expected = translator.translate_batch(source[:5], must_contain=listed, **OPTIONS)
+    assert [plain(r) for r in itertools.islice(stream, 5)] == [plain(r) for r in expected]
+    stream.close()  # type: ignore[attr-defined]
+    assert len(list(left)) >= 1000 - 5 - 2 * 16 * (translator.num_translators + 1)
+    phrases: list[Any] = [None] * 40
+    phrases[37] = [["z"]]
+    with pytest.raises(ValueError, match=r"must_contain 37 0 of target tokens, got 'z'"):
+        list(translator.translate_iterable(sentences(40), must_contain=phrases, max_batch_size=1, **OPTIONS))
+
+
+def test_scorers_know_the_place_in_the_stream(translator: Translator) -> None:
+    asked: list[int] = []
+
+    def make_scorer(sources: list[int]) -> Any:
+        asked.extend(sources)
+        bonus = {place: np.float32(place % 3) for place in sources}
+        rows = list(sources)
+
+        def step(parents: Any, tokens: Any) -> Any:
+            nonlocal rows
+            rows = [rows[parent] for parent in parents]
+            scores = np.zeros((len(rows), len(TARGET.vocabulary)), np.float32)
+            scores[:, 5] = [bonus[place] for place in rows]
+            return scores
+
+        return step
+
+    scorers = [(make_scorer, 0.5)]
+    expected = [plain(r) for r in translator.translate_batch(sentences(50), scorers=scorers, **OPTIONS)]
+    asked.clear()
+    for same in (scorers, iter(scorers)):
+        found = translator.translate_iterable(sentences(50), max_batch_size=1, scorers=same, **OPTIONS)
+        assert [plain(r) for r in found] == expected
+    assert sorted(asked) == sorted([*range(50), *range(50)])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("suppress_sequences", [["a"], ["b", "c"]]),
+        ("end_token", ["c", "d"]),
+        ("vocabulary", ["a", "b", "c"]),
+        ("allowed_outputs", [["a", "b"], ["c"]]),
+    ],
+)
+def test_options_that_can_be_read_once(translator: Translator, name: str, value: list[Any]) -> None:
+    expected = translator.translate_batch(sentences(50), **{name: value}, **OPTIONS)
+    once = (iter(one) if isinstance(one, list) else one for one in value)
+    found = translator.translate_iterable(sentences(50), max_batch_size=1, **{name: once}, **OPTIONS)
+    assert [plain(r) for r in found] == [plain(r) for r in expected]
+
+
+def test_a_stream_of_groups(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    arrays = [rng.normal(size=(4, 5)).astype(np.float32) for _ in range(20)]
+    groups = ["one", "two"] * 10
+    statistics = {"one": Statistics.of(arrays[:1]), "two": Statistics.of(arrays[1:])}
+    save_model(
+        tmp_path / "model",
+        make(source_features=5),
+        target=TARGET,
+        front_end=FrontEnd(5, "group", statistics=statistics),
+    )
+    with Translator(tmp_path / "model") as translator:
+        expected = translator.translate_batch(arrays, groups=groups, **OPTIONS)
+        found = translator.translate_iterable(arrays, groups=iter(groups), max_batch_size=1, **OPTIONS)
+        assert [plain(r) for r in found] == [plain(r) for r in expected]
+        with pytest.raises(ValueError, match="as many of source and groups, got only 19 of groups"):
+            list(translator.translate_iterable(arrays, groups=groups[1:], **OPTIONS))
 
 
 def test_a_long_stream_takes_constant_memory(folder: Path) -> None:
@@ -344,6 +462,21 @@ def test_leaving_early_ends_the_search(translator: Translator) -> None:
         translator.generate_tokens(["w1"], beam_width=3)
 
 
+@pytest.mark.parametrize("leave", ["", "sys.exit()"])
+def test_an_exit_ends_the_search(folder: Path, leave: str) -> None:
+    script = f"""
+import itertools, sys
+from seq2seq_fast import Translator
+stream = Translator({str(folder)!r}, device="cpu").generate_tokens(
+    ["w1"], beam_size=1, max_decoding_length=10_000_000, min_decoding_length=10_000_000
+)
+print(len(list(itertools.islice(stream, 3))))
+{leave}
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "3\n", "")
+
+
 # ---- texts and files
 
 
@@ -370,6 +503,13 @@ def test_files(translator: Translator, tmp_path: Path) -> None:
     assert lines == [TARGET.decode(r.ids[0]) for r in results]
     assert stats.num_examples == 46 and stats.total_time_in_ms > 0
     assert stats.num_tokens == sum(len(r.ids[0]) for r in results)
+    phrases = [[["a"]], None] * 23
+    results = translator.translate_batch(source, must_contain=phrases, **OPTIONS)
+    translator.translate_file(
+        tmp_path / "src", tmp_path / "out", max_batch_size=1, must_contain=iter(phrases), **OPTIONS
+    )
+    lines = (tmp_path / "out").read_text(encoding="utf-8").splitlines()
+    assert lines == [TARGET.decode(r.ids[0]) for r in results]
     translator.translate_file(
         tmp_path / "src",
         tmp_path / "out",

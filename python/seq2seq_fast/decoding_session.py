@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seq2seq_fast.translator_rows import as_list
+
 if TYPE_CHECKING:
     from seq2seq_fast import _native
     from seq2seq_fast.text import TextField
@@ -113,15 +115,17 @@ class DecodingSession:
         """
         if isinstance(tokens, str | int | np.integer):
             tokens = [tokens]
+        tokens = as_list("step", "tokens", tokens)
         if parents is None:
             parents = np.arange(len(self), dtype=np.int32)
-        elif not len(parents):
+        elif not isinstance(parents, np.ndarray):
+            parents = np.asarray(as_list("step", "parents", parents))
+        if parents.size == 0:
             raise ValueError("[step] Expected parents of at least one row, got none.")
-        if len(tokens) != len(parents):
-            raise ValueError(f"[step] Expected tokens for {len(parents)} rows, got {len(tokens)}.")
-        parents = np.asarray(parents)
         if parents.ndim != 1 or parents.dtype.kind not in "iu":
             raise TypeError(f"[step] Expected parents as integers, got dtype {parents.dtype}.")
+        if len(tokens) != len(parents):
+            raise ValueError(f"[step] Expected tokens for {len(parents)} rows, got {len(tokens)}.")
         outside = (parents < 0) | (parents >= len(self))
         if outside.any():
             raise ValueError(f"[step] Expected parents from 0 to {len(self) - 1}, got {parents[outside][0]}.")

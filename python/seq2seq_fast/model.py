@@ -446,7 +446,8 @@ class Seq2Seq(FlatParameters):
             max_decoding_length=max_decoding_length,
             return_attention=return_attention,
         )
-        return self.native.generate(source, source_lengths, native_options(options), copies)
+        native = native_options(options, self.config.target_vocab_size, copies)
+        return self.native.generate(source, source_lengths, native, copies)
 
     def stream(self) -> EncoderStream:
         """Encode a source while it comes in, for a model with `bidirectional=False`. See

@@ -8,12 +8,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import flag, integer
+from .arguments import flag, integer, number
 from .decoding_presets import with_preset
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ class SearchOptions:
         callback: ``callback(source, hypothesis, place, token, log_prob, is_last)`` is called for each token
             as soon as it is certain that a source's best hypothesis has it: with one live hypothesis at once,
             with more when all that may still win begin so. ``hypothesis`` is 0, or the index of a sample. The
-            end token is told, too. Where it returns true, the hypothesis ends there, unfinished.
+            end token is told, too. Where it returns true, the hypothesis ends there, unfinished. No token of
+            that one has ``is_last``, nor of one that ends because options forbid all that might follow.
         scorers: others that score tokens, each a pair ``(make, weight)``. ``make(sources)``, called when a
             search begins with the indices of its sources, returns a function like `beam_search`'s step:
             ``(parents, tokens) -> scores``, float32 ``[rows, vocab_size]``. Their scores, so many times, are
@@ -166,11 +167,11 @@ class SearchOptions:
     scorers: Sequence[tuple[Callable[[list[int]], StepFunction], float]] | None = None
     vocabulary: Sequence[int] | Int32 | None = None
 
-    def native(self, *, start_token: int, end_tokens: Sequence[int]) -> dict[str, Any]:
+    def native(self, *, start_token: int, end_tokens: Sequence[int], vocab_size: int) -> dict[str, Any]:
         """The options as the extension takes them, with the ids of the model's special tokens."""
         ends = {"start_token": start_token, "end_tokens": list(end_tokens)}
         options = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "preset"}
-        return ends | native_options(options)
+        return ends | native_options(options, vocab_size)
 
 
 def _preset_first(init: Any) -> Any:
@@ -192,11 +193,18 @@ DEFAULTS = SearchOptions()
 """What every search of the package does unless it is told otherwise."""
 
 
-def native_options(options: Mapping[str, Any]) -> dict[str, Any]:
+def native_options(options: Mapping[str, Any], vocab_size: int, copies: Any = None) -> dict[str, Any]:
     """Return some of SearchOptions' options as the extension takes them, a preset's among them.
 
-    Raises TypeError for a bool where a number belongs, or the other way round; whatever else may be wrong
-    with options, the extension finds out.
+    Args:
+        options: those that were given.
+        vocab_size: how many tokens there are. The extension makes room for each hypothesis that it is asked
+            for, and of alternatives there are no more.
+        copies: the sources' copy ids, where the model copies: each place may have one more token.
+
+    Raises:
+        TypeError: a bool where a number belongs, or the other way round; scorers that are no pairs. Whatever
+            else may be wrong with options, the extension finds out.
     """
     native: dict[str, Any] = {}
     for name, value in with_preset(options).items():
@@ -208,11 +216,43 @@ def native_options(options: Mapping[str, Any]) -> dict[str, Any]:
             native["end_tokens"] = list(value) if isinstance(value, Iterable) else [value]
         elif name == "must_contain" and value is not None:
             native[name] = _lists([] if one is None else one for one in value)
+        elif name == "scorers" and value is not None:
+            native[name] = scorer_pairs(value)
         elif name in _LISTS and value is not None:
             native[name] = _lists(value)
         elif value is not None:
             native[name] = value
+    wanted = native.get("num_hypotheses")
+    if native.get("return_alternatives") and isinstance(wanted, int | np.integer):
+        native["num_hypotheses"] = min(wanted, vocab_size + (0 if copies is None else np.size(copies)))
     return native
+
+
+def scorer_pairs(scorers: Any) -> list[tuple[Callable[[list[int]], StepFunction], float]]:
+    """Return scorers as pairs of a function and a weight; TypeError where they are something else."""
+    pairs = list(scorers) if isinstance(scorers, Iterable) else [scorers]
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not callable(pair[0]):
+            break
+        if not isinstance(pair[1], SupportsFloat):
+            break
+    else:
+        return [(make, weight) for make, weight in pairs]
+    raise TypeError(
+        f"[search] Expected scorers to be a list of pairs of a function and a weight, got {scorers!r}."
+    )
+
+
+def check_without_sources(
+    options: Mapping[str, Any], *, vocab_size: int, bos_id: int, eos_id: int, unk_id: int
+) -> None:
+    """Check options of a model's search that has no sources, so that nothing else checks them."""
+    from . import _native
+
+    ends = {"start_token": bos_id, "end_tokens": [eos_id], "unk_token": unk_id}
+    native = ends | native_options(options, vocab_size)
+    number("search", "ctc_weight", native.pop("ctc_weight", 0.0), 0, 1)  # a step function has no CTC output
+    _native.beam_search(lambda parents, tokens: None, 0, vocab_size, native, False, [])
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -311,7 +351,7 @@ def beam_search(
     )
     search = SearchOptions(**with_preset(options, has_unk=unk_id is not None))
     flag("beam_search", "logits", logits)
-    native = search.native(start_token=bos_id, end_tokens=end_tokens)
+    native = search.native(start_token=bos_id, end_tokens=end_tokens, vocab_size=vocab_size)
     if unk_id is not None:
         native["unk_token"] = _integer("unk_id", unk_id, 0, vocab_size - 1)
     return _native.beam_search(step, batch_size, vocab_size, native, logits, lengths)

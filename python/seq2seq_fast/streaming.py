@@ -39,6 +39,7 @@ class EncoderStream:
         if not isinstance(model, Seq2Seq):
             raise TypeError(f"[EncoderStream] Expected model as a Seq2Seq, got {type(model).__name__}.")
         self._native = _native.EncoderStream(model.native)
+        self._vocab_size = model.config.target_vocab_size
         self._given = 0
 
     def push(self, values: Floats | Ids) -> Floats:
@@ -72,4 +73,4 @@ class EncoderStream:
     def generate(self, **options: Any) -> list[list[Hypothesis]]:
         """Search for the best outputs, as `Seq2Seq.generate` does with the options of `SearchOptions`; after
         `finish`."""
-        return self._native.generate(native_options(options))
+        return self._native.generate(native_options(options, self._vocab_size))

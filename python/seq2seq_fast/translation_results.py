@@ -63,4 +63,5 @@ class GenerationStepResult:
     """In decimal where the model has no target vocabulary."""
     log_prob: float
     is_last: bool
-    """Nothing comes behind it. An end token is told, too."""
+    """It ends the output, as an end token, which is told, too, or at the longest length. None is the last of
+    an output that ends because options forbid all that might follow, or because a callback ended it."""

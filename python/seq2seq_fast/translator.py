@@ -32,7 +32,7 @@ from seq2seq_fast.front_end import FrontEnd, Statistics
 from seq2seq_fast.memory_files import MemoryFolder
 from seq2seq_fast.quantization import COMPUTE_TYPES
 from seq2seq_fast.replay import log_probs_of
-from seq2seq_fast.search import given, native_options
+from seq2seq_fast.search import check_without_sources, given, native_options
 from seq2seq_fast.search_tokens import options_as_ids, options_of_sources, with_copies
 from seq2seq_fast.source_vocabularies import both_of_each, by_vocabulary, vocabulary_of_each
 from seq2seq_fast.statistics import Counters, ExecutionStats
@@ -151,7 +151,8 @@ class Translator(Streams):
         self._background = Background(inter, 4 * inter if queued == 0 else queued)
         self._counters = Counters()
         self._closed = False
-        self._patterns: dict[str, _native.Automaton] = {}
+        # For any number of threads, without a lock that a fork could leave locked.
+        self._patterns = functools.lru_cache(MOST_PATTERNS)(functools.partial(_automaton, self.target))
         self._fingerprint: dict[str, str] | None = None  # of sessions
         self._shortlist: LexicalShortlist | None = None  # read when it is first asked for
         self._kept: list[list[tuple[str, Floats]]] = []  # parameters that unload_model left in memory
@@ -390,7 +391,7 @@ class Translator(Streams):
         **options: Any,
     ) -> Callable[[threading.Event], list[TranslationResult]]:
         """Check a call of `translate_batch` and return its work, which ends early once the event is set.
-        `first_source`: what errors call the first one."""
+        `first_source`: the first one's index, for errors, samples and scorers."""
         native = self._opened()
         source = as_list(op, "source", source)
         most = integer(op, "max_input_length", max_input_length, 0)
@@ -406,7 +407,12 @@ class Translator(Streams):
         copied = self._copied(op, source, rows)
         options = with_preset(options, has_unk=self._has_unk())
         options = options_as_ids(
-            op, options | named, self._encode_with(op), len(rows), functools.partial(self._compiled, op)
+            op,
+            options | named,
+            self._encode_with(op),
+            len(rows),
+            functools.partial(self._compiled, op),
+            first_source,
         )
         if callback is not None:
             options["callback"] = self._listener(op, callback, copied)
@@ -422,22 +428,30 @@ class Translator(Streams):
             raise ValueError(f"[{op}] Expected return_logits_vocab of one model, got an ensemble.")
         replacements = self._replacements(op, source, rows) if replace_unknowns else []
         logits: dict[int, list[Floats]] = {}
+        size = self.config.target_vocab_size
 
         def search(part: Sequence[int]) -> list[list[Hypothesis]]:
             copies = joined_copies([copied[i] for i in part]) if copied else None
-            given = options_of_sources(options, part)
+            given = options_of_sources(options, part, first_source)
             if vocabularies is not None:
                 given["vocabulary"] = vocabularies[part[0]]
             inputs = joined([rows[i] for i in part])
-            found = native.generate(*inputs, native_options(given), copies)
+            found = native.generate(*inputs, native_options(given, size, copies), copies)
             if return_logits_vocab:
-                size = self.config.target_vocab_size
                 widths = [size + (len(copied[i].extra) if copied else 0) for i in part]
                 again = log_probs_of(native, *inputs, copies, found, widths, self.config.bos_id)
                 logits.update(zip(part, again, strict=True))
             return found
 
         weights = [len(row) for row in rows]
+        if not any(weights):
+            check_without_sources(
+                options_of_sources(options, []),
+                vocab_size=size,
+                bos_id=self.config.bos_id,
+                eos_id=self.config.eos_id,
+                unk_id=self.config.unk_id,
+            )
         in_parts = self._in_parts(op, search, weights, rows, max_batch_size, batch_type, vocabularies)
 
         def work(stop: threading.Event) -> list[TranslationResult]:
@@ -611,7 +625,8 @@ class Translator(Streams):
         Features are those behind the front end.
         """
         options = with_preset(options, has_unk=self._has_unk())
-        return self._opened().generate(source, source_lengths, native_options(options), copies)
+        native = native_options(options, self.config.target_vocab_size, copies)
+        return self._opened().generate(source, source_lengths, native, copies)
 
     def score(self, batch: Batch) -> Floats:
         """float32 [sum T]: the log-probability of every target token of a batch, as `Seq2Seq.score`."""
@@ -797,19 +812,11 @@ class Translator(Streams):
 
     def _compiled(self, op: str, expression: re.Pattern[str]) -> _native.Automaton:
         """The automaton of a regular expression over the outputs' texts; the last ones are kept."""
-        from seq2seq_fast.patterns import pattern, token_texts
-
         if self.target is None:
             raise ValueError(f"[{op}] Expected a model with a target vocabulary, for a regular expression.")
         if expression.flags != re.compile("").flags:
             raise ValueError(f"[{op}] Expected a regular expression of strings without flags.")
-        found = self._patterns.pop(expression.pattern, None)
-        if found is None:
-            found = pattern(expression.pattern, **token_texts(self.target))
-        self._patterns[expression.pattern] = found
-        if len(self._patterns) > MOST_PATTERNS:
-            del self._patterns[next(iter(self._patterns))]
-        return found
+        return self._patterns(expression.pattern)
 
     def _vocabularies(
         self, op: str, vocabulary: Any, num_sources: int, end_token: list[int] | None, first: int
@@ -947,6 +954,13 @@ class Translator(Streams):
             alignment=[h.alignment or [] for h in hypotheses] if alignment else [],
             logits=logits or [],
         )
+
+
+def _automaton(target: TextField | None, expression: str) -> _native.Automaton:
+    from seq2seq_fast.patterns import pattern, token_texts
+
+    assert target is not None  # _compiled has looked
+    return pattern(expression, **token_texts(target))
 
 
 def _processors() -> int:

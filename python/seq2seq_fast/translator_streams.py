@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import atexit
 import os
 import queue
 import threading
@@ -17,8 +17,8 @@ from seq2seq_fast.arguments import choice, flag, integer
 from seq2seq_fast.background import Background, Job
 from seq2seq_fast.batching import batches
 from seq2seq_fast.search import given
-from seq2seq_fast.source_vocabularies import vocabulary_of_each
 from seq2seq_fast.statistics import ExecutionStats
+from seq2seq_fast.translator_stream_options import aligned, by_source
 from seq2seq_fast.tsv import read_lines
 
 if TYPE_CHECKING:
@@ -79,39 +79,37 @@ class Streams(ABC):
             target_prefix: one for each source, or None.
             max_batch_size: the size of a batch, at least 1.
             batch_type: what it counts: "examples", or "tokens" of the source.
-            options: the others of `translate_batch`, for all sources; of `vocabulary` also a list with one
-                for each. A sample's index is its source's place in the stream.
+            options: the others of `translate_batch`, for all sources. Where these have one for each source
+                (`must_contain`, `groups`, and so given `vocabulary` and `allowed_outputs`), it is an iterable
+                as long as the stream; an iterator of the last two is read at once, as only the whole says
+                what it is. The index of a source, for samples and scorers, is its place in the stream.
 
         Yields:
             The result of each source.
+
+        Raises:
+            ValueError, TypeError: an option, at once; what is wrong with a source or with what is for it, and
+                lengths that differ, behind the results before it.
         """
         op = "translate_iterable"
-        pairs = _pairs(op, source, target_prefix, "target_prefix")
         for name in ("sequence_ids", "callback", "asynchronous"):
-            if options.get(name):
+            if (value := options.pop(name, None)) is not None and value is not False:
                 raise ValueError(f"[{op}] Expected no {name}.")
-        batch = {"max_batch_size": max_batch_size, "batch_type": batch_type}
-        vocabulary, listed = options.pop("vocabulary", None), None
-        if vocabulary is not None:
-            vocabulary = list(vocabulary) if isinstance(vocabulary, Iterator) else vocabulary
-            listed = vocabulary_of_each(op, vocabulary)
-        items: Iterator[tuple[tuple[Any, Any], Any]] = (
-            ((pair, None) for pair in pairs)
-            if listed is None
-            else _strict_pairs(op, pairs, listed, "vocabulary")
-        )
-
-        def work(part: list[tuple[tuple[Any, Any], Any]], begin: int) -> Work[list[TranslationResult]]:
-            given = options | batch | {"first_source": begin}
-            if options.get("sampling_topk", 1) != 1:
-                given["sequence_ids"] = range(begin, begin + len(part))
-            given["vocabulary"] = vocabulary if listed is None else [one for _, one in part]
-            prefixes = None if target_prefix is None else [prefix for (_, prefix), _ in part]
-            return self._translation(op, [one for (one, _), _ in part], prefixes, **given)
-
+        sides = {"source": source} | given(target_prefix=target_prefix)
+        for_all, of_each = by_source(op, options)
+        for_all |= {"max_batch_size": max_batch_size, "batch_type": batch_type}
+        columns = sides | of_each
+        rows = aligned(op, columns)
         weight = _weight(op, max_batch_size, batch_type)
-        self._running()  # raises now where there is no model
-        return self._in_order(items, max_batch_size, lambda item: weight(item[0]), work)
+
+        def work(part: list[tuple[Any, ...]], begin: int) -> Work[list[TranslationResult]]:
+            lists: dict[str, Any] = {"target_prefix": None}
+            lists |= dict(zip(columns, zip(*part, strict=True), strict=True))
+            return self._translation(op, **lists, **for_all, first_source=begin)
+
+        # Raises now where there is no model, or an option is wrong.
+        self._translation(op, [], None, **for_all, **{"groups": []} if "groups" in of_each else {})
+        return self._in_order(rows, max_batch_size, lambda row: weight(row[: len(sides)]), work)
 
     def _in_order(
         self,
@@ -170,7 +168,10 @@ class Streams(ABC):
         """Yield the tokens of one source's output as soon as they are certain, the end token last.
 
         With `beam_size` 1, which is the default here, and with sampling that is each token at once. With more
-        it is when all hypotheses that may still win begin with it.
+        it is when all hypotheses that may still win begin with it. Where options forbid all that might follow
+        a token, the output ends, and no token of it has `is_last`.
+
+        Leaving the generator ends the search at its next token, and so does the end of the program.
 
         Args:
             source: its tokens, ids or features.
@@ -244,7 +245,7 @@ class Streams(ABC):
             source_tokenize_fn: cuts a line into tokens; None: the model's own tokeniser.
             target_tokenize_fn: the same of the prefixes.
             target_detokenize_fn: makes a line of tokens.
-            options: the others of `translate_batch`.
+            options: the others of `translate_batch`, as for `translate_iterable`.
         """
         op = "translate_file"
         flag(op, "with_scores", with_scores)
@@ -304,7 +305,7 @@ class Streams(ABC):
         begin = time.perf_counter()
         tokens = examples = 0
 
-        def work(part: list[tuple[Any, Any]], _: int) -> Work[list[ScoringResult]]:
+        def work(part: list[tuple[Any, ...]], _: int) -> Work[list[ScoringResult]]:
             return self._scoring(
                 op,
                 [one for one, _ in part],
@@ -314,9 +315,8 @@ class Streams(ABC):
             )
 
         weight = _weight(op, max_batch_size, batch_type)
-        pairs = _pairs(
-            op, map(cut, read_lines(source_path)), map(cut_target, read_lines(target_path)), "target"
-        )
+        sources, targets = map(cut, read_lines(source_path)), map(cut_target, read_lines(target_path))
+        pairs = aligned(op, {"source": sources, "target": targets})
         with open(output_path, "w", encoding="utf-8", newline="\n") as out:
             results: Iterator[ScoringResult] = self._in_order(pairs, max_batch_size, weight, work)
             for result in results:
@@ -357,12 +357,16 @@ def _told(
     """Run the work on a thread of its own and yield what it puts into `events`."""
 
     def run() -> None:
+        _searching[threading.current_thread()] = closed
         try:
             work(closed)
             events.put(None)
         except BaseException as error:  # goes to whoever reads
             events.put(error)
+        finally:
+            del _searching[threading.current_thread()]
 
+    # A daemon, as an exit waits for other threads before it calls _end_searching, so for all of the output.
     threading.Thread(target=run, name="generate_tokens", daemon=True).start()
     try:
         while (event := events.get()) is not None:
@@ -373,27 +377,24 @@ def _told(
         closed.set()
 
 
+_searching: dict[threading.Thread, threading.Event] = {}
+"""The threads of `_told` that may be in native code, and what ends their work at the next token."""
+
+
+@atexit.register
+def _end_searching() -> None:
+    """End them while there is an interpreter: a thread that comes back from native code later is killed, and
+    the process with it."""
+    running = list(_searching.items())
+    for _, closed in running:
+        closed.set()
+    for thread, _ in running:
+        thread.join()
+
+
 def _without_specials(field: TextField, tokens: Sequence[str]) -> list[str]:
     control = {field.vocabulary.decode([i])[0] for i in field.vocabulary.control_ids}
     return [token for token in tokens if token not in control]
-
-
-def _pairs(op: str, one: Any, two: Any, name: str) -> Iterator[tuple[Any, Any]]:
-    for side, value in (("source", one), (name, two)):
-        if value is not None and (isinstance(value, str | bytes) or not isinstance(value, Iterable)):
-            raise TypeError(f"[{op}] Expected {side} as an iterable, got {type(value).__name__}.")
-    if two is None:
-        return ((item, None) for item in one)
-    return _strict_pairs(op, one, two, name)
-
-
-def _strict_pairs(op: str, one: Any, two: Any, name: str) -> Iterator[tuple[Any, Any]]:
-    missing: Any = object()
-    for number, (first, second) in enumerate(itertools.zip_longest(one, two, fillvalue=missing)):
-        if first is missing or second is missing:
-            side = "source" if first is missing else name
-            raise ValueError(f"[{op}] Expected as many of source and {name}, got only {number} of {side}.")
-        yield first, second
 
 
 def _until_failure(items: Iterator[T], failures: list[Exception]) -> Iterator[T]:
@@ -404,8 +405,8 @@ def _until_failure(items: Iterator[T], failures: list[Exception]) -> Iterator[T]
         failures.append(error)
 
 
-def _weight(op: str, max_batch_size: int, batch_type: str) -> Callable[[tuple[Any, Any]], int]:
+def _weight(op: str, max_batch_size: int, batch_type: str) -> Callable[[tuple[Any, ...]], int]:
     integer(op, "max_batch_size", max_batch_size, 1)
     if choice(op, "batch_type", batch_type, ("examples", "tokens")) == "examples":
         return lambda _: 1
-    return lambda pair: max([1, *(len(one) for one in pair if hasattr(one, "__len__"))])
+    return lambda sides: max([1, *(len(one) for one in sides if hasattr(one, "__len__"))])
