@@ -408,6 +408,7 @@ TRAIN = "train --train {data}/train.tsv --out {bad}/run"
         (TRAIN + " --momentum 0.9", "momentum"),
         (TRAIN + " --batch_size 0", "batch_size"),
         (TRAIN + " --valid_metric exact_match", "--valid FILE.tsv"),
+        (TRAIN + " --early_stopping 2", "--early_stopping 2 counts validations: it needs --valid"),
         (TRAIN + " --src_subword_model m", "--src_subword_model is for the sentencepiece tokenizer"),
         (TRAIN + " --resume --overwrite", "exclude each other"),
         ("translate --model {bad}/none", "none: no such folder"),

@@ -361,6 +361,18 @@ def test_resumed_to_the_bit(tmp_path: Path) -> None:
         trainer(tmp_path / "two", 12)[0].fit(other, other, resume=True)
 
 
+@pytest.mark.parametrize("accum_count", [1, 2])
+def test_a_channel_that_is_not_observed(accum_count: int) -> None:
+    """No batch, and no part of one, is without a value to learn from."""
+    series = seasonal(40)
+    series.values[15:30, 1] = math.nan
+    config = ForecastConfig(**SMALL, independent=True)
+    data = ForecastData([series], config)
+    one_by_one: dict[str, Any] = {"batch_size": 1, "batch_type": "examples", "accum_count": accum_count}
+    result = Trainer(ForecastModel(config), max_epochs=1, progress=False, **one_by_one).fit(data, data)
+    assert math.isfinite(result.best_value or math.nan)
+
+
 def test_frozen_parameters_stay(tmp_path: Path) -> None:
     config = ForecastConfig(**SMALL, linear_skip=True)
     model = ForecastModel(config)

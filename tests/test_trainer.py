@@ -733,6 +733,12 @@ def test_bad_arguments_of_fit(arguments: dict[str, Any], name: str) -> None:
         trainer(None).fit(**{"train": TRAIN, **arguments})
 
 
+def test_early_stopping_needs_validations() -> None:
+    """Without, nothing would end the run."""
+    with pytest.raises(ValueError, match=r"valid or a Metric for early_stopping"):
+        trainer(None, early_stopping=2).fit(TRAIN)
+
+
 def test_empty_data() -> None:
     empty = Dataset.from_sequences([], [], eos_id=2)
     with pytest.raises(ValueError, match="train to have examples"):

@@ -332,7 +332,8 @@ class Trainer:
             TrainingDiverged: a loss or gradient is not finite; the last good state is saved.
             FileExistsError: there is a run in `out`, and neither `resume` nor `overwrite` is on.
             OSError: a file could not be written, e.g. on a full disk; the previous checkpoint is whole.
-            ValueError: a data set is empty, or the checkpoint is damaged or of another run.
+            ValueError: a data set is empty, nothing is validated for `early_stopping` to count, or the
+                checkpoint is damaged or of another run.
             TypeError: naming the argument that is wrong.
         """
         from seq2seq_fast.training_run import TrainingRun

@@ -54,6 +54,10 @@ class TrainingRun:
         self.scheduler = replace(trainer.scheduler)
         self.train, self.valid = train, valid
         self.validates = valid is not None or isinstance(trainer.metric, Metric)
+        if trainer.early_stopping is not None and not self.validates:
+            raise ValueError(
+                "[trainer] Expected valid or a Metric for early_stopping, which counts validations."
+            )
         self.layout = [(n, tuple(shape), at, bool(decay)) for n, shape, at, decay in self.model.layout()]
         self.size = len(self.model.flat_parameters)
         self.device = device_of(self.model.flat_parameters)

@@ -31,6 +31,7 @@ from .forecast_options import FORECAST_OPTIONS, TABLE_OPTIONS
 from .models import model_folder
 from .options import Value, load_config, preset_file
 from .train import (
+    check_early_stopping,
     fit_run,
     make_optimizer,
     make_scheduler,
@@ -77,6 +78,7 @@ def run_forecast_train(
     device = resolve_device("forecast train", arguments_for("run", options)["device"], auto=True)
     optimizer = make_optimizer(options)
     make_scheduler(options)
+    check_early_stopping(options)
     table = columns_of(options)
     series = read_series(str(options["train"]), **table)
     table["target"] = list(series[0].columns)

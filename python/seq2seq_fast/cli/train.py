@@ -119,6 +119,7 @@ def run_train(
     optimizer = make_optimizer(options)
     make_scheduler(options)
     check_metric(options)
+    check_early_stopping(options)
     trainer_arguments = arguments_for("trainer", options)
     trainer_arguments["scheduled_sampling"] = make_sampling(options)
     check_data_type(options)
@@ -430,6 +431,14 @@ def check_metric(options: Mapping[str, Value | None]) -> None:
         get_metric(name)
         if options["valid"] is None:
             raise ValueError(f"--valid_metric {name} needs pairs to decode: --valid FILE.tsv.")
+
+
+def check_early_stopping(options: Mapping[str, Value | None]) -> None:
+    """Refuse to stop by validations where there are none: the run would never end."""
+    if options["early_stopping"] and options["valid"] is None:
+        raise ValueError(
+            f"--early_stopping {options['early_stopping']} counts validations: it needs --valid."
+        )
 
 
 def make_metric(options: Mapping[str, Value | None], source: TextField, target: TextField) -> str | Metric:
