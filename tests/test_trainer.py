@@ -22,7 +22,7 @@ from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.interrupts import DeferredInterrupt
 from seq2seq_fast.optim import SGD, Adagrad, Adam, AdamW
-from seq2seq_fast.schedule import ReduceLROnPlateau, Scheduler
+from seq2seq_fast.schedule import ReduceLROnPlateau, Scheduler, StepDecay
 from seq2seq_fast.trainer import Metric, Trainer, TrainingDiverged, TrainingInterrupted
 from seq2seq_fast.training_state import MetricsFile
 
@@ -710,6 +710,25 @@ def test_a_full_disk(tmp_path: Path, undisturbed: Any, monkeypatch: pytest.Monke
 def test_bad_arguments(changes: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         trainer(**{"out": None, "model": FakeModel(), **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_size": np.int64(100), "bucket_size": np.int32(50), "seed": np.uint64(3)},
+        {"max_epochs": np.int64(2), "max_steps": np.int64(5), "max_minutes": np.float32(9)},
+        {"accum_count": np.int32(2), "max_grad_norm": np.float32(5), "label_smoothing": np.float32(0.1)},
+        {"average_decay": np.float32(0.1), "early_stopping": np.int64(2), "keep_checkpoints": np.int8(2)},
+        {"validate_every": np.int64(2), "checkpoint_every": np.int64(2), "report_every": np.int64(2)},
+        {"optimizer": SGD(np.float32(0.1), np.float32(0.9), nesterov=np.True_), "progress": np.False_},
+        {"optimizer": Adam(betas=(np.float32(0.9), np.float32(0.9)), eps=np.float32(1e-6))},
+        {"scheduler": StepDecay(np.int64(2), np.float32(0.5), np.int64(1), warmup_steps=np.int64(2))},
+    ],
+)
+def test_numbers_of_numpy(tmp_path: Path, changes: Any) -> None:
+    """A checkpoint holds the settings as JSON, which knows none of them."""
+    result = trainer(tmp_path, **{"max_steps": 5, **changes}).fit(TRAIN, VALID)
+    assert Checkpoint.load(result.checkpoint or tmp_path).state["step"] == 5
 
 
 @pytest.mark.parametrize("model", [None, 5, "model", FakeModel])

@@ -209,7 +209,8 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check("momentum")
-        if flag(self.type, "nesterov", self.nesterov) and self.momentum == 0:
+        self.nesterov = flag(self.type, "nesterov", self.nesterov)
+        if self.nesterov and self.momentum == 0:
             raise ValueError(f"[{self.type}] Expected nesterov only with a momentum, got True.")
 
     def _initial_state(self) -> dict[str, float]:

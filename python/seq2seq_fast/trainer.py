@@ -242,8 +242,9 @@ class Trainer:
         self._check()
 
     def _check(self) -> None:
+        """Check the settings and keep them as plain values: numpy's would not go into a checkpoint."""
         for name in ("accum_count", "keep_checkpoints", "report_every"):
-            integer("trainer", name, getattr(self, name), 1)
+            setattr(self, name, integer("trainer", name, getattr(self, name), 1))
         for name, least in (
             ("max_epochs", 0),
             ("max_steps", 0),
@@ -252,7 +253,7 @@ class Trainer:
             ("checkpoint_every", 1),
         ):
             if getattr(self, name) is not None:
-                integer("trainer", name, getattr(self, name), least)
+                setattr(self, name, integer("trainer", name, getattr(self, name), least))
         if self.tensorboard is not None:
             if not isinstance(self.tensorboard, str | os.PathLike):
                 raise TypeError(
@@ -260,13 +261,15 @@ class Trainer:
                 )
             check_installed()
         if self.max_minutes is not None:
-            number("trainer", "max_minutes", self.max_minutes, 0.0)
-        number("trainer", "max_grad_norm", self.max_grad_norm, 0.0)
-        if not 0 <= number("trainer", "label_smoothing", self.label_smoothing) < 1:
+            self.max_minutes = number("trainer", "max_minutes", self.max_minutes, 0.0)
+        self.max_grad_norm = number("trainer", "max_grad_norm", self.max_grad_norm, 0.0)
+        self.label_smoothing = number("trainer", "label_smoothing", self.label_smoothing)
+        if not 0 <= self.label_smoothing < 1:
             raise ValueError(
                 f"[trainer] Expected label_smoothing from 0 to below 1, got {self.label_smoothing}."
             )
-        if not 0 <= number("trainer", "average_decay", self.average_decay) <= 1:
+        self.average_decay = number("trainer", "average_decay", self.average_decay)
+        if not 0 <= self.average_decay <= 1:
             raise ValueError(f"[trainer] Expected average_decay from 0 to 1, got {self.average_decay}.")
         if self.compute_type not in ("float32", "bfloat16"):
             raise ValueError(
@@ -288,7 +291,7 @@ class Trainer:
         if not (self.save_model is None or callable(self.save_model)):
             raise TypeError(f"[trainer] Expected save_model to be callable, got {self.save_model!r}.")
         if self.progress is not None:
-            flag("trainer", "progress", self.progress)
+            self.progress = flag("trainer", "progress", self.progress)
 
     @property
     def metric_name(self) -> str:

@@ -168,7 +168,7 @@ def _float32(x: Any) -> Floats:
 def _learnable(series: Prepared, origins: Int64, steps: int, *, independent: bool) -> NDArray[np.bool_]:
     """Whether something of the forecast was observed: [origins, channels], channels that go together as
     one."""
-    observed = ~np.isnan(series.values[series.pad :])
+    observed: NDArray[Any] = ~np.isnan(series.values[series.pad :])
     if not independent:
         observed = observed.any(axis=1, keepdims=True)
     seen = np.concatenate([np.zeros((1, observed.shape[1]), np.int64), np.cumsum(observed, axis=0)])
