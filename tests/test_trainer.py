@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
 import json
 import math
 import os
@@ -22,6 +23,7 @@ from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.interrupts import DeferredInterrupt
 from seq2seq_fast.optim import SGD, Adagrad, Adam, AdamW
+from seq2seq_fast.progress import tell
 from seq2seq_fast.schedule import ReduceLROnPlateau, Scheduler, StepDecay
 from seq2seq_fast.trainer import Metric, Trainer, TrainingDiverged, TrainingInterrupted
 from seq2seq_fast.training_state import MetricsFile
@@ -785,6 +787,46 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
 def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
     trainer(None, progress=False).fit(TRAIN, VALID)
     assert capsys.readouterr() == ("", "")
+
+
+class Closing(io.StringIO):
+    """Standard error whose reader goes away after some lines."""
+
+    def __init__(self, lines: int, *, terminal: bool) -> None:
+        super().__init__()
+        self.left, self.terminal, self.refused = lines, terminal, 0
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def flush(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            self.refused += 1
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_reader_of_standard_error_that_goes_away(
+    tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Closing(3, terminal=terminal))
+    trainer(tmp_path, progress=None).fit(TRAIN, VALID)
+    assert sys.stderr.refused > 0  # type: ignore[attr-defined]
+    assert outcome(tmp_path) == undisturbed
+
+
+def test_without_standard_error(
+    tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with `2>&-`; standard output is not written to instead."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", None)
+        trainer(tmp_path, progress=None).fit(TRAIN, VALID)
+        tell("The model is somewhere.")
+    assert capsys.readouterr().out == ""
+    assert outcome(tmp_path) == undisturbed
 
 
 def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

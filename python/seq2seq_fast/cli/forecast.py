@@ -25,6 +25,7 @@ from seq2seq_fast.forecasting import (
     save_forecast_model,
 )
 from seq2seq_fast.forecasting.files import read_table
+from seq2seq_fast.progress import tell
 from seq2seq_fast.trainer import Trainer, TrainingResult
 
 from .forecast_options import FORECAST_OPTIONS, TABLE_OPTIONS
@@ -37,7 +38,6 @@ from .train import (
     make_scheduler,
     planned_steps,
     resolve_run,
-    tell,
     tell_of_bfloat16,
 )
 from .train_options import arguments_for

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from seq2seq_fast.front_end import FrontEnd
 from seq2seq_fast.metrics import get_metric
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import Optimizer, optimizer_from_settings
+from seq2seq_fast.progress import tell
 from seq2seq_fast.schedule import (
     CosineDecay,
     ExponentialDecay,
@@ -468,8 +468,3 @@ def changed_options(kept: Mapping[str, Value], out: Path) -> str:
     saved = load_config(out / OPTIONS_FILE)
     names = [name for name in {**saved, **kept} if name != "out" and saved.get(name) != kept.get(name)]
     return ", ".join(f"--{name} {kept.get(name)} (was {saved.get(name)})" for name in names)
-
-
-def tell(line: str) -> None:
-    """Say something on standard error, where the trainer's lines go."""
-    print(line, file=sys.stderr, flush=True)

@@ -168,9 +168,10 @@ def _float32(x: Any) -> Floats:
 def _learnable(series: Prepared, origins: Int64, steps: int, *, independent: bool) -> NDArray[np.bool_]:
     """Whether something of the forecast was observed: [origins, channels], channels that go together as
     one."""
-    observed: NDArray[Any] = ~np.isnan(series.values[series.pad :])
+    missing = np.isnan(series.values[series.pad :])
     if not independent:
-        observed = observed.any(axis=1, keepdims=True)
+        missing = np.all(missing, axis=1, keepdims=True)
+    observed = ~missing
     seen = np.concatenate([np.zeros((1, observed.shape[1]), np.int64), np.cumsum(observed, axis=0)])
     ends = np.minimum(origins + steps, series.length)
     return np.asarray(seen[ends] > seen[origins])
