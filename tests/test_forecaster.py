@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from checks import bits
 from seq2seq_fast import Forecaster, TimeSeries, Trainer
+from seq2seq_fast.checkpoint import Checkpoint
 from seq2seq_fast.files import load_model
 from seq2seq_fast.forecasting import (
     ForecastConfig,
@@ -332,8 +334,8 @@ def test_it_learns(network: dict[str, Any]) -> None:
     assert after.loss / after.tokens < before.loss / before.tokens - 0.2
 
 
-def trainer(out: Path, steps: int) -> tuple[Trainer, ForecastData]:
-    config = ForecastConfig(**SMALL, dropout=0.1)
+def trainer(out: Path, steps: int, **changes: Any) -> tuple[Trainer, ForecastData]:
+    config = ForecastConfig(**SMALL | {"dropout": 0.1} | changes)
     model = ForecastModel(config)
     options: dict[str, Any] = {"batch_size": 8, "batch_type": "examples", "checkpoint_every": 3}
     return (
@@ -359,6 +361,22 @@ def test_resumed_to_the_bit(tmp_path: Path) -> None:
     other = ForecastData([seasonal(61)], data.config)
     with pytest.raises(ValueError, match="train"):
         trainer(tmp_path / "two", 12)[0].fit(other, other, resume=True)
+
+
+def test_dropout_is_no_part_of_the_data(tmp_path: Path) -> None:
+    """A run may change it, and one whose checkpoint names the data by it can be resumed."""
+    first, data = trainer(tmp_path, 4)
+    checkpoint = first.fit(data).checkpoint
+    assert checkpoint is not None
+    saved = Checkpoint.load(checkpoint)
+    old = {**saved.settings["fixed"], "train": data.former_fingerprint()}
+    replace(saved, settings={**saved.settings, "fixed": old}).save(checkpoint)
+    for steps, dropout in ((5, 0.1), (6, 0.3)):
+        again, data = trainer(tmp_path, steps, dropout=dropout)
+        assert again.fit(data, resume=True).step == steps
+    other, data = trainer(tmp_path, 7, seasonal_skip=4)
+    with pytest.raises(ValueError, match=r"started with model\.seasonal_skip 0, got 4"):
+        other.fit(data, resume=True)
 
 
 @pytest.mark.parametrize("accum_count", [1, 2])

@@ -514,6 +514,67 @@ class Wider(FakeModel):
         self._layout = [("output.weight", (11, 7), 0, True), ("bias", (7,), 80, False)]
 
 
+@dataclasses.dataclass
+class Config:
+    cell: str = "lstm"
+    dropout: float = 0.1
+
+
+class Configured(FakeModel):
+    """A model whose config says more than its layout."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__()
+        self.config = Config(**config)
+
+
+def test_another_model_of_the_same_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What its weights mean may not change, how it learns may."""
+    trainer(tmp_path, Configured(), max_steps=3).fit(TRAIN, VALID)
+    with pytest.raises(ValueError, match=r"started with model\.cell 'lstm', got 'gru'"):
+        trainer(tmp_path, Configured(cell="gru")).fit(TRAIN, VALID, resume=True)
+    trainer(tmp_path, Configured(dropout=0.5), max_steps=5, progress=None).fit(TRAIN, VALID, resume=True)
+    assert "Resuming with model.dropout 0.5; it was 0.1." in capsys.readouterr().err
+
+
+def without(path: Path, *names: str) -> None:
+    """Make a checkpoint as versions wrote it that knew nothing of these settings."""
+    saved = Checkpoint.load(path)
+    settings = {
+        kind: {name: value for name, value in values.items() if not name.startswith(names)}
+        for kind, values in saved.settings.items()
+    }
+    dataclasses.replace(saved, settings=settings).save(path)
+
+
+def test_a_checkpoint_of_before_says_less(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = trainer(tmp_path, Configured(), max_steps=5).fit(TRAIN, VALID)
+    assert result.checkpoint is not None
+    without(result.checkpoint, "model.", "valid")
+    go_on = trainer(tmp_path, Configured(), max_steps=9, progress=None).fit(TRAIN, VALID, resume=True)
+    assert go_on.step == 9
+    assert "Resuming with" not in capsys.readouterr().err
+
+
+def test_other_validation_data_are_not_compared_with_those_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By them the best model is another one, however low a loss was by the data before."""
+    run = {"max_steps": 12, "early_stopping": 2, "optimizer": SGD(0.0)}  # every validation is the same
+    first = trainer(tmp_path, **run).fit(VALID, VALID)
+    assert (first.stopped_by, first.step, first.best_step) == ("early_stopping", 12, 4)
+    plateau = ReduceLROnPlateau(0.5, 0, warmup_steps=3)
+    second = trainer(tmp_path, **run | {"max_steps": 99, "scheduler": plateau, "progress": None}).fit(
+        VALID, TRAIN, resume=True
+    )
+    assert [line["best"] for line in second.validations] == [True, False, False]
+    assert (second.stopped_by, second.step, second.best_step) == ("early_stopping", 20, 12)
+    said = capsys.readouterr().err
+    assert "Resuming with valid '100 pairs" in said and "the best model is looked for anew" in said
+    third = trainer(tmp_path, max_steps=21, optimizer=SGD(0.0)).fit(VALID, resume=True)
+    assert third.best_step == 12, "without any there is nothing to compare"
+
+
 @pytest.mark.parametrize(
     ("changes", "data", "message"),
     [

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -84,7 +84,8 @@ class TrainingData(Protocol):
     Where it has an attribute `on_disk` that is true, each batch is made while the one before is computed, in
     another thread. Where it has a method `training_batch(examples, *, update, seed)`, batches to learn from
     are made by that: it may change the examples each time, by these numbers (`FeatureDataset`); its attribute
-    `augmentation`, with settings(), is then what a checkpoint says of it.
+    `augmentation`, with settings(), is then what a checkpoint says of it. Where it has a method
+    `former_fingerprint()`, a checkpoint may also name the data by that.
     """
 
     @property
@@ -94,6 +95,13 @@ class TrainingData(Protocol):
     def __len__(self) -> int: ...
     def batch(self, examples: npt.NDArray[np.int64]) -> Any: ...
     def fingerprint(self) -> str: ...
+
+
+LEARNING_FIELDS = (
+    *("dropout", "embedding_dropout", "output_dropout", "variational_dropout"),
+    *("word_dropout", "source_unk_id", "zoneout_hidden", "zoneout_cell", "coverage_loss", "ctc_weight"),
+)
+"""Of a model's config, how it learns, which may change in a run; the rest says what its weights mean."""
 
 
 @dataclass(frozen=True)
@@ -323,7 +331,8 @@ class Trainer:
             train: the data to learn from.
             valid: the data to validate on; None: validate by the `Metric` alone, or not at all.
             resume: go on from the newest checkpoint in `out`; without one, start. Model, data, seed and
-                batching have to be what they were; other settings may be changed, and changes are reported.
+                batching have to be what they were; other settings, dropout among them, may be changed, and
+                changes are reported. With other validation data the best model is looked for anew.
                 Unchanged, and on the same kind of device, the run ends with the bits of a run that was never
                 stopped.
             overwrite: start although there is a run in `out`, and remove its checkpoints and models.
@@ -348,11 +357,14 @@ class Trainer:
         flag("trainer", "overwrite", overwrite)
         return TrainingRun(self, train, valid).fit(resume=resume, overwrite=overwrite, on_start=on_start)
 
-    def settings(self, train: TrainingData) -> dict[str, dict[str, Any]]:
+    def settings(self, train: TrainingData, valid: TrainingData | None = None) -> dict[str, dict[str, Any]]:
         """Return what a checkpoint says of the run: only "free" ones may differ when it is resumed."""
         augmentation = getattr(train, "augmentation", None)
+        config = getattr(self.model, "config", None)
+        model = asdict(config) if is_dataclass(config) and not isinstance(config, type) else {}
         return {
             "fixed": {
+                **{f"model.{name}": value for name, value in model.items() if name not in LEARNING_FIELDS},
                 "batch_size": self.batching.batch_size,
                 "batch_type": self.batching.batch_type,
                 "bucket_size": self.batching.bucket_size,
@@ -362,6 +374,7 @@ class Trainer:
                 "train": train.fingerprint(),
             },
             "free": {
+                **{f"model.{name}": value for name, value in model.items() if name in LEARNING_FIELDS},
                 "optimizer": self.optimizer.settings(),
                 "scheduler": self.scheduler.settings(),
                 "accum_count": self.accum_count,
@@ -375,5 +388,6 @@ class Trainer:
                 "early_stopping": self.early_stopping,
                 "validate_every": self.validate_every,
                 "report_every": self.report_every,
+                "valid": None if valid is None else valid.fingerprint(),
             },
         }

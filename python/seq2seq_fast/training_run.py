@@ -105,7 +105,7 @@ class TrainingRun:
     # ---- start and end
 
     def _open(self, *, resume: bool, overwrite: bool) -> None:
-        self.settings = json.loads(json.dumps(self.trainer.settings(self.train)))
+        self.settings = json.loads(json.dumps(self.trainer.settings(self.train, self.valid)))
         self.optimizer.prepare(self.size, self.device)
         if self.trainer.average_decay:
             self.average = copy_of(self.model.flat_parameters)
@@ -140,17 +140,7 @@ class TrainingRun:
         average = checkpoint.parameters if checkpoint.average is None else checkpoint.average
         if checkpoint.layout != self.layout or {checkpoint.parameters.shape, average.shape} != {(self.size,)}:
             raise ValueError(f"{path}: its parameters are not those of this model.")
-        saved = checkpoint.settings.get("fixed", {})
-        for name, value in self.settings["fixed"].items():
-            if saved.get(name) != value:
-                raise ValueError(
-                    f"{path}: the run was started with {name} {saved.get(name)!r}, got {value!r}; "
-                    "a run is resumed on the same data in the same order."
-                )
-        saved = checkpoint.settings.get("free", {})
-        for name, value in self.settings["free"].items():
-            if saved.get(name) != value:
-                self.progress.line(f"Resuming with {name} {value!r}; it was {saved.get(name)!r}.")
+        self._compare_settings(path, checkpoint)
         here, there = self._where(), (checkpoint.device, checkpoint.instruction_set)
         if here[0] != there[0] or (here[0] == "cpu" and here != there):
             self.progress.line(
@@ -168,6 +158,29 @@ class TrainingRun:
             copy_into(self.average, average)
         self.saved = self.state.to_json()
         self.progress.line(f"Resuming at step {self.state.step}, from {path}.")
+        was, valid = (said.get("free", {}).get("valid") for said in (checkpoint.settings, self.settings))
+        if None not in (was, valid) and valid != was:
+            self.progress.line("The validation data are others: the best model is looked for anew.")
+            self.state.forget_validations()
+            self.scheduler.forget_validations()
+
+    def _compare_settings(self, path: Path, checkpoint: Checkpoint) -> None:
+        """Refuse what may not change, report what may. What an older version did not write is as it was."""
+        former = getattr(self.train, "former_fingerprint", None)
+        for name, was, value in self._changes(checkpoint, "fixed"):
+            if not (name == "train" and former is not None and was == former()):
+                raise ValueError(
+                    f"{path}: the run was started with {name} {was!r}, got {value!r}; "
+                    "a run is resumed with the same model on the same data in the same order."
+                )
+        for name, was, value in self._changes(checkpoint, "free"):
+            self.progress.line(f"Resuming with {name} {value!r}; it was {was!r}.")
+
+    def _changes(self, checkpoint: Checkpoint, kind: str) -> list[tuple[str, Any, Any]]:
+        """Settings of the checkpoint that are others now: name, what it was, what it is."""
+        saved = checkpoint.settings.get(kind, {})
+        now = self.settings[kind]
+        return [(name, saved[name], now[name]) for name in now if name in saved and saved[name] != now[name]]
 
     def _finish(self, stopped_by: str) -> TrainingResult:
         state, out = self.state, self.trainer.out

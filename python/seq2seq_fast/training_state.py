@@ -50,6 +50,11 @@ class TrainingState:
     """Length of the metrics file."""
     window: Window = field(default_factory=Window)
 
+    def forget_validations(self) -> None:
+        """Those to come are of other data, and not to be compared with those that were."""
+        self.validated, self.best_step = -1, None
+        self.best, self.stopping = Best(), Best()
+
     def to_json(self) -> dict[str, Any]:
         """Return the state as plain values."""
         return asdict(self)

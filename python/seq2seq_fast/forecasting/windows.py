@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -264,7 +264,14 @@ class ForecastData:
 
     def fingerprint(self) -> str:
         """A hash of all that batches are made of."""
-        found = hashlib.sha256(repr(sorted(asdict(self.config).items())).encode())
+        return self._hash(replace(self.config, dropout=0.0, zoneout_hidden=0.0))
+
+    def former_fingerprint(self) -> str:
+        """What it was when dropout was thought to be part of the data: checkpoints may have it."""
+        return self._hash(self.config)
+
+    def _hash(self, config: ForecastConfig) -> str:
+        found = hashlib.sha256(repr(sorted(asdict(config).items())).encode())
         for one in self._prepared:
             found.update(one.values.tobytes())
             found.update(one.features.tobytes())
