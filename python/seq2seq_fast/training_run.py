@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -149,7 +149,7 @@ class TrainingRun:
             )
         try:
             self.state = TrainingState.from_json(checkpoint.state)
-            self.optimizer.load_state_dict(checkpoint.optimizer)
+            self._restore_optimizer(checkpoint.optimizer)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         self.scheduler.load_state_dict(self.state.scheduler)
@@ -163,6 +163,18 @@ class TrainingRun:
             self.progress.line("The validation data are others: the best model is looked for anew.")
             self.state.forget_validations()
             self.scheduler.forget_validations()
+
+    def _restore_optimizer(self, saved: Mapping[str, Any]) -> None:
+        """Take over its moments. One that keeps others starts anew with them, its own count of steps, by
+        which they are weighted, included."""
+        if self.optimizer.takes(saved):
+            self.optimizer.load_state_dict(saved)
+            return
+        own_state = self.optimizer.state_dict()
+        own, found = (", ".join(sorted(set(state) - {"step"})) or "none" for state in (own_state, saved))
+        self.progress.line(
+            f"The moments start anew: {self.optimizer.type} has {own}, the checkpoint has {found}."
+        )
 
     def _compare_settings(self, path: Path, checkpoint: Checkpoint) -> None:
         """Refuse what may not change, report what may. What an older version did not write is as it was."""
