@@ -289,6 +289,21 @@ def test_ctrl_c_while_the_average_is_in_the_model(tmp_path: Path, where: str) ->
     assert outcome(tmp_path / "a") == outcome(tmp_path / "b")
 
 
+def test_ctrl_c_while_the_last_model_is_written(tmp_path: Path) -> None:
+    """It is written, and the run is saved; where nothing is kept a Ctrl-C is what it is."""
+
+    class Impatient(FakeModel):
+        def save(self, folder: Path) -> None:
+            if folder.name == "last":
+                signal.raise_signal(signal.SIGINT)
+            super().save(folder)
+
+    with pytest.raises(TrainingInterrupted, match="Stopped at step 25"):
+        trainer(tmp_path, Impatient()).fit(TRAIN)
+    assert (tmp_path / "last" / "model.json").exists()
+    assert trainer(tmp_path).fit(TRAIN, resume=True).step == 25
+
+
 def test_ctrl_c_when_the_average_is_about_to_leave_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -716,6 +731,19 @@ def test_parameters_that_blow_up_are_not_saved(tmp_path: Path) -> None:
 def test_a_metric_that_is_no_number(tmp_path: Path, value: float) -> None:
     with pytest.raises(TrainingDiverged, match=f"after step 4: the validation's wer is {value}"):
         trainer(tmp_path, metric=Metric("wer", lambda model: value)).fit(TRAIN, VALID)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_beside_a_metric_that_is(tmp_path: Path, value: float) -> None:
+    class Hopeless(FakeModel):
+        def loss(self, batch: Any, **arguments: Any) -> Any:
+            return dataclasses.replace(super().loss(batch, **arguments), nll=value)
+
+    metric = Metric("wer", lambda model: 0.5)
+    result = trainer(tmp_path, Hopeless(), metric=metric).fit(TRAIN, VALID)
+    assert (result.step, result.best_value, result.best_step) == (25, 0.5, 4)
+    valid = [line for line in metrics(tmp_path) if line["event"] == "valid"]
+    assert [(line["loss"], line["wer"]) for line in valid] == [(None, 0.5)] * 7
 
 
 @pytest.mark.parametrize("file", ["checkpoint-000000012", "metrics", "best"])

@@ -90,10 +90,9 @@ class TrainingRun:
                 if on_start is not None:
                     on_start()
                 try:
-                    stopped_by = self._loop()
+                    return self._finish(self._loop())
                 except KeyboardInterrupt:
                     self._interrupted()
-                return self._finish(stopped_by)
         finally:
             self.prefetch.close()
             self.progress.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -92,10 +93,14 @@ class MetricsFile:
             self._file.truncate(self.length)
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """Append a line."""
+        """Append a line. A figure that is not finite is null: JSON has no such number."""
         if self._file is None:
             return
-        left = memoryview((json.dumps(values, allow_nan=False) + "\n").encode())
+        finite = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in values.items()
+        }
+        left = memoryview((json.dumps(finite, allow_nan=False) + "\n").encode())
         while left:
             written = self._file.write(left)
             self.length += written
