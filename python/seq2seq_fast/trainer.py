@@ -343,6 +343,7 @@ class Trainer:
             TrainingInterrupted: Ctrl-C; the run is saved.
             TrainingDiverged: a loss or gradient is not finite; the last good state is saved.
             FileExistsError: there is a run in `out`, and neither `resume` nor `overwrite` is on.
+            BlockingIOError: another run is under way in `out`, of this process or another.
             OSError: a file could not be written, e.g. on a full disk; the previous checkpoint is whole.
             ValueError: a data set is empty, nothing is validated for `early_stopping` to count, or the
                 checkpoint is damaged or of another run.

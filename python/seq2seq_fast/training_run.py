@@ -28,6 +28,7 @@ from seq2seq_fast.ops import average_, clip_grad_norm_, squared_norm
 from seq2seq_fast.optim import decay_mask
 from seq2seq_fast.prefetch import Prefetch
 from seq2seq_fast.progress import open_progress
+from seq2seq_fast.run_lock import RunLock
 from seq2seq_fast.tensorboard import Board
 from seq2seq_fast.trainer import Metric, TrainingDiverged, TrainingInterrupted, TrainingResult
 from seq2seq_fast.training_state import MetricsFile, TrainingState, Window
@@ -71,6 +72,7 @@ class TrainingRun:
         self.folder = (
             None if trainer.out is None else CheckpointFolder(trainer.out, keep=trainer.keep_checkpoints)
         )
+        self.lock: RunLock | None = None
         self.saved: dict[str, Any] | None = None  # the state in the newest checkpoint
         self.epoch_batches: tuple[int, Batches | None] = (-1, None)
         self.validations: list[dict[str, Any]] = []
@@ -100,6 +102,8 @@ class TrainingRun:
                 self.metrics.close()
             if hasattr(self, "board"):
                 self.board.close()
+            if self.lock is not None:
+                self.lock.close()
 
     # ---- start and end
 
@@ -116,6 +120,7 @@ class TrainingRun:
             self.board = Board(self.trainer.tensorboard)
             return
         out.mkdir(parents=True, exist_ok=True)
+        self.lock = RunLock(out)
         latest, found = self.folder.latest(), self.folder.run()
         if found is not None and not overwrite and not (resume and latest is not None):
             go_on = "" if latest is None else "go on with resume=True, or "
