@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import weakref
 from pathlib import Path
+from typing import Any
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 LOCK_FILE = ".lock"
 """In a run's folder. It stays there: whoever removed it might remove the next run's."""
