@@ -162,6 +162,10 @@ class TrainingRun:
             copy_into(self.average, average)
         self.saved = self.state.to_json()
         self.progress.line(f"Resuming at step {self.state.step}, from {path}.")
+        self._forget_other_validations(checkpoint)
+
+    def _forget_other_validations(self, checkpoint: Checkpoint) -> None:
+        """Those of other data say nothing of which model is the best by these."""
         was, valid = (said.get("free", {}).get("valid") for said in (checkpoint.settings, self.settings))
         if None not in (was, valid) and valid != was:
             self.progress.line("The validation data are others: the best model is looked for anew.")

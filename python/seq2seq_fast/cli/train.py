@@ -23,6 +23,7 @@ from seq2seq_fast.metrics import get_metric
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import Optimizer, optimizer_from_settings
 from seq2seq_fast.progress import tell
+from seq2seq_fast.run_lock import RunLock
 from seq2seq_fast.schedule import (
     CosineDecay,
     ExponentialDecay,
@@ -84,6 +85,8 @@ def resolve_run(
     if run.run() is not None and not (overwrite or (resume and run.latest() is not None)):
         go_on = "" if run.latest() is None else "go on with --resume, or "
         raise ValueError(f"{out} holds a training run ({run.run()}): {go_on}start anew with --overwrite.")
+    if run.run() is not None:
+        RunLock(out).close()  # refused before data are read, or a tokeniser is learnt in the run's folder
     if resume and (out / OPTIONS_FILE).exists():
         files.append((str(out / OPTIONS_FILE), load_config(out / OPTIONS_FILE)))
         options = resolve(flags, *files, *presets, table=table)
