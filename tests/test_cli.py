@@ -32,6 +32,7 @@ from seq2seq_fast.cli.train_options import TRAIN_OPTIONS, arguments_for, resolve
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.device import views
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
+from seq2seq_fast.run_lock import RunLock
 from seq2seq_fast.schedule import (
     CosineDecay,
 )
@@ -173,6 +174,18 @@ def test_a_resumption_that_is_refused_changes_nothing(run: Run, data: Path, tmp_
     )
     assert (tmp_path / "options.json").read_bytes() == before
     assert run("train", "--out", tmp_path, "--resume", "--train_steps", 3).code == 0
+
+
+def test_a_folder_with_a_run_under_way(run: Run, data: Path, tmp_path: Path) -> None:
+    """It is refused before anything is read or written."""
+    common = ("train", "--train", data / "train.tsv", *SMALL, "--out", tmp_path)
+    assert run(*common, "--train_steps", 1).code == 0
+    lock = RunLock(tmp_path)
+    for how in ("--resume", "--overwrite"):
+        refused = run(*common, "--train", tmp_path / "none.tsv", how)
+        assert refused.code == 2 and f"{tmp_path}: a run is under way there" in refused.err
+    lock.close()
+    assert run(*common, "--train_steps", 2, "--resume").code == 0
 
 
 @pytest.mark.big
@@ -373,6 +386,7 @@ TRAIN = "train --train {data}/train.tsv --out {bad}/run"
         (TRAIN + " --momentum 0.9", "momentum"),
         (TRAIN + " --batch_size 0", "batch_size"),
         (TRAIN + " --valid_metric exact_match", "--valid FILE.tsv"),
+        (TRAIN + " --early_stopping 2", "--early_stopping 2 counts validations: it needs --valid"),
         (TRAIN + " --src_subword_model m", "--src_subword_model is for the sentencepiece tokenizer"),
         (TRAIN + " --resume --overwrite", "exclude each other"),
         ("translate --model {bad}/none", "none: no such folder"),

@@ -150,6 +150,7 @@ def test_presets_are_options(name: str) -> None:
         (["--calendar", "eon"], "calendar"),
         (["--preset", "none"], "there is no 'none'"),
         (["--decay_method", "noam"], "decay_method"),
+        (["--early_stopping", 2], "needs --valid"),
     ],
 )
 def test_mistakes(run: Run, table: Path, tmp_path: Path, arguments: list[Any], says: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from checks import bits
 from seq2seq_fast import Translator
 from seq2seq_fast.files import load_model, save_model
+from seq2seq_fast.forecasting import ForecastConfig
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.text import TextField
 from seq2seq_fast.tokenizers import CharTokenizer, SentencePieceTokenizer, SpaceTokenizer
@@ -53,6 +54,16 @@ def test_a_layout_takes_no_memory(folder: Path) -> None:
     for load in (load_model, Translator):
         with pytest.raises(ValueError, match=r"model\.safetensors"):
             load(folder)
+
+
+def test_a_config_of_numbers_of_numpy() -> None:
+    config = Seq2SeqConfig(
+        np.int64(9), np.int32(9), encoder_hidden=np.int64(4), dropout=np.float32(0.5), residual=np.True_
+    )
+    Seq2Seq(config)
+    forecast = ForecastConfig(np.int64(3), np.int64(4), lags=tuple(np.arange(1, 3)), linear_skip=np.False_)
+    for model in (config, forecast):
+        assert json.loads(json.dumps(dataclasses.asdict(model)))["residual"] in (True, False)
 
 
 def test_a_model_comes_back(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import seq2seq_fast
 from checks import bits
 from seq2seq_fast import Forecaster, TimeSeries, Trainer, nn
+from seq2seq_fast.checkpoint import Checkpoint
 from seq2seq_fast.files import load_model
 from seq2seq_fast.forecasting import (
     ForecastConfig,
@@ -354,8 +356,8 @@ def test_it_learns(network: dict[str, Any]) -> None:
     assert after.loss / after.tokens < before.loss / before.tokens - 0.2
 
 
-def trainer(out: Path, steps: int) -> tuple[Trainer, ForecastData]:
-    config = ForecastConfig(**SMALL, dropout=0.1)
+def trainer(out: Path, steps: int, **changes: Any) -> tuple[Trainer, ForecastData]:
+    config = ForecastConfig(**SMALL | {"dropout": 0.1} | changes)
     model = ForecastModel(config)
     options: dict[str, Any] = {"batch_size": 8, "batch_type": "examples", "checkpoint_every": 3}
     return (
@@ -381,6 +383,34 @@ def test_resumed_to_the_bit(tmp_path: Path) -> None:
     other = ForecastData([seasonal(61)], data.config)
     with pytest.raises(ValueError, match="train"):
         trainer(tmp_path / "two", 12)[0].fit(other, other, resume=True)
+
+
+def test_dropout_is_no_part_of_the_data(tmp_path: Path) -> None:
+    """A run may change it, and one whose checkpoint names the data by it can be resumed."""
+    first, data = trainer(tmp_path, 4)
+    checkpoint = first.fit(data).checkpoint
+    assert checkpoint is not None
+    saved = Checkpoint.load(checkpoint)
+    old = {**saved.settings["fixed"], "train": data.former_fingerprint()}
+    replace(saved, settings={**saved.settings, "fixed": old}).save(checkpoint)
+    for steps, dropout in ((5, 0.1), (6, 0.3)):
+        again, data = trainer(tmp_path, steps, dropout=dropout)
+        assert again.fit(data, resume=True).step == steps
+    other, data = trainer(tmp_path, 7, seasonal_skip=4)
+    with pytest.raises(ValueError, match=r"started with model\.seasonal_skip 0, got 4"):
+        other.fit(data, resume=True)
+
+
+@pytest.mark.parametrize("accum_count", [1, 2])
+def test_a_channel_that_is_not_observed(accum_count: int) -> None:
+    """No batch, and no part of one, is without a value to learn from."""
+    series = seasonal(40)
+    series.values[15:30, 1] = math.nan
+    config = ForecastConfig(**SMALL, independent=True)
+    data = ForecastData([series], config)
+    one_by_one: dict[str, Any] = {"batch_size": 1, "batch_type": "examples", "accum_count": accum_count}
+    result = Trainer(ForecastModel(config), max_epochs=1, progress=False, **one_by_one).fit(data, data)
+    assert math.isfinite(result.best_value or math.nan)
 
 
 def test_frozen_parameters_stay(tmp_path: Path) -> None:

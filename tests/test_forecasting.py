@@ -163,6 +163,22 @@ def test_which_windows_there_are() -> None:
     assert data.source_lengths.tolist() == [6] * 14 and data.target_lengths.tolist() == [4] * 14
 
 
+def test_a_channel_without_values_is_no_example() -> None:
+    """With independent channels each is asked for values of its own; the others keep their numbers."""
+    config = ForecastConfig(**SMALL, independent=True)
+    series = wave(20)
+    whole = ForecastData([series], config)
+    series.values[9:18, 1] = NAN
+    data = ForecastData([series], config)
+    assert data._origins.tolist() == list(range(6, 17))
+    assert len(data) == len(data.source_lengths) == len(data.target_lengths) == 22 - 6
+    batch = data.batch(np.arange(len(data))).arrays
+    assert np.isfinite(batch["target"]).any(axis=(1, 2)).all()
+    gone = {2 * (origin - 6) + 1 for origin in range(9, 15)}
+    assert batch["example_ids"].tolist() == [i for i in range(22) if i not in gone]
+    assert data.fingerprint() != whole.fingerprint()
+
+
 def test_the_past_alone_gives_the_same_window() -> None:
     """A forecast reads nothing of what is to come."""
     config = ForecastConfig(

@@ -149,6 +149,9 @@ def test_defaults_are_pytorchs(kind: type[Optimizer], torch: Any) -> None:
         (lambda: Adam().step(*buffers(16), decay_mask=np.ones(2, np.uint8)), r"decay_mask of shape \[1\]"),
         (lambda: Adam().step(*buffers(0)), "parameters of at least one element"),
         (lambda: Adam().step(*buffers(16), lr=-1), "lr of at least 0"),
+        (lambda: Adam().step(*buffers(16), lr=1e30), "lr below 1e30"),
+        (lambda: SGD(lr=1e30), r"\[sgd\] Expected lr below 1e30, got 1e\+30"),
+        (lambda: SGD(momentum=float("inf")), "momentum below 1e30, got inf"),
         (lambda: Adam().step(buffers(32)[0][::2], buffers(16)[1]), "parameters to be contiguous"),
     ],
 )

@@ -197,6 +197,11 @@ def test_bad_schedules(arguments: Any, message: str) -> None:
         ScheduledSampling(**arguments)
 
 
+def test_numbers_of_numpy() -> None:
+    sampling = ScheduledSampling("linear", k=np.float32(0.5), read_probability=np.float32(0.5))
+    assert json.dumps(sampling.settings()) == '{"type": "linear", "k": 0.5, "read_probability": 0.5}'
+
+
 def test_the_trainer_passes_the_schedule_on() -> None:
     class Listening(FakeModel):
         def forward_backward(self, batch: Any, *, sampling: float = 0.0, **arguments: Any) -> Any:

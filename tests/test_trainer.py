@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
 import json
 import math
 import os
@@ -22,7 +23,8 @@ from seq2seq_fast.checkpoint import Checkpoint, CheckpointFolder
 from seq2seq_fast.data import Dataset
 from seq2seq_fast.interrupts import DeferredInterrupt
 from seq2seq_fast.optim import SGD, Adagrad, Adam, AdamW
-from seq2seq_fast.schedule import ReduceLROnPlateau, Scheduler
+from seq2seq_fast.progress import tell
+from seq2seq_fast.schedule import ReduceLROnPlateau, Scheduler, StepDecay
 from seq2seq_fast.trainer import Metric, Trainer, TrainingDiverged, TrainingInterrupted
 from seq2seq_fast.training_state import MetricsFile
 
@@ -287,6 +289,21 @@ def test_ctrl_c_while_the_average_is_in_the_model(tmp_path: Path, where: str) ->
     assert outcome(tmp_path / "a") == outcome(tmp_path / "b")
 
 
+def test_ctrl_c_while_the_last_model_is_written(tmp_path: Path) -> None:
+    """It is written, and the run is saved; where nothing is kept a Ctrl-C is what it is."""
+
+    class Impatient(FakeModel):
+        def save(self, folder: Path) -> None:
+            if folder.name == "last":
+                signal.raise_signal(signal.SIGINT)
+            super().save(folder)
+
+    with pytest.raises(TrainingInterrupted, match="Stopped at step 25"):
+        trainer(tmp_path, Impatient()).fit(TRAIN)
+    assert (tmp_path / "last" / "model.json").exists()
+    assert trainer(tmp_path).fit(TRAIN, resume=True).step == 25
+
+
 def test_ctrl_c_when_the_average_is_about_to_leave_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -497,6 +514,29 @@ def test_what_may_change_and_is_reported(tmp_path: Path, capsys: pytest.CaptureF
     assert f"Resuming at step 5, from {tmp_path / 'checkpoint-000000005.safetensors'}" in said
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (AdamW(0.1), SGD(0.1), "sgd has none, the checkpoint has exp_avg, exp_avg_sq"),
+        (SGD(0.1), SGD(0.1, 0.9), "sgd has momentum_buffer, the checkpoint has none"),
+        (SGD(0.1, 0.9), Adam(0.1), "adam has exp_avg, exp_avg_sq, the checkpoint has momentum_buffer"),
+        (AdamW(0.1), Adam(0.1), None),
+    ],
+)
+def test_another_optimizer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], before: Any, after: Any, says: str | None
+) -> None:
+    """It starts as a new run's, from the parameters of the checkpoint; with the same moments it goes on."""
+    model = FakeModel()
+    trainer(tmp_path, model, optimizer=before, max_steps=3).fit(TRAIN)
+    trainer(tmp_path, model, optimizer=after, max_steps=4, progress=None).fit(TRAIN, resume=True)
+    assert (says or "Resuming with optimizer") in capsys.readouterr().err
+    step = Checkpoint.load(CheckpointFolder(tmp_path).path(4)).optimizer["step"]
+    assert step == (1 if says else 4)
+    trainer(tmp_path, model, optimizer=after, max_steps=5).fit(TRAIN, resume=True)
+    assert Checkpoint.load(CheckpointFolder(tmp_path).path(5)).optimizer["step"] == step + 1
+
+
 def test_another_instruction_set_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -512,6 +552,67 @@ class Wider(FakeModel):
         self._layout = [("output.weight", (11, 7), 0, True), ("bias", (7,), 80, False)]
 
 
+@dataclasses.dataclass
+class Config:
+    cell: str = "lstm"
+    dropout: float = 0.1
+
+
+class Configured(FakeModel):
+    """A model whose config says more than its layout."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__()
+        self.config = Config(**config)
+
+
+def test_another_model_of_the_same_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What its weights mean may not change, how it learns may."""
+    trainer(tmp_path, Configured(), max_steps=3).fit(TRAIN, VALID)
+    with pytest.raises(ValueError, match=r"started with model\.cell 'lstm', got 'gru'"):
+        trainer(tmp_path, Configured(cell="gru")).fit(TRAIN, VALID, resume=True)
+    trainer(tmp_path, Configured(dropout=0.5), max_steps=5, progress=None).fit(TRAIN, VALID, resume=True)
+    assert "Resuming with model.dropout 0.5; it was 0.1." in capsys.readouterr().err
+
+
+def without(path: Path, *names: str) -> None:
+    """Make a checkpoint as versions wrote it that knew nothing of these settings."""
+    saved = Checkpoint.load(path)
+    settings = {
+        kind: {name: value for name, value in values.items() if not name.startswith(names)}
+        for kind, values in saved.settings.items()
+    }
+    dataclasses.replace(saved, settings=settings).save(path)
+
+
+def test_a_checkpoint_of_before_says_less(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = trainer(tmp_path, Configured(), max_steps=5).fit(TRAIN, VALID)
+    assert result.checkpoint is not None
+    without(result.checkpoint, "model.", "valid")
+    go_on = trainer(tmp_path, Configured(), max_steps=9, progress=None).fit(TRAIN, VALID, resume=True)
+    assert go_on.step == 9
+    assert "Resuming with" not in capsys.readouterr().err
+
+
+def test_other_validation_data_are_not_compared_with_those_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By them the best model is another one, however low a loss was by the data before."""
+    run = {"max_steps": 12, "early_stopping": 2, "optimizer": SGD(0.0)}  # every validation is the same
+    first = trainer(tmp_path, **run).fit(VALID, VALID)
+    assert (first.stopped_by, first.step, first.best_step) == ("early_stopping", 12, 4)
+    plateau = ReduceLROnPlateau(0.5, 0, warmup_steps=3)
+    second = trainer(tmp_path, **run | {"max_steps": 99, "scheduler": plateau, "progress": None}).fit(
+        VALID, TRAIN, resume=True
+    )
+    assert [line["best"] for line in second.validations] == [True, False, False]
+    assert (second.stopped_by, second.step, second.best_step) == ("early_stopping", 20, 12)
+    said = capsys.readouterr().err
+    assert "Resuming with valid '100 pairs" in said and "the best model is looked for anew" in said
+    third = trainer(tmp_path, max_steps=21, optimizer=SGD(0.0)).fit(VALID, resume=True)
+    assert third.best_step == 12, "without any there is nothing to compare"
+
+
 @pytest.mark.parametrize(
     ("changes", "data", "message"),
     [
@@ -521,7 +622,6 @@ class Wider(FakeModel):
         ({"bucket_size": 10}, TRAIN, "started with bucket_size"),
         ({"metric": "perplexity"}, TRAIN, "started with metric 'loss', got 'perplexity'"),
         ({}, VALID, "started with train '100 pairs, crc32"),
-        ({"optimizer": SGD(0.1)}, TRAIN, r"\[sgd\] Expected state step, got exp_avg"),
         ({"model": Wider()}, TRAIN, "its parameters are not those of this model"),
     ],
 )
@@ -633,6 +733,19 @@ def test_a_metric_that_is_no_number(tmp_path: Path, value: float) -> None:
         trainer(tmp_path, metric=Metric("wer", lambda model: value)).fit(TRAIN, VALID)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_beside_a_metric_that_is(tmp_path: Path, value: float) -> None:
+    class Hopeless(FakeModel):
+        def loss(self, batch: Any, **arguments: Any) -> Any:
+            return dataclasses.replace(super().loss(batch, **arguments), nll=value)
+
+    metric = Metric("wer", lambda model: 0.5)
+    result = trainer(tmp_path, Hopeless(), metric=metric).fit(TRAIN, VALID)
+    assert (result.step, result.best_value, result.best_step) == (25, 0.5, 4)
+    valid = [line for line in metrics(tmp_path) if line["event"] == "valid"]
+    assert [(line["loss"], line["wer"]) for line in valid] == [(None, 0.5)] * 7
+
+
 @pytest.mark.parametrize("file", ["checkpoint-000000012", "metrics", "best"])
 def test_a_full_disk(tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
     if file.startswith("checkpoint") and not Path("/dev/full").exists():
@@ -712,6 +825,25 @@ def test_bad_arguments(changes: Any, error: type[Exception], message: str) -> No
         trainer(**{"out": None, "model": FakeModel(), **changes})
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_size": np.int64(100), "bucket_size": np.int32(50), "seed": np.uint64(3)},
+        {"max_epochs": np.int64(2), "max_steps": np.int64(5), "max_minutes": np.float32(9)},
+        {"accum_count": np.int32(2), "max_grad_norm": np.float32(5), "label_smoothing": np.float32(0.1)},
+        {"average_decay": np.float32(0.1), "early_stopping": np.int64(2), "keep_checkpoints": np.int8(2)},
+        {"validate_every": np.int64(2), "checkpoint_every": np.int64(2), "report_every": np.int64(2)},
+        {"optimizer": SGD(np.float32(0.1), np.float32(0.9), nesterov=np.True_), "progress": np.False_},
+        {"optimizer": Adam(betas=(np.float32(0.9), np.float32(0.9)), eps=np.float32(1e-6))},
+        {"scheduler": StepDecay(np.int64(2), np.float32(0.5), np.int64(1), warmup_steps=np.int64(2))},
+    ],
+)
+def test_numbers_of_numpy(tmp_path: Path, changes: Any) -> None:
+    """A checkpoint holds the settings as JSON, which knows none of them."""
+    result = trainer(tmp_path, **{"max_steps": 5, **changes}).fit(TRAIN, VALID)
+    assert Checkpoint.load(result.checkpoint or tmp_path).state["step"] == 5
+
+
 @pytest.mark.parametrize("model", [None, 5, "model", FakeModel])
 def test_what_is_no_model(model: Any) -> None:
     with pytest.raises(TypeError, match="model as"):
@@ -731,6 +863,12 @@ def test_what_is_no_model(model: Any) -> None:
 def test_bad_arguments_of_fit(arguments: dict[str, Any], name: str) -> None:
     with pytest.raises(TypeError, match=f"Expected {name} as"):
         trainer(None).fit(**{"train": TRAIN, **arguments})
+
+
+def test_early_stopping_needs_validations() -> None:
+    """Without, nothing would end the run."""
+    with pytest.raises(ValueError, match=r"valid or a Metric for early_stopping"):
+        trainer(None, early_stopping=2).fit(TRAIN)
 
 
 def test_empty_data() -> None:
@@ -760,6 +898,46 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
 def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
     trainer(None, progress=False).fit(TRAIN, VALID)
     assert capsys.readouterr() == ("", "")
+
+
+class Closing(io.StringIO):
+    """Standard error whose reader goes away after some lines."""
+
+    def __init__(self, lines: int, *, terminal: bool) -> None:
+        super().__init__()
+        self.left, self.terminal, self.refused = lines, terminal, 0
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def flush(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            self.refused += 1
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_reader_of_standard_error_that_goes_away(
+    tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Closing(3, terminal=terminal))
+    trainer(tmp_path, progress=None).fit(TRAIN, VALID)
+    assert sys.stderr.refused > 0  # type: ignore[attr-defined]
+    assert outcome(tmp_path) == undisturbed
+
+
+def test_without_standard_error(
+    tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with `2>&-`; standard output is not written to instead."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", None)
+        trainer(tmp_path, progress=None).fit(TRAIN, VALID)
+        tell("The model is somewhere.")
+    assert capsys.readouterr().out == ""
+    assert outcome(tmp_path) == undisturbed
 
 
 def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; on leaving, flush it to the disk and rename it to `path`.
 
     Whoever reads `path`, even after a power cut, finds the old content or the new, never a part of either. If
-    anything fails (a full disk, say) `path` is as it was, the temporary file is gone and the error is raised.
+    anything fails (a full disk, say) `path` is as it was, the temporary file is gone and the error is raised;
+    the system's names a file.
     """
     target = Path(path)
     temporary = temporary_name(target)
@@ -24,8 +25,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # the system says: no space left
+            error.filename = str(target)
         raise
     sync_directory(target.parent)
 

@@ -68,13 +68,16 @@ class Batching:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "bucket_size"):
-            integer("batching", name, getattr(self, name), 1)
+        for name, least, most in (
+            ("batch_size", 1, 2**63 - 1),
+            ("bucket_size", 1, 2**63 - 1),
+            ("seed", 0, 2**64 - 1),
+        ):
+            object.__setattr__(self, name, integer("batching", name, getattr(self, name), least, most))
         if self.batch_type not in BATCH_TYPES:
             raise ValueError(
                 f"[batching] Expected batch_type to be one of {BATCH_TYPES}, got {self.batch_type!r}."
             )
-        integer("batching", "seed", self.seed, 0, 2**64 - 1)
 
     def epoch(self, source_lengths: Lengths, target_lengths: Lengths, epoch: int) -> Batches:
         """Return the batches of one epoch, in training order."""

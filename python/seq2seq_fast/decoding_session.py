@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seq2seq_fast.translator_rows import as_list
+from seq2seq_fast.arguments import as_list
 
 if TYPE_CHECKING:
     from seq2seq_fast import _native

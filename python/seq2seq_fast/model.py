@@ -153,11 +153,12 @@ class Seq2SeqConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "bool":
-                flag("Seq2SeqConfig", field.name, value)
+                value = flag("Seq2SeqConfig", field.name, value)
             elif field.type == "int":
-                integer("Seq2SeqConfig", field.name, value, 0, 2**31 - 1)
+                value = integer("Seq2SeqConfig", field.name, value, 0, 2**31 - 1)
             elif field.type == "float" or (field.type == "float | None" and value is not None):
-                number("Seq2SeqConfig", field.name, value)
+                value = number("Seq2SeqConfig", field.name, value)
+            object.__setattr__(self, field.name, value)  # plain, for JSON: it may have been numpy's
         return asdict(self)
 
 

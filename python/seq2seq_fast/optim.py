@@ -41,9 +41,15 @@ class Optimizer(ABC):
         self._check("lr", "weight_decay")
 
     def _check(self, *names: str) -> None:
-        """Raise unless these settings are numbers of at least 0."""
+        """Raise unless these settings are numbers as the kernels take them."""
         for name in names:
-            setattr(self, name, number(self.type, name, getattr(self, name), 0.0))
+            setattr(self, name, self._rate(name, getattr(self, name)))
+
+    def _rate(self, name: str, value: Any) -> float:
+        rate = number(self.type, name, value, 0.0)
+        if rate >= 1e30:
+            raise ValueError(f"[{self.type}] Expected {name} below 1e30, got {rate:g}.")
+        return rate
 
     @abstractmethod
     def _initial_state(self) -> dict[str, float]:
@@ -80,7 +86,7 @@ class Optimizer(ABC):
             parameters.flags.c_contiguous and parameters.flags.writeable
         ):
             raise ValueError(f"[{self.type}] Expected parameters to be contiguous and writable.")
-        rate = self.lr if lr is None else number(self.type, "lr", lr, 0.0)
+        rate = self.lr if lr is None else self._rate("lr", lr)
         if decay_mask is not None:
             array(self.type, "decay_mask", decay_mask, (-(-len(parameters) // 16),), np.uint8)
         self.prepare(len(parameters), device_of(parameters))
@@ -119,12 +125,17 @@ class Optimizer(ABC):
         arrays = {name: to_host(values) for name, values in self._state.items()}
         return {"step": np.array(self._steps, np.int64), **arrays}
 
+    def takes(self, state: Mapping[str, Any]) -> bool:
+        """Whether a `state_dict` is that of an optimiser with the same moments."""
+        expected = {"step", *self._initial_state()}
+        return set(state) == expected or (set(state) == {"step"} and int(state["step"]) == 0)
+
     def load_state_dict(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Copy what `state_dict` returned to where the state lies; raises ValueError if it is another
         optimiser's."""
         size = max((np.size(values) for values in state.values()), default=0)
         expected = {"step": ((), np.int64), **dict.fromkeys(self._initial_state(), ((size,), np.float32))}
-        if set(state) != set(expected) and not (set(state) == {"step"} and int(state["step"]) == 0):
+        if not self.takes(state):
             raise ValueError(
                 f"[{self.type}] Expected state {', '.join(sorted(expected))}, got {', '.join(sorted(state))}."
             )
@@ -209,7 +220,8 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check("momentum")
-        if flag(self.type, "nesterov", self.nesterov) and self.momentum == 0:
+        self.nesterov = flag(self.type, "nesterov", self.nesterov)
+        if self.nesterov and self.momentum == 0:
             raise ValueError(f"[{self.type}] Expected nesterov only with a momentum, got True.")
 
     def _initial_state(self) -> dict[str, float]:

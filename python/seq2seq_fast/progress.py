@@ -1,8 +1,12 @@
-"""What a person sees of a long run, on stderr: a bar on a terminal (if rich is there), lines elsewhere."""
+"""What a person sees of a long run, on stderr: a bar on a terminal (if rich is there), lines elsewhere.
+
+Standard error may be closed, or its reader may go away (`2>&1 | less`): the run goes on, and shows nothing.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -44,12 +48,41 @@ class Lines(Silent):
         print(text, file=sys.stderr, flush=True)
 
 
+class WhileSeen:
+    """Shows what another one does, until that fails because standard error is gone; then nothing."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+
+    def update(self, fraction: float, text: str) -> None:
+        self._show(lambda shown: shown.update(fraction, text))
+
+    def report(self, text: str) -> None:
+        self._show(lambda shown: shown.report(text))
+
+    def line(self, text: str) -> None:
+        self._show(lambda shown: shown.line(text))
+
+    def close(self) -> None:
+        self._show(lambda shown: shown.close())
+
+    def _show(self, call: Callable[[Progress], None]) -> None:
+        try:
+            call(self._shown)
+        except OSError:
+            self._shown = Silent()
+
+
 class Bar:
     """A progress bar below the lines that stay."""
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        class Stderr(Console):
+            def on_broken_pipe(self) -> None:
+                self.quiet = True  # rich would end the process
 
         self._bar = Progress(
             BarColumn(bar_width=24),
@@ -58,7 +91,7 @@ class Bar:
             TextColumn("<"),
             TimeRemainingColumn(),
             TextColumn("{task.description}", markup=False),
-            console=Console(stderr=True),
+            console=Stderr(stderr=True),
             transient=True,
         )
         self._task = self._bar.add_task("", total=1.0)
@@ -78,11 +111,17 @@ class Bar:
 
 def open_progress(show: bool | None = None) -> Progress:
     """Return a bar on a terminal, lines elsewhere; with `show` False, what shows nothing."""
-    if show is False:
+    if show is False or sys.stderr is None:  # None: it was closed before Python began
         return Silent()
     if sys.stderr.isatty():
         try:
-            return Bar()
+            return WhileSeen(Bar())
         except ImportError:
             pass
-    return Lines()
+    return WhileSeen(Lines())
+
+
+def tell(text: str) -> None:
+    """Say something on standard error, where a run's lines go."""
+    if sys.stderr is not None:
+        WhileSeen(Lines()).line(text)

@@ -60,6 +60,9 @@ class Scheduler:
     def validated(self, value: float, *, maximize: bool = False) -> None:
         """Take note of a validation's result."""
 
+    def forget_validations(self) -> None:
+        """Those to come are of other data."""
+
     def settings(self) -> dict[str, Any]:
         """Return the type and the arguments, for JSON."""
         return {"type": type(self).__name__, **asdict(self)}
@@ -121,6 +124,9 @@ class ReduceLROnPlateau(Falling):
         if self._best.since > self.patience:
             self._scale *= self.factor
             self._best.since = 0
+
+    def forget_validations(self) -> None:
+        self._best = Best(self.threshold)
 
     def state_dict(self) -> dict[str, Any]:
         return {"scale": self._scale, "best": self._best.value, "since": self._best.since}

@@ -41,7 +41,8 @@ class ScheduledSampling:
     def __post_init__(self) -> None:
         op = "scheduled_sampling"
         choice(op, "type", self.type, TYPES)
-        number(op, "read_probability", self.read_probability, 0.0, 1.0)
+        read = number(op, "read_probability", self.read_probability, 0.0, 1.0)
+        object.__setattr__(self, "read_probability", read)
         if self.type == "constant":
             if self.k is not None:
                 raise ValueError(f"[{op}] Expected no k for constant, got {self.k}.")
@@ -49,6 +50,7 @@ class ScheduledSampling:
         if self.k is None:
             raise ValueError(f"[{op}] Expected k for {self.type}, got none.")
         k = number(op, "k", self.k)
+        object.__setattr__(self, "k", k)
         right, wanted = {
             "linear": (k > 0, "above 0"),
             "exponential": (0 < k < 1, "above 0 and below 1"),

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -93,7 +93,8 @@ class TrainingData(Protocol):
     Where it has an attribute `on_disk` that is true, each batch is made while the one before is computed, in
     another thread. Where it has a method `training_batch(examples, *, update, seed)`, batches to learn from
     are made by that: it may change the examples each time, by these numbers (`FeatureDataset`); its attribute
-    `augmentation`, with settings(), is then what a checkpoint says of it.
+    `augmentation`, with settings(), is then what a checkpoint says of it. Where it has a method
+    `former_fingerprint()`, a checkpoint may also name the data by that.
     """
 
     @property
@@ -103,6 +104,13 @@ class TrainingData(Protocol):
     def __len__(self) -> int: ...
     def batch(self, examples: npt.NDArray[np.int64]) -> Any: ...
     def fingerprint(self) -> str: ...
+
+
+LEARNING_FIELDS = (
+    *("dropout", "embedding_dropout", "output_dropout", "variational_dropout"),
+    *("word_dropout", "source_unk_id", "zoneout_hidden", "zoneout_cell", "coverage_loss", "ctc_weight"),
+)
+"""Of a model's config, how it learns, which may change in a run; the rest says what its weights mean."""
 
 
 @dataclass(frozen=True)
@@ -251,8 +259,9 @@ class Trainer:
         self._check()
 
     def _check(self) -> None:
+        """Check the settings and keep them as plain values: numpy's would not go into a checkpoint."""
         for name in ("accum_count", "keep_checkpoints", "report_every"):
-            integer("trainer", name, getattr(self, name), 1)
+            setattr(self, name, integer("trainer", name, getattr(self, name), 1))
         for name, least in (
             ("max_epochs", 0),
             ("max_steps", 0),
@@ -261,7 +270,7 @@ class Trainer:
             ("checkpoint_every", 1),
         ):
             if getattr(self, name) is not None:
-                integer("trainer", name, getattr(self, name), least)
+                setattr(self, name, integer("trainer", name, getattr(self, name), least))
         if self.tensorboard is not None:
             if not isinstance(self.tensorboard, str | os.PathLike):
                 raise TypeError(
@@ -269,13 +278,15 @@ class Trainer:
                 )
             check_installed()
         if self.max_minutes is not None:
-            number("trainer", "max_minutes", self.max_minutes, 0.0)
-        number("trainer", "max_grad_norm", self.max_grad_norm, 0.0)
-        if not 0 <= number("trainer", "label_smoothing", self.label_smoothing) < 1:
+            self.max_minutes = number("trainer", "max_minutes", self.max_minutes, 0.0)
+        self.max_grad_norm = number("trainer", "max_grad_norm", self.max_grad_norm, 0.0)
+        self.label_smoothing = number("trainer", "label_smoothing", self.label_smoothing)
+        if not 0 <= self.label_smoothing < 1:
             raise ValueError(
                 f"[trainer] Expected label_smoothing from 0 to below 1, got {self.label_smoothing}."
             )
-        if not 0 <= number("trainer", "average_decay", self.average_decay) <= 1:
+        self.average_decay = number("trainer", "average_decay", self.average_decay)
+        if not 0 <= self.average_decay <= 1:
             raise ValueError(f"[trainer] Expected average_decay from 0 to 1, got {self.average_decay}.")
         if self.compute_type not in ("float32", "bfloat16"):
             raise ValueError(
@@ -297,7 +308,7 @@ class Trainer:
         if not (self.save_model is None or callable(self.save_model)):
             raise TypeError(f"[trainer] Expected save_model to be callable, got {self.save_model!r}.")
         if self.progress is not None:
-            flag("trainer", "progress", self.progress)
+            self.progress = flag("trainer", "progress", self.progress)
 
     @property
     def metric_name(self) -> str:
@@ -329,7 +340,8 @@ class Trainer:
             train: the data to learn from.
             valid: the data to validate on; None: validate by the `Metric` alone, or not at all.
             resume: go on from the newest checkpoint in `out`; without one, start. Model, data, seed and
-                batching have to be what they were; other settings may be changed, and changes are reported.
+                batching have to be what they were; other settings, dropout among them, may be changed, and
+                changes are reported. With other validation data the best model is looked for anew.
                 Unchanged, and on the same kind of device, the run ends with the bits of a run that was never
                 stopped.
             overwrite: start although there is a run in `out`, and remove its checkpoints and models.
@@ -340,8 +352,10 @@ class Trainer:
             TrainingInterrupted: Ctrl-C; the run is saved.
             TrainingDiverged: a loss or gradient is not finite; the last good state is saved.
             FileExistsError: there is a run in `out`, and neither `resume` nor `overwrite` is on.
+            BlockingIOError: another run is under way in `out`, of this process or another.
             OSError: a file could not be written, e.g. on a full disk; the previous checkpoint is whole.
-            ValueError: a data set is empty, or the checkpoint is damaged or of another run.
+            ValueError: a data set is empty, nothing is validated for `early_stopping` to count, or the
+                checkpoint is damaged or of another run.
             TypeError: naming the argument that is wrong.
         """
         from seq2seq_fast.training_run import TrainingRun
@@ -353,11 +367,14 @@ class Trainer:
         flag("trainer", "overwrite", overwrite)
         return TrainingRun(self, train, valid).fit(resume=resume, overwrite=overwrite, on_start=on_start)
 
-    def settings(self, train: TrainingData) -> dict[str, dict[str, Any]]:
+    def settings(self, train: TrainingData, valid: TrainingData | None = None) -> dict[str, dict[str, Any]]:
         """Return what a checkpoint says of the run: only "free" ones may differ when it is resumed."""
         augmentation = getattr(train, "augmentation", None)
+        config = getattr(self.model, "config", None)
+        model = asdict(config) if is_dataclass(config) and not isinstance(config, type) else {}
         return {
             "fixed": {
+                **{f"model.{name}": value for name, value in model.items() if name not in LEARNING_FIELDS},
                 "batch_size": self.batching.batch_size,
                 "batch_type": self.batching.batch_type,
                 "bucket_size": self.batching.bucket_size,
@@ -367,6 +384,7 @@ class Trainer:
                 "train": train.fingerprint(),
             },
             "free": {
+                **{f"model.{name}": value for name, value in model.items() if name in LEARNING_FIELDS},
                 "optimizer": self.optimizer.settings(),
                 "scheduler": self.scheduler.settings(),
                 "accum_count": self.accum_count,
@@ -380,5 +398,6 @@ class Trainer:
                 "early_stopping": self.early_stopping,
                 "validate_every": self.validate_every,
                 "report_every": self.report_every,
+                "valid": None if valid is None else valid.fingerprint(),
             },
         }

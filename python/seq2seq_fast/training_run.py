@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from seq2seq_fast.ops import average_, clip_grad_norm_, squared_norm
 from seq2seq_fast.optim import decay_mask
 from seq2seq_fast.prefetch import Prefetch
 from seq2seq_fast.progress import open_progress
+from seq2seq_fast.run_lock import RunLock
 from seq2seq_fast.tensorboard import Board
 from seq2seq_fast.trainer import Metric, TrainingDiverged, TrainingInterrupted, TrainingResult
 from seq2seq_fast.training_state import MetricsFile, TrainingState, Window
@@ -54,6 +55,10 @@ class TrainingRun:
         self.scheduler = replace(trainer.scheduler)
         self.train, self.valid = train, valid
         self.validates = valid is not None or isinstance(trainer.metric, Metric)
+        if trainer.early_stopping is not None and not self.validates:
+            raise ValueError(
+                "[trainer] Expected valid or a Metric for early_stopping, which counts validations."
+            )
         self.layout = [(n, tuple(shape), at, bool(decay)) for n, shape, at, decay in self.model.layout()]
         self.size = len(self.model.flat_parameters)
         self.device = device_of(self.model.flat_parameters)
@@ -67,6 +72,7 @@ class TrainingRun:
         self.folder = (
             None if trainer.out is None else CheckpointFolder(trainer.out, keep=trainer.keep_checkpoints)
         )
+        self.lock: RunLock | None = None
         self.saved: dict[str, Any] | None = None  # the state in the newest checkpoint
         self.epoch_batches: tuple[int, Batches | None] = (-1, None)
         self.validations: list[dict[str, Any]] = []
@@ -86,10 +92,9 @@ class TrainingRun:
                 if on_start is not None:
                     on_start()
                 try:
-                    stopped_by = self._loop()
+                    return self._finish(self._loop())
                 except KeyboardInterrupt:
                     self._interrupted()
-                return self._finish(stopped_by)
         finally:
             self.prefetch.close()
             self.progress.close()
@@ -97,11 +102,13 @@ class TrainingRun:
                 self.metrics.close()
             if hasattr(self, "board"):
                 self.board.close()
+            if self.lock is not None:
+                self.lock.close()
 
     # ---- start and end
 
     def _open(self, *, resume: bool, overwrite: bool) -> None:
-        self.settings = json.loads(json.dumps(self.trainer.settings(self.train)))
+        self.settings = json.loads(json.dumps(self.trainer.settings(self.train, self.valid)))
         self.optimizer.prepare(self.size, self.device)
         if self.trainer.average_decay:
             self.average = copy_of(self.model.flat_parameters)
@@ -113,6 +120,7 @@ class TrainingRun:
             self.board = Board(self.trainer.tensorboard)
             return
         out.mkdir(parents=True, exist_ok=True)
+        self.lock = RunLock(out)
         latest, found = self.folder.latest(), self.folder.run()
         if found is not None and not overwrite and not (resume and latest is not None):
             go_on = "" if latest is None else "go on with resume=True, or "
@@ -136,17 +144,7 @@ class TrainingRun:
         average = checkpoint.parameters if checkpoint.average is None else checkpoint.average
         if checkpoint.layout != self.layout or {checkpoint.parameters.shape, average.shape} != {(self.size,)}:
             raise ValueError(f"{path}: its parameters are not those of this model.")
-        saved = checkpoint.settings.get("fixed", {})
-        for name, value in self.settings["fixed"].items():
-            if saved.get(name) != value:
-                raise ValueError(
-                    f"{path}: the run was started with {name} {saved.get(name)!r}, got {value!r}; "
-                    "a run is resumed on the same data in the same order."
-                )
-        saved = checkpoint.settings.get("free", {})
-        for name, value in self.settings["free"].items():
-            if saved.get(name) != value:
-                self.progress.line(f"Resuming with {name} {value!r}; it was {saved.get(name)!r}.")
+        self._compare_settings(path, checkpoint)
         here, there = self._where(), (checkpoint.device, checkpoint.instruction_set)
         if here[0] != there[0] or (here[0] == "cpu" and here != there):
             self.progress.line(
@@ -155,7 +153,7 @@ class TrainingRun:
             )
         try:
             self.state = TrainingState.from_json(checkpoint.state)
-            self.optimizer.load_state_dict(checkpoint.optimizer)
+            self._restore_optimizer(checkpoint.optimizer)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         self.scheduler.load_state_dict(self.state.scheduler)
@@ -164,6 +162,45 @@ class TrainingRun:
             copy_into(self.average, average)
         self.saved = self.state.to_json()
         self.progress.line(f"Resuming at step {self.state.step}, from {path}.")
+        self._forget_other_validations(checkpoint)
+
+    def _forget_other_validations(self, checkpoint: Checkpoint) -> None:
+        """Those of other data say nothing of which model is the best by these."""
+        was, valid = (said.get("free", {}).get("valid") for said in (checkpoint.settings, self.settings))
+        if None not in (was, valid) and valid != was:
+            self.progress.line("The validation data are others: the best model is looked for anew.")
+            self.state.forget_validations()
+            self.scheduler.forget_validations()
+
+    def _restore_optimizer(self, saved: Mapping[str, Any]) -> None:
+        """Take over its moments. One that keeps others starts anew with them, its own count of steps, by
+        which they are weighted, included."""
+        if self.optimizer.takes(saved):
+            self.optimizer.load_state_dict(saved)
+            return
+        own_state = self.optimizer.state_dict()
+        own, found = (", ".join(sorted(set(state) - {"step"})) or "none" for state in (own_state, saved))
+        self.progress.line(
+            f"The moments start anew: {self.optimizer.type} has {own}, the checkpoint has {found}."
+        )
+
+    def _compare_settings(self, path: Path, checkpoint: Checkpoint) -> None:
+        """Refuse what may not change, report what may. What an older version did not write is as it was."""
+        former = getattr(self.train, "former_fingerprint", None)
+        for name, was, value in self._changes(checkpoint, "fixed"):
+            if not (name == "train" and former is not None and was == former()):
+                raise ValueError(
+                    f"{path}: the run was started with {name} {was!r}, got {value!r}; "
+                    "a run is resumed with the same model on the same data in the same order."
+                )
+        for name, was, value in self._changes(checkpoint, "free"):
+            self.progress.line(f"Resuming with {name} {value!r}; it was {was!r}.")
+
+    def _changes(self, checkpoint: Checkpoint, kind: str) -> list[tuple[str, Any, Any]]:
+        """Settings of the checkpoint that are others now: name, what it was, what it is."""
+        saved = checkpoint.settings.get(kind, {})
+        now = self.settings[kind]
+        return [(name, saved[name], now[name]) for name in now if name in saved and saved[name] != now[name]]
 
     def _finish(self, stopped_by: str) -> TrainingResult:
         state, out = self.state, self.trainer.out

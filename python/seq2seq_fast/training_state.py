@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -50,6 +51,11 @@ class TrainingState:
     """Length of the metrics file."""
     window: Window = field(default_factory=Window)
 
+    def forget_validations(self) -> None:
+        """Those to come are of other data, and not to be compared with those that were."""
+        self.validated, self.best_step = -1, None
+        self.best, self.stopping = Best(), Best()
+
     def to_json(self) -> dict[str, Any]:
         """Return the state as plain values."""
         return asdict(self)
@@ -87,10 +93,14 @@ class MetricsFile:
             self._file.truncate(self.length)
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """Append a line."""
+        """Append a line. A figure that is not finite is null: JSON has no such number."""
         if self._file is None:
             return
-        left = memoryview((json.dumps(values, allow_nan=False) + "\n").encode())
+        finite = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in values.items()
+        }
+        left = memoryview((json.dumps(finite, allow_nan=False) + "\n").encode())
         while left:
             written = self._file.write(left)
             self.length += written

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +18,7 @@ from seq2seq_fast.decoding import best_of_features, shown_tokens
 from seq2seq_fast.feature_data import FeatureDataset, FeatureSources, read_features
 from seq2seq_fast.front_end import FrontEnd
 from seq2seq_fast.manifest import Manifest, parse_manifest, read_manifest
-from seq2seq_fast.progress import open_progress
+from seq2seq_fast.progress import open_progress, tell
 from seq2seq_fast.search_tokens import options_of_sources
 from seq2seq_fast.text import TextField
 from seq2seq_fast.vocab import Vocabulary
@@ -229,7 +228,7 @@ def tell_dropped(path: object, data: FeatureDataset) -> None:
     """Say on standard error what was left out of a manifest."""
     if data.dropped:
         reasons = ", ".join(f"{count} {reason}" for reason, count in data.dropped.items())
-        print(f"Left out of {path}: {reasons}.", file=sys.stderr, flush=True)
+        tell(f"Left out of {path}: {reasons}.")
 
 
 def references_of(manifest: Manifest) -> list[list[str]]:

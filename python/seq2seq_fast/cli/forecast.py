@@ -24,6 +24,7 @@ from seq2seq_fast.forecasting import (
     save_forecast_model,
 )
 from seq2seq_fast.forecasting.files import read_table
+from seq2seq_fast.progress import tell
 from seq2seq_fast.trainer import Trainer, TrainingResult
 
 from .forecast_options import FORECAST_OPTIONS, TABLE_OPTIONS
@@ -31,12 +32,12 @@ from .lines import check_output, open_output
 from .models import model_folder
 from .options import Value, load_config, preset_file
 from .train import (
+    check_early_stopping,
     fit_run,
     make_optimizer,
     make_scheduler,
     planned_steps,
     resolve_run,
-    tell,
     tell_of_bfloat16,
 )
 from .train_options import arguments_for
@@ -79,6 +80,7 @@ def run_forecast_train(
     device = resolve_device("forecast train", arguments_for("run", options)["device"], auto=True)
     optimizer = make_optimizer(options)
     make_scheduler(options)
+    check_early_stopping(options)
     table = columns_of(options)
     series = read_series(str(options["train"]), **table)
     table["target"] = list(series[0].columns)

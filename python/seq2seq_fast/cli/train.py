@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,8 @@ from seq2seq_fast.front_end import FrontEnd
 from seq2seq_fast.metrics import get_metric
 from seq2seq_fast.model import Seq2Seq, Seq2SeqConfig
 from seq2seq_fast.optim import Optimizer, optimizer_from_settings
+from seq2seq_fast.progress import tell
+from seq2seq_fast.run_lock import RunLock
 from seq2seq_fast.schedule import (
     CosineDecay,
     ExponentialDecay,
@@ -86,6 +87,8 @@ def resolve_run(
     if run.run() is not None and not (overwrite or (resume and run.latest() is not None)):
         go_on = "" if run.latest() is None else "go on with --resume, or "
         raise ValueError(f"{out} holds a training run ({run.run()}): {go_on}start anew with --overwrite.")
+    if run.run() is not None:
+        RunLock(out).close()  # refused before data are read, or a tokeniser is learnt in the run's folder
     if resume and (out / OPTIONS_FILE).exists():
         begun = load_config(out / OPTIONS_FILE)
         check_command(command, out, begun)
@@ -133,6 +136,7 @@ def run_train(
     optimizer = make_optimizer(options)
     make_scheduler(options)
     check_metric(options)
+    check_early_stopping(options)
     trainer_arguments = arguments_for("trainer", options)
     trainer_arguments["scheduled_sampling"] = make_sampling(options)
     check_data_type(options)
@@ -463,6 +467,14 @@ def check_metric(options: Mapping[str, Value | None]) -> None:
             raise ValueError(f"--valid_metric {name} needs pairs to decode: --valid FILE.tsv.")
 
 
+def check_early_stopping(options: Mapping[str, Value | None]) -> None:
+    """Refuse to stop by validations where there are none: the run would never end."""
+    if options["early_stopping"] and options["valid"] is None:
+        raise ValueError(
+            f"--early_stopping {options['early_stopping']} counts validations: it needs --valid."
+        )
+
+
 def make_metric(options: Mapping[str, Value | None], source: TextField, target: TextField) -> str | Metric:
     """Make what validations go by."""
     arguments = arguments_for("validation", options)
@@ -493,8 +505,3 @@ def changed_options(kept: Mapping[str, Value], out: Path) -> str:
     saved = load_config(out / OPTIONS_FILE)
     names = [name for name in {**saved, **kept} if name != "out" and saved.get(name) != kept.get(name)]
     return ", ".join(f"--{name} {kept.get(name)} (was {saved.get(name)})" for name in names)
-
-
-def tell(line: str) -> None:
-    """Say something on standard error, where the trainer's lines go."""
-    print(line, file=sys.stderr, flush=True)

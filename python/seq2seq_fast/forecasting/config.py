@@ -86,27 +86,27 @@ class ForecastConfig:
         for f in fields(self):
             value = getattr(self, f.name)
             if f.type == "bool":
-                flag(OP, f.name, value)
+                value = flag(OP, f.name, value)
             elif f.type == "int":
                 least = (
                     1
                     if f.name in ("prediction_length", "context_length", "channels", "layers", "hidden")
                     else 0
                 )
-                integer(OP, f.name, value, least, LONGEST)
+                value = integer(OP, f.name, value, least, LONGEST)
             elif f.type == "float":
-                number(OP, f.name, value)
+                value = number(OP, f.name, value)
             elif str(f.type).startswith("tuple"):
                 if not isinstance(value, list | tuple):
                     raise TypeError(f"[{OP}] Expected {f.name} as a list, got {type(value).__name__}.")
-                object.__setattr__(self, f.name, tuple(value))
+                value = tuple(value)
+            object.__setattr__(self, f.name, value)
         choice(OP, "distribution", self.distribution, DISTRIBUTIONS)
         choice(OP, "scaling", self.scaling, SCALINGS)
         choice(OP, "cell", self.cell, ("gru", "lstm"))
         for name in self.calendar:
             choice(OP, "calendar", name, tuple(CALENDAR))
-        for lag in self.lags:
-            integer(OP, "lags", lag, 1, LONGEST)
+        object.__setattr__(self, "lags", tuple(integer(OP, "lags", lag, 1, LONGEST) for lag in self.lags))
         if list(self.lags) != sorted(set(self.lags)):
             raise ValueError(f"[{OP}] Expected lags in ascending order, got {list(self.lags)}.")
         self._check_quantiles()

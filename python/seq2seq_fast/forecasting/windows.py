@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -165,6 +165,18 @@ def _float32(x: Any) -> Floats:
     return np.ascontiguousarray(x, np.float32)
 
 
+def _learnable(series: Prepared, origins: Int64, steps: int, *, independent: bool) -> NDArray[np.bool_]:
+    """Whether something of the forecast was observed: [origins, channels], channels that go together as
+    one."""
+    missing = np.isnan(series.values[series.pad :])
+    if not independent:
+        missing = np.all(missing, axis=1, keepdims=True)
+    observed = ~missing
+    seen = np.concatenate([np.zeros((1, observed.shape[1]), np.int64), np.cumsum(observed, axis=0)])
+    ends = np.minimum(origins + steps, series.length)
+    return np.asarray(seen[ends] > seen[origins])
+
+
 class ForecastData:
     """All windows of some series whose forecasts lie in a range of steps: what a `Trainer` trains on.
 
@@ -175,6 +187,8 @@ class ForecastData:
             series that is shorter allows. Contexts may lie before it.
         end: the step after the last one that is forecast; None: the series' end.
         stride: from origin to origin.
+
+    Left out are windows of whose forecast nothing was observed: with independent channels, a channel's.
 
     Raises:
         ValueError: no series has room for a window, or a series lacks what the model reads.
@@ -197,33 +211,36 @@ class ForecastData:
         self.config = config
         steps = config.prediction_length
         self._prepared = [Prepared(one, config, 0) for one in series]
-        places: list[tuple[Int64, Int64]] = []
+        self._copies = config.channels if config.independent else 1
+        places: list[tuple[NDArray[Any], ...]] = []
         for i, one in enumerate(self._prepared):
             last = min(one.length, one.length if end is None else integer(OP, "end", end, 0)) - steps
             first = (
                 min(config.context_length, max(last, 1)) if begin is None else integer(OP, "begin", begin, 0)
             )
             origins = np.arange(max(first, 1), last + 1, stride)
-            observed = ~np.isnan(one.values[one.pad :]).all(axis=1)
-            seen = np.concatenate([[0], np.cumsum(observed)])
-            origins = origins[seen[np.minimum(origins + steps, one.length)] > seen[origins]]
-            places.append((np.full(len(origins), i), origins))
-        self._series = np.concatenate([p[0] for p in places]) if places else np.zeros(0, np.int64)
-        self._origins = np.concatenate([p[1] for p in places]) if places else np.zeros(0, np.int64)
+            learnable = _learnable(one, origins, steps, independent=config.independent)
+            some = learnable.any(axis=1)
+            places.append((np.full(int(some.sum()), i), origins[some], learnable[some].reshape(-1)))
+        none = np.zeros(0, np.int64)
+        self._series, self._origins, kept = (
+            np.concatenate([place[part] for place in places]) if places else none for part in range(3)
+        )
+        self._examples: Int64 = np.flatnonzero(kept)
+        """[N] of each example window * copies + channel."""
         if len(self._series) == 0:
             raise ValueError(
                 f"[{OP}] Expected a series with room for a window: {steps} steps of forecast after at least "
                 "one of the past, some of them observed; got none."
             )
-        self._copies = config.channels if config.independent else 1
 
     def __len__(self) -> int:
-        return len(self._series) * self._copies
+        return len(self._examples)
 
     @property
     def source_lengths(self) -> Int64:
         """[N] steps of the past that are read."""
-        return np.repeat(np.minimum(self.config.context_length, self._origins), self._copies)
+        return np.minimum(self.config.context_length, self._origins)[self._examples // self._copies]
 
     @property
     def target_lengths(self) -> Int64:
@@ -232,7 +249,7 @@ class ForecastData:
 
     def batch(self, examples: Any) -> Windows:
         """The windows of these numbers."""
-        examples = np.asarray(examples, np.int64)
+        examples = self._examples[np.asarray(examples, np.int64)]
         window, channel = examples // self._copies, examples % self._copies
         prepared = [self._prepared[i] for i in self._series[window]]
         return make_windows(
@@ -247,10 +264,19 @@ class ForecastData:
 
     def fingerprint(self) -> str:
         """A hash of all that batches are made of."""
-        found = hashlib.sha256(repr(sorted(asdict(self.config).items())).encode())
+        return self._hash(replace(self.config, dropout=0.0, zoneout_hidden=0.0))
+
+    def former_fingerprint(self) -> str:
+        """What it was when dropout was thought to be part of the data: checkpoints may have it."""
+        return self._hash(self.config)
+
+    def _hash(self, config: ForecastConfig) -> str:
+        found = hashlib.sha256(repr(sorted(asdict(config).items())).encode())
         for one in self._prepared:
             found.update(one.values.tobytes())
             found.update(one.features.tobytes())
         found.update(self._series.tobytes())
         found.update(self._origins.tobytes())
+        if len(self) < len(self._series) * self._copies:
+            found.update(self._examples.tobytes())
         return found.hexdigest()
