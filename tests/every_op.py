@@ -132,8 +132,11 @@ FUNCTIONS = {
     ),
     "distribution_loss": Function(
         ops.distribution_loss,
-        "x:RJ target:RH offset:RH scale:RH",
-        {"distribution": "student_t"},
+        "x:RJ target:RH offset:RH",
+        {
+            "distribution": "student_t",
+            "scale": lambda sizes: np.full((sizes["R"], sizes["H"]), 0.5, np.float32),
+        },
         {},
         {"distribution": WORD},
         gives="RH RJ",

@@ -207,3 +207,13 @@ def test_a_preset_of_a_search_gives_way_to_options(tmp_path: Path) -> None:
     (tmp_path / "search.yaml").write_text("search-preset: Marian\nmax-length: 9\n")
     search = resolve_search(flags | {"beam_size": 3}, tmp_path / "search.yaml")
     assert search.options == {"preset": "marian", "beam_size": 3, "max_decoding_length": 9}
+
+
+def test_whole_numbers_keep_all_their_digits() -> None:
+    [seed] = [option for option in SEARCH_OPTIONS if option.name == "seed"]
+    for number in (2**53 + 1, 2**64 - 1, 10**400):
+        assert seed.parse(number, "flag") == seed.parse(str(number), "flag") == number
+    assert seed.parse("1e3", "flag") == seed.parse(1000.0, "flag") == 1000
+    for wrong in ("1.5", 1.5, "nan", "inf", float("inf"), "x"):
+        with pytest.raises(ValueError, match="seed"):
+            seed.parse(wrong, "flag")

@@ -324,6 +324,7 @@ def test_groups_and_months(tmp_path: Path) -> None:
         ("date,a\n", "no rows"),
         ("", "names"),
         ("date,a\n2020-01-01,inf\n", "not finite"),
+        ("date,a\n2020-01-01T00,1\n2020-01-01T01,2\n20201-01-01T02,3\n", "mistyped"),
     ],
 )
 def test_bad_tables(tmp_path: Path, text: str, says: str) -> None:
@@ -338,6 +339,7 @@ def test_damaged_tables(tmp_path: Path) -> None:
         ("t.csv.gz", b"no"),
         ("t.csv.xz", lzma.compress(CSV.encode())[:-9]),
         ("t.csv", b"\xff"),
+        ("u.csv.gz", gzip.compress(CSV.encode())[:10] + b"\xff" * 40),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match="CSV"):

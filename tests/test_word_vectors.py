@@ -83,9 +83,10 @@ def test_bad_matrices(tmp_path: Path) -> None:
     np.save(tmp_path / "dtype.npy", np.ones((8, 3), np.int64))
     np.save(tmp_path / "infinite.npy", np.full((8, 3), np.inf))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "shape.npy").read_bytes()[:90])
+    (tmp_path / "zip.npy").write_bytes(b"PK\3\4" + bytes(30))
     with open(tmp_path / "two.safetensors", "wb") as file:
         write_tensors(file, {"a": np.ones((8, 3), np.float32), "b": np.ones(3, np.float32)}, {})
-    for name in ("shape.npy", "dtype.npy", "infinite.npy", "cut.npy", "two.safetensors"):
+    for name in ("shape.npy", "dtype.npy", "infinite.npy", "cut.npy", "zip.npy", "two.safetensors"):
         with pytest.raises(ValueError, match=name.replace(".", r"\.")):
             read_word_vectors(tmp_path / name, VOCABULARY, 3)
     for name in ("none.txt", "none.npy", "none.safetensors"):

@@ -49,8 +49,10 @@ void keep_memory(int index) {
 }  // namespace
 
 void use(int index) {
+  int current = -1;  // another library may have chosen one since
+  check(cudaGetDevice(&current));
+  if (current != index) check(cudaSetDevice(index));
   if (index == device) return;
-  check(cudaSetDevice(index));
   device = index;
   stream = nullptr;
   keep_memory(index);

@@ -55,8 +55,8 @@ S2S_INLINE double absolute_double(double x) {
 #undef S2S_LIBM
 
 S2S_INLINE double log_gamma(double x) {
-  double product = 1.0;  // x (x + 1) ... up to 8
-  for (; x < 8.0; x += 1.0) product *= x;
+  double product = 1.0;  // x (x + 1) ... up to 8; of x <= 0 the result is NaN
+  for (int i = 0; i < 8 && x < 8.0; ++i, x += 1.0) product *= x;
   const double r = 1.0 / x, s = r * r;
   double series = -691.0 / 360360.0;
   series = series * s + 1.0 / 1188.0;
@@ -69,7 +69,7 @@ S2S_INLINE double log_gamma(double x) {
 
 S2S_INLINE double digamma(double x) {
   double shift = 0.0;
-  for (; x < 8.0; x += 1.0) shift += 1.0 / x;
+  for (int i = 0; i < 8 && x < 8.0; ++i, x += 1.0) shift += 1.0 / x;
   const double r = 1.0 / x, s = r * r;
   double series = 691.0 / 32760.0;
   series = series * s - 1.0 / 132.0;

@@ -45,9 +45,10 @@ void Session::grow(int64_t rows) {
   max_rows_ = rows;
 }
 
-std::unique_lock<std::mutex> Session::enter() {
+std::unique_lock<std::mutex> Session::enter(bool to_restore) {
   std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
   if (!lock.owns_lock()) throw std::runtime_error("[step] Another thread is at work on this state.");
+  if (lost_ && !to_restore) throw std::runtime_error("[step] A step failed half-way: this state is lost.");
   return lock;
 }
 
@@ -62,7 +63,9 @@ Tensor Session::step(const Tensor& parents, const Tensor& tokens) {
   check(op, tokens.size() >= 1 && (grows_ || tokens.size() <= max_rows_), "Expected tokens for 1 to ",
         max_rows_, " rows, got ", tokens.size(), ".");
   if (tokens.size() > max_rows_) grow(std::max(tokens.size(), 2 * max_rows_));
+  lost_ = true;
   stepper_->advance(parents.i32(), tokens.i32(), tokens.size());
+  lost_ = false;
   rows_ = tokens.size();
   return last_log_probs();
 }
@@ -92,7 +95,7 @@ Session::State Session::state() {
 }
 
 void Session::restore(const State& state) {
-  const auto lock = enter();
+  const auto lock = enter(true);
   const DeviceScope scope(network_->device());
   const char* op = "restore";
   check(op, !state.empty() && state[0].second.dtype() == DType::i32 && state[0].second.size() >= 1,
@@ -111,7 +114,9 @@ void Session::restore(const State& state) {
     shape[0] = rows;
     ops::expect(op, name.c_str(), values, shape, own[i].second.dtype());
   }
+  lost_ = true;
   stepper_->restore(state);
+  lost_ = false;
   rows_ = rows;
 }
 

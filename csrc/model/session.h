@@ -41,14 +41,14 @@ class Session {
   Session(std::shared_ptr<const Network> network, int64_t sources, int64_t max_rows, bool grows)
       : network_(std::move(network)), sources_(sources), max_rows_(max_rows), grows_(grows) {}
   void check_rows() const;
-  std::unique_lock<std::mutex> enter();
+  std::unique_lock<std::mutex> enter(bool to_restore = false);
   void grow(int64_t rows);
   Tensor last_log_probs();
 
   std::mutex mutex_;
   std::shared_ptr<const Network> network_;
   int64_t sources_, max_rows_, rows_ = 0;
-  bool grows_;
+  bool grows_, lost_ = false;
   std::unique_ptr<DecodeWorkspace> workspace_ = std::make_unique<DecodeWorkspace>();
   std::unique_ptr<ModelStepper> stepper_;
 };

@@ -6,6 +6,14 @@
 namespace s2s::ops {
 namespace {
 
+// Of values on the host.
+template <class Wrong>
+void expect_each(const char* op, const char* what, const Tensor& t, const Wrong& wrong) {
+  for (int64_t i = 0; t.device().is_cpu() && i < t.size(); ++i) {
+    check(op, !wrong(t.f32()[i]), "Expected ", what, ", got ", t.f32()[i], " at index ", i, ".");
+  }
+}
+
 // The checked arguments; `levels` keeps what they point to where x lies.
 DistributionArgs checked(const char* op, const Tensor& x, const DistributionOf& of, int64_t channels,
                          Tensor& levels) {
@@ -35,6 +43,7 @@ DistributionArgs checked(const char* op, const Tensor& x, const DistributionOf& 
     expect(op, name, *t, {rows, channels});
     expect_contiguous(op, name, *t);
   }
+  if (of.scale.defined()) expect_each(op, "scale above 0", of.scale, [](float s) { return s <= 0.0f; });
   return {of.kind, rows, channels, parameters, x.f32(), of.offset.f32(), of.scale.f32(), levels.f32()};
 }
 
@@ -73,6 +82,9 @@ void distribution_loss(const Tensor& x, const DistributionOf& of, const Tensor& 
   Tensor levels;
   const DistributionArgs args = checked(op, x, of, target.dim(1), levels);
   expect(op, "target", target, {args.rows, args.channels});
+  if (of.kind == Distribution::negative_binomial) {
+    expect_each(op, "target of at least 0", target, [](float k) { return k < 0.0f; });
+  }
   expect(op, "losses", losses, target.shape());
   for (const Tensor* t : {&target, &losses}) expect_contiguous(op, "target and losses", *t);
   if (dx.defined()) {

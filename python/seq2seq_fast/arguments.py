@@ -40,7 +40,12 @@ def number(op: str, name: str, value: Any, least: float = -math.inf, most: float
     """Return a float from `least` to `most`, not NaN."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
         raise TypeError(f"[{op}] Expected {name} as a number, got {type(value).__name__}.")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        result = math.copysign(math.inf, value)
+        if least <= result <= most:
+            raise ValueError(f"[{op}] Expected {name} as a number, got one beyond any float.") from None
     if not least <= result <= most:
         raise ValueError(f"[{op}] Expected {name} {_range(least, most)}, got {result:g}.")
     return result

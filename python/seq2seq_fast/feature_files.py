@@ -20,6 +20,7 @@ is taken.
 
 from __future__ import annotations
 
+import lzma
 import mmap
 import os
 import zipfile
@@ -339,7 +340,10 @@ def _keys(path: Path, members: _Archive, count: int) -> dict[str, int]:
         raise ValueError(
             f"{path}, keys: expected {count} texts, as many as lengths, got {keys.dtype} {list(keys.shape)}."
         )
-    places = {str(key): i for i, key in enumerate(keys)}
+    try:
+        places = {str(key): i for i, key in enumerate(keys)}
+    except (SystemError, ValueError):  # numbers that are no characters
+        raise ValueError(f"{path}, keys: these are no texts.") from None
     if len(places) != count:
         raise ValueError(f"{path}, keys: expected each of them once.")
     return places
@@ -427,7 +431,14 @@ class _Archive:
         try:
             with zipfile.ZipFile(self._path) as archive:
                 content = archive.read(info)
-        except (zipfile.BadZipFile, EOFError, OSError, zlib.error, NotImplementedError) as error:
+        except (
+            zipfile.BadZipFile,
+            EOFError,
+            OSError,
+            zlib.error,
+            lzma.LZMAError,
+            NotImplementedError,
+        ) as error:
             raise ValueError(f"{where}: it is damaged ({error}).") from error
         return array_of_buffer(where, memoryview(content))
 

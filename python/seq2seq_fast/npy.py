@@ -64,7 +64,7 @@ def _header(where: str, start: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...]
         raise ValueError(f"{where}: not an array in numpy's format ({error}).") from error
     if dtype.hasobject:
         raise ValueError(f"{where}: it holds pickled objects, which are not read.")
-    if dtype.itemsize == 0 or min(shape, default=0) < 0:
+    if dtype.itemsize == 0 or any(type(n) is not int or n < 0 for n in shape):
         raise ValueError(f"{where}: not an array of numbers or texts.")
     return dtype, shape, fortran
 

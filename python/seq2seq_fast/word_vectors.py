@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from seq2seq_fast.arguments import choice
 from seq2seq_fast.device import to_host
+from seq2seq_fast.npy import array_of_file
 from seq2seq_fast.tensor_file import TensorFile
 from seq2seq_fast.tsv import StrPath, read_lines
 
@@ -135,11 +136,8 @@ def _text(path: StrPath, vocabulary: Vocabulary, width: int) -> tuple[npt.NDArra
 
 
 def _npy(path: StrPath) -> npt.NDArray[Any]:
-    try:
-        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{os.fspath(path)}: not a whole .npy file ({error}).") from None
-    return np.asarray(matrix)
+    with open(path, "rb") as file:
+        return array_of_file(Path(path), file)
 
 
 def _safetensors(path: StrPath) -> npt.NDArray[Any]:

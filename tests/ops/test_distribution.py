@@ -269,6 +269,7 @@ def test_a_row_is_its_own(device: Device, rng: np.random.Generator, kind: str, t
         ({"offset": np.ones((3, 1), np.float32)}, ValueError),
         ({"scale": np.ones((3, 3), np.float32)}, ValueError),
         ({"scale": np.ones((3, 2), np.int32)}, TypeError),
+        ({"scale": np.zeros((3, 2), np.float32)}, ValueError),
     ],
 )
 def test_bad_input(change: dict[str, Any], error: type[Exception]) -> None:
@@ -276,6 +277,15 @@ def test_bad_input(change: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error) as caught:
         ops.distribution_loss(**good | change)
     assert_says(caught.value, *change)
+
+
+@pytest.mark.cpu_only("a device's numbers are not looked at")
+@pytest.mark.parametrize("target", [-1.0, -1e10, -np.inf])
+def test_counts_below_0(target: float) -> None:
+    """They would take a gamma function of a negative number; of -1e10 a loop of as many steps."""
+    values = np.array([[3.0], [target]], np.float32)
+    with pytest.raises(ValueError, match=r"target of at least 0, got -.* at index 1\."):
+        ops.distribution_loss(np.zeros((2, 2), np.float32), values, "negative_binomial")
 
 
 @pytest.mark.parametrize("levels", [[0.5, 0.5], [0.9, 0.1], [0.0], [1.0], [float("nan")]])

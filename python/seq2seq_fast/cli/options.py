@@ -115,9 +115,14 @@ class Option:
         if self.kind == "text":
             known = {choice.lower().replace("-", "_"): choice for choice in self.choices}
             return known.get(str(value).lower().replace("-", "_"), str(value))
+        if self.kind == "int":
+            try:  # whole, as a float has no more than 53 bits
+                return int(value) if isinstance(value, str | int) else None if value % 1 else int(value)
+            except (ValueError, OverflowError):
+                pass
         try:
             number = float(value)  # from text too: YAML 1.1 reads 1e-3 as text
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         if self.kind == "float":
             return number

@@ -7,6 +7,7 @@ import csv
 import gzip
 import lzma
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +17,10 @@ import numpy as np
 from seq2seq_fast.forecasting.series import TimeSeries
 
 MISSING = {"", "na", "nan", "null", "none", "n/a"}
+
+
+MOST_STEPS_A_ROW = 10_000
+"""A series with more steps than this for each of its rows is no gap, but one wrong year."""
 
 
 def read_series(
@@ -82,6 +87,11 @@ def _series(
     where = f"{path}: series {key!r}" if key else f"{path}"
     place, step = _grid(where, times)
     length = int(place[-1]) + 1
+    if length > MOST_STEPS_A_ROW * len(place):
+        raise ValueError(
+            f"{where}: {len(place)} rows from {times[0]} to {times[-1]} are {length} steps of {step}: "
+            "is one of the times mistyped?"
+        )
     values = np.full((length, len(channels)), np.nan)
     values[place] = np.stack([numbers[name] for name in channels], axis=1)
     known = None
@@ -160,8 +170,17 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
     with _open(path) as file:  # "utf-8-sig": Excel puts a byte order mark before the first name
         try:
             rows = list(csv.reader(file))
-        except (csv.Error, UnicodeDecodeError, EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
+        except (
+            csv.Error,
+            UnicodeDecodeError,
+            EOFError,
+            lzma.LZMAError,
+            gzip.BadGzipFile,
+            zlib.error,
+        ) as error:
             raise ValueError(f"{path}: not a whole CSV file ({error}).") from error
+    while rows and not rows[-1]:  # blank lines at the end
+        rows.pop()
     if not rows or len(set(rows[0])) != len(rows[0]):
         raise ValueError(f"{path}: expected a first line of names, each once.")
     for i, row in enumerate(rows):
