@@ -46,7 +46,7 @@ void Automaton::check() {
 void Automaton::find_distinct() {
   distinct_ = tokens_;
   std::ranges::sort(distinct_);
-  distinct_.erase(std::ranges::unique(distinct_).begin(), distinct_.end());
+  distinct_.erase(std::unique(distinct_.begin(), distinct_.end()), distinct_.end());
 }
 
 int64_t Automaton::next(int64_t state, int32_t token) const {
