@@ -48,7 +48,7 @@ class RunLock:
 
     def close(self) -> None:
         """Let the folder go."""
-        if self._descriptor is not None and fcntl is not None:
+        if self._descriptor is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._drop()
 
